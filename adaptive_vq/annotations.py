@@ -1,0 +1,101 @@
+"""How decisions travel from step to step of a pipeline: a note on the table.
+
+A scikit-learn :class:`~sklearn.pipeline.Pipeline` hands nothing but ``X`` to the next step. The
+first two estimators pass ``X`` through as a :class:`pandas.DataFrame` and write what they decided
+into ``DataFrame.attrs``; later steps read it there. This is the only module that knows about
+``attrs``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["annotate", "annotation"]
+
+_KEY = "adaptive_vq"
+
+
+def annotate(frame: pd.DataFrame, note: dict[str, Any]) -> pd.DataFrame:
+    """Return a shallow copy of a table that carries a note.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame of shape (n_samples, n_features)
+        The table. Neither it nor its note is changed.
+    note : dict
+        JSON values only (pandas deep-copies them on every operation). Its keys replace those of
+        a note already there; the other keys stay.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_samples, n_features)
+        The same cells, with the merged note and a fingerprint of the column names.
+
+    See Also
+    --------
+    annotation : Read the note.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from adaptive_vq.annotations import annotate, annotation
+    >>> table = annotate(pd.DataFrame({"a": [1.0], "b": [2.0]}), {"by": ["Someone"]})
+    >>> annotation(table)["by"]
+    ['Someone']
+    """
+    annotated = frame.copy(deep=False)
+    merged = {**frame.attrs.get(_KEY, {}), **note, "columns": _fingerprint(frame)}
+    annotated.attrs = {**frame.attrs, _KEY: merged}
+    return annotated
+
+
+def annotation(X: Any) -> dict[str, Any] | None:
+    """Read the note of a table.
+
+    Parameters
+    ----------
+    X : object
+        Anything; only a :class:`pandas.DataFrame` can carry a note.
+
+    Returns
+    -------
+    dict or None
+        The note, or None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If columns were added, dropped, renamed or reordered since the note was written: its column
+        numbers would then mean other columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.annotations import annotation
+    >>> annotation(np.zeros((2, 2))) is None
+    True
+    """
+    note = X.attrs.get(_KEY) if isinstance(X, pd.DataFrame) else None
+    if note is None:
+        return None
+    if note["columns"] != _fingerprint(X):
+        _refuse_changed_columns(X, note)
+    return dict(note)
+
+
+def _fingerprint(frame: pd.DataFrame) -> list[Any]:
+    """Return the number of columns and a digest of their names, in order."""
+    text = "\x1f".join(map(str, frame.columns))
+    return [frame.shape[1], hashlib.blake2b(text.encode(), digest_size=16).hexdigest()]
+
+
+def _refuse_changed_columns(frame: pd.DataFrame, note: dict[str, Any]) -> None:
+    writer = (note.get("by") or ["the annotating step"])[-1]
+    raise ValueError(
+        f"The columns of X were changed after {writer}: it saw {note['columns'][0]} columns, X now "
+        f"has {frame.shape[1]}, or other names or another order. Put every step that adds, drops, "
+        f"renames or reorders columns before {writer}."
+    )

@@ -1,0 +1,66 @@
+"""The note on the table: written, merged, kept by pandas, refused once columns changed."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adaptive_vq.annotations import annotate, annotation
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    table = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "b", "c"])
+    table.attrs["unit"] = "m"
+    return table
+
+
+def test_nothing_to_read(frame):
+    assert annotation(frame) is None
+    assert annotation(frame.to_numpy()) is None
+    assert annotation(None) is None
+
+
+def test_annotate_leaves_the_input_alone_and_keeps_other_attrs(frame):
+    noted = annotate(frame, {"by": ["First"], "given": True})
+    assert frame.attrs == {"unit": "m"}
+    assert noted.attrs["unit"] == "m"
+    pd.testing.assert_frame_equal(pd.DataFrame(noted), pd.DataFrame(frame), check_flags=False)
+    assert annotation(noted)["given"] is True
+
+
+def test_a_later_note_replaces_its_keys_only(frame):
+    first = annotate(frame, {"by": ["First"], "given": True})
+    second = annotate(first, {"by": ["First", "Second"]})
+    assert annotation(second)["by"] == ["First", "Second"]
+    assert annotation(second)["given"] is True
+    assert annotation(first)["by"] == ["First"]
+
+
+def test_the_note_survives_rows_pickle_and_json(frame):
+    noted = annotate(frame, {"by": ["First"]})
+    assert annotation(noted.iloc[1:3])["by"] == ["First"]
+    assert annotation(pickle.loads(pickle.dumps(noted)))["by"] == ["First"]
+    assert json.loads(json.dumps(annotation(noted))) == annotation(noted)
+
+
+def test_numbered_columns(frame):
+    noted = annotate(pd.DataFrame(frame.to_numpy()), {"by": ["First"]})
+    assert annotation(noted)["by"] == ["First"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.drop(columns="b"),
+        lambda f: f.rename(columns={"b": "z"}),
+        lambda f: f[["b", "a", "c"]],
+        lambda f: f.assign(d=0.0),
+    ],
+)
+def test_changed_columns_are_refused(frame, change):
+    noted = annotate(frame, {"by": ["First", "Second"]})
+    with pytest.raises(ValueError, match="changed after Second"):
+        annotation(change(noted))
