@@ -1,0 +1,248 @@
+"""Tables in, arrays out: validation that names the column at fault, and the way back to names.
+
+Built on :func:`sklearn.utils.validation.validate_data`, so ``n_features_in_`` and
+``feature_names_in_`` mean what they mean everywhere in scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+__all__ = ["as_frame", "check_table", "column_names", "like_training"]
+
+_SHOWN = 5  # column names listed in an error
+
+
+def check_table(
+    estimator: BaseEstimator, X: Any, *, reset: bool, ensure_min_samples: int = 1
+) -> NDArray[np.float64]:
+    """Validate a numeric table for an estimator and return it as an array.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and, for named columns, ``feature_names_in_`` when `reset` is true;
+        is asked for them otherwise.
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        Numbers or booleans; NaN, None and NA mark missing cells.
+    reset : bool
+        True in ``fit``, False on new rows.
+    ensure_min_samples : int, default=1
+        Fewest rows accepted.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), float64, C-contiguous
+        NaN where a cell is missing. May share memory with `X`: do not write into it.
+
+    Raises
+    ------
+    TypeError
+        For a sparse matrix, or cells that are no numbers at all (a dict, a list).
+    ValueError
+        For infinite, text, date or complex cells, duplicate column names, several levels of column
+        names, too few rows, and columns other than those of ``fit``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator
+    >>> from adaptive_vq.tables import check_table
+    >>> check_table(BaseEstimator(), [[1, None], [2, 3]], reset=True)
+    array([[ 1., nan],
+           [ 2.,  3.]])
+    """
+    _check_header(X)
+    try:
+        array = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=np.float64,
+            order="C",
+            ensure_all_finite=False,
+            ensure_min_samples=ensure_min_samples,
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        _name_unreadable_column(X, error)
+        raise
+    _check_infinity(array, column_names(estimator))
+    return array
+
+
+def column_names(estimator: BaseEstimator) -> list[str]:
+    """Return the training columns' names.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted at least as far as ``n_features_in_``.
+
+    Returns
+    -------
+    list of str, length n_features
+        ``feature_names_in_``, or ``x0``, ``x1``, ... where the training table had no names.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from adaptive_vq.tables import check_table, column_names
+    >>> estimator = BaseEstimator()
+    >>> _ = check_table(estimator, [[1.0, 2.0]], reset=True)
+    >>> column_names(estimator)
+    ['x0', 'x1']
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return [f"x{j}" for j in range(estimator.n_features_in_)]
+    return [str(name) for name in names]
+
+
+def as_frame(X: Any, array: NDArray[np.float64]) -> pd.DataFrame:
+    """Return a table that may be handed on as a pandas DataFrame.
+
+    Parameters
+    ----------
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        The table as the user gave it.
+    array : ndarray of shape (n_samples, n_features)
+        The same cells after :func:`check_table`; used where `X` is no data frame.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_samples, n_features)
+        A shallow copy of a pandas table (columns, index, dtypes and ``attrs`` stay); a polars table
+        with its names; an array with columns 0, 1, ...
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.tables import as_frame
+    >>> X = np.ones((2, 3))
+    >>> as_frame(X, X).shape
+    (2, 3)
+    """
+    if isinstance(X, pd.DataFrame):
+        return X.copy(deep=False)
+    if _is_polars(X):
+        return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
+    return pd.DataFrame(array)
+
+
+def like_training(estimator: BaseEstimator, values: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:
+    """Give an array of training columns the form of the training table.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator.
+    values : ndarray of shape (n_samples, n_features)
+        One column per training column.
+
+    Returns
+    -------
+    pandas.DataFrame or ndarray of shape (n_samples, n_features)
+        A DataFrame with the training names if there were any, else `values` itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn.base import BaseEstimator
+    >>> from adaptive_vq.tables import check_table, like_training
+    >>> estimator = BaseEstimator()
+    >>> _ = check_table(estimator, pd.DataFrame({"a": [1.0], "b": [2.0]}), reset=True)
+    >>> list(like_training(estimator, np.zeros((1, 2))).columns)
+    ['a', 'b']
+    """
+    if getattr(estimator, "feature_names_in_", None) is None:
+        return values
+    return pd.DataFrame(values, columns=pd.Index(column_names(estimator)))
+
+
+def _is_polars(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_numpy")
+
+
+def _check_header(X: Any) -> None:
+    """Refuse column names and types that scikit-learn would misread in silence."""
+    if _is_polars(X) and hasattr(X, "columns"):
+        dates = [name for name in X.columns if X[name].dtype.is_temporal()]
+    elif isinstance(X, pd.DataFrame):
+        _check_names(X.columns)
+        dates = [name for name, dtype in X.dtypes.items() if dtype.kind in "mM"]
+    else:
+        return
+    if dates:
+        raise ValueError(
+            f"Columns of X hold dates or time differences: {_listed(dates)}. Turn them into "
+            "numbers first (for example days since a fixed date)."
+        )
+
+
+def _check_names(columns: pd.Index) -> None:
+    if isinstance(columns, pd.MultiIndex):
+        raise ValueError(
+            f"X has {columns.nlevels} levels of column names. Flatten them first, for example to "
+            "'category__feature': X.columns = ['__'.join(map(str, c)) for c in X.columns]."
+        )
+    if not columns.is_unique:
+        twice = columns[columns.duplicated()].unique()
+        raise ValueError(
+            f"X has duplicate column names: {_listed(twice)}. Rename or drop the repeated columns."
+        )
+
+
+def _name_unreadable_column(X: Any, error: Exception) -> None:
+    """Raise `error` again with the column that holds a cell which is no real number, if any."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    for name, cells in _object_columns(X):
+        for cell in cells:
+            if not _is_real(cell):
+                raise kind(
+                    f"Column {name!r} of X is not numeric: it holds {cell!r} ({error}). "
+                    "Encode or drop it."
+                ) from error
+
+
+def _object_columns(X: Any) -> list[tuple[Any, Any]]:
+    """Return name and cells of the columns whose type does not promise numbers."""
+    if isinstance(X, pd.DataFrame):
+        return [(name, X[name]) for name in X.columns if X[name].dtype.kind not in "biuf"]
+    if _is_polars(X) and hasattr(X, "columns"):
+        return [(name, X[name]) for name in X.columns if not X[name].dtype.is_numeric()]
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
+        return [(f"x{j}", X[:, j]) for j in range(X.shape[1])]
+    return []
+
+
+def _is_real(cell: Any) -> bool:
+    """Tell whether float64 can hold a cell; None and NA are missing cells, thus fine."""
+    if cell is None or cell is pd.NA:
+        return True
+    try:
+        float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _check_infinity(array: NDArray[np.float64], names: list[str]) -> None:
+    columns = np.flatnonzero(np.isinf(array).any(axis=0))
+    if columns.size:
+        raise ValueError(
+            "Input X contains infinity or a value too large for dtype('float64') in "
+            f"column {_listed([names[j] for j in columns])}. Replace such cells by a finite value "
+            "or by NaN (a missing cell)."
+        )
+
+
+def _listed(names: Any) -> str:
+    shown = ", ".join(repr(name) for name in list(names)[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

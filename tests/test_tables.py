@@ -1,0 +1,119 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator
+
+from adaptive_vq.tables import as_frame, check_table, column_names, like_training
+
+
+def check(X, **kwargs):
+    return check_table(BaseEstimator(), X, reset=True, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        [[1, None], [True, 3]],
+        np.array([[1, None], [True, 3]], dtype=object),
+        np.array([[1, np.nan], [1, 3]], dtype=np.float32),
+        pd.DataFrame({"a": [1, 1], "b": pd.array([None, 3], dtype="Int64")}),
+        pd.DataFrame({"a": [True, True], "b": [None, 3]}, dtype=object),
+        pd.DataFrame({"a": pd.array([True, True], dtype="boolean"), "b": [np.nan, 3.0]}),
+        pl.DataFrame({"a": [True, True], "b": [None, 3]}),
+    ],
+)
+def test_containers_give_the_same_array(X):
+    array = check(X)
+    np.testing.assert_array_equal(array, [[1.0, np.nan], [1.0, 3.0]])
+    assert array.dtype == np.float64
+    assert array.flags.c_contiguous
+
+
+def test_names_and_width_are_kept():
+    estimator = BaseEstimator()
+    check_table(estimator, pl.DataFrame({"a": [1], "b": [2]}), reset=True)
+    assert estimator.n_features_in_ == 2
+    assert column_names(estimator) == ["a", "b"]
+    check_table(estimator, np.zeros((1, 3)), reset=True)
+    assert column_names(estimator) == ["x0", "x1", "x2"]
+    with pytest.raises(ValueError, match="3 features"):
+        check_table(estimator, np.zeros((1, 2)), reset=False)
+
+
+def test_other_columns_than_at_fit_are_named():
+    estimator = BaseEstimator()
+    check_table(estimator, pd.DataFrame({"a": [1], "b": [2]}), reset=True)
+    with pytest.raises(ValueError, match="oops"):
+        check_table(estimator, pd.DataFrame({"a": [1], "oops": [2]}), reset=False)
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (pd.DataFrame({"a": [1.0], "bad": [np.inf]}), ValueError, r"infinity.*'bad'"),
+        (np.array([[0.0, -np.inf]]), ValueError, "infinity.*'x1'"),
+        (pd.DataFrame({"a": [1.0], "bad": ["red"]}), ValueError, "'bad'.*'red'"),
+        (pl.DataFrame({"a": [1.0], "bad": ["red"]}), ValueError, "'bad'.*'red'"),
+        (np.array([[1, "red"]], dtype=object), ValueError, "'x1'.*'red'"),
+        (np.array([[1, 10**400]], dtype=object), ValueError, "'x1'"),
+        (np.array([[1, {}]], dtype=object), TypeError, "'x1'.*argument must be"),
+        (pd.DataFrame({"a": [1.0], "bad": pd.Categorical(["red"])}), ValueError, "'bad'.*'red'"),
+        (pd.DataFrame({"day": pd.to_datetime(["2020-01-01"])}), ValueError, "dates.*'day'"),
+        (pd.DataFrame({"day": pd.to_datetime(["2020-01-01"], utc=True)}), ValueError, "'day'"),
+        (pl.DataFrame({"day": pl.Series([0]).cast(pl.Date)}), ValueError, "dates.*'day'"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "duplicate.*'a'"),
+        (pd.DataFrame({("a", "b"): [1]}), ValueError, "2 levels"),
+        (sparse.eye_array(3).tocsr(), TypeError, "[Ss]parse"),
+        (np.array([[1j]]), ValueError, "Complex"),
+        (np.zeros((0, 3)), ValueError, "0 sample"),
+        (np.zeros((3, 0)), ValueError, "0 feature"),
+        (np.zeros(3), ValueError, "1D array"),
+    ],
+)
+def test_bad_input_names_the_culprit(X, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        check(X)
+
+
+def test_many_bad_columns_are_counted():
+    with pytest.raises(ValueError, match="'x4' and 5 more"):
+        check(np.full((2, 10), np.inf))
+
+
+def test_one_row_can_be_refused():
+    assert check(np.ones((1, 2))).shape == (1, 2)
+    with pytest.raises(ValueError, match="minimum of 2"):
+        check(np.ones((1, 2)), ensure_min_samples=2)
+
+
+def test_as_frame_passes_tables_through():
+    frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [1.0, 2.0]}, index=[7, 9])
+    frame.attrs["note"] = "kept"
+    passed = as_frame(frame, check(frame))
+    pd.testing.assert_frame_equal(passed, frame)
+    assert passed is not frame
+    assert passed.attrs == {"note": "kept"}
+    table = pl.DataFrame({"a": [1, None], "b": [True, False]})
+    passed = as_frame(table, check(table))
+    assert list(passed.columns) == ["a", "b"]
+    np.testing.assert_array_equal(passed["a"], [1.0, np.nan])
+    array = np.arange(6.0).reshape(3, 2)
+    assert list(as_frame(array, array).columns) == [0, 1]
+
+
+def test_like_training_follows_the_training_container():
+    estimator = BaseEstimator()
+    check_table(estimator, pd.DataFrame({"a": [1.0], "b": [2.0]}), reset=True)
+    back = like_training(estimator, np.zeros((3, 2)))
+    assert isinstance(back, pd.DataFrame)
+    assert list(back.columns) == ["a", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_table(estimator, back, reset=False)
+    check_table(estimator, np.zeros((1, 2)), reset=True)
+    values = np.zeros((3, 2))
+    assert like_training(estimator, values) is values
