@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptive_vq import datasets, metrics
+    import adaptive_vq.datasets as datasets
+    import adaptive_vq.metrics as metrics
     from adaptive_vq.characterize import FeatureCharacterizer
     from adaptive_vq.cleaning import FeatureCleaner
     from adaptive_vq.diagnosis import compare, diagnose
