@@ -1,0 +1,202 @@
+"""Whole units in proportion to shares, by largest remainder.
+
+Ties are decided by *keys* (names), never by position, so that reordering the shares reorders the
+answer and does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["canonical_order", "largest_remainder", "largest_remainder_path"]
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+# Remainders closer than this are a tie: they differ by rounding only.
+_TIE_DECIMALS = 9
+# A share of zero is served last, after every other category has reached its cap.
+_ZERO_SHARE = 1e-9
+
+
+def largest_remainder(
+    shares: ArrayLike,
+    total: int,
+    *,
+    minimum: int | ArrayLike = 0,
+    caps: ArrayLike | None = None,
+    keys: Sequence[Any] | None = None,
+) -> Ints:
+    """Divide whole units in proportion to shares, by largest remainder.
+
+    The rule is applied for every total from 0 upwards and a unit once given is kept. The one-shot
+    rule can take a unit away from a category when the total grows (the Alabama paradox), which
+    would let a larger budget be worse for it; where that paradox does not occur on the way, the
+    two rules agree.
+
+    Parameters
+    ----------
+    shares : array-like of shape (n,)
+        Non-negative weights; only their proportions matter. All zero means all equal; a single
+        zero is served after all others have reached their caps.
+    total : int
+        Units to divide, at least 0.
+    minimum : int or array-like of shape (n,), default=0
+        Units everyone gets first, as far as `total` and `caps` allow; the largest shares first.
+    caps : array-like of shape (n,), optional
+        The most units each can take; no limit by default.
+    keys : sequence of length n, optional
+        Distinct sortable names that decide ties; the position by default.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Units; their sum is `total`, or the sum of `caps` if that is less.
+
+    Raises
+    ------
+    ValueError
+        For negative or non-finite shares, a negative total, or keys that are not distinct.
+
+    See Also
+    --------
+    largest_remainder_path : The same for every total at once.
+
+    Examples
+    --------
+    >>> from adaptive_vq.apportion import largest_remainder
+    >>> largest_remainder([5.0, 3.0, 2.0], 7)
+    array([4, 2, 1])
+    >>> largest_remainder([8.0, 1.0, 1.0], 4, minimum=1)
+    array([2, 1, 1])
+    """
+    return largest_remainder_path(shares, total, minimum=minimum, caps=caps, keys=keys)[-1]
+
+
+def largest_remainder_path(
+    shares: ArrayLike,
+    total: int,
+    *,
+    minimum: int | ArrayLike = 0,
+    caps: ArrayLike | None = None,
+    keys: Sequence[Any] | None = None,
+) -> Ints:
+    """Give the division of :func:`largest_remainder` for every total up to the one asked for.
+
+    Parameters
+    ----------
+    shares, total, minimum, caps, keys
+        As in :func:`largest_remainder`.
+
+    Returns
+    -------
+    ndarray of shape (total + 1, n), int64
+        Row ``t`` divides ``t`` units; no column ever decreases.
+
+    Raises
+    ------
+    ValueError
+        As :func:`largest_remainder`.
+
+    Examples
+    --------
+    >>> from adaptive_vq.apportion import largest_remainder_path
+    >>> largest_remainder_path([2.0, 1.0], 3)
+    array([[0, 0],
+           [1, 0],
+           [1, 1],
+           [2, 1]])
+    """
+    weights = _checked_shares(shares)
+    if total < 0:
+        raise ValueError(f"total must be at least 0, got {total}.")
+    order = canonical_order(weights.size, keys)
+    limit = np.full(weights.size, total) if caps is None else np.minimum(np.asarray(caps), total)
+    floor = np.minimum(np.broadcast_to(np.asarray(minimum), weights.shape), limit)
+    exact = _exact_parts(weights[order], total, floor[order], limit[order])
+    path = np.empty((total + 1, weights.size), dtype=np.int64)
+    path[:, order] = _whole_parts(exact)
+    return path
+
+
+def _checked_shares(shares: ArrayLike) -> Floats:
+    weights = np.array(shares, dtype=np.float64, ndmin=1)
+    if weights.size == 0 or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"shares must be finite and not negative, got {weights.tolist()}.")
+    if not weights.any():
+        return np.ones_like(weights)
+    weights /= weights.max()
+    return np.maximum(weights, _ZERO_SHARE)
+
+
+def _exact_parts(shares: Floats, total: int, floor: Ints, caps: Ints) -> Floats:
+    """Fractional parts for every total: clip(level * share, floor, cap) that sum to the total."""
+    totals = np.arange(total + 1, dtype=np.float64)
+    base = floor.sum()
+    below = _clipped_parts(shares, np.zeros_like(floor), floor, totals[totals < base])
+    above = _clipped_parts(shares, floor, caps, totals[totals >= base])
+    return np.concatenate([below, above])
+
+
+def _clipped_parts(shares: Floats, low: Ints, high: Ints, totals: Floats) -> Floats:
+    """Solve for the common level of each total; the sum is piecewise linear in the level."""
+    levels = np.unique(np.concatenate([[0.0], low / shares, high / shares]))
+    sums = np.array([np.clip(level * shares, low, high).sum() for level in levels])
+    # The sum is flat before the first share leaves its floor: keep the last of equal sums.
+    keep = np.append(np.diff(sums) > 0, True)
+    level = np.interp(totals, sums[keep], levels[keep])
+    return np.clip(level[:, None] * shares, low, high)
+
+
+def _whole_parts(exact: Floats) -> Ints:
+    """Round each row by largest remainder, never below the row before."""
+    lower = np.floor(exact + 10.0**-_TIE_DECIMALS)
+    remainder = np.round(exact - lower, _TIE_DECIMALS)
+    rank = np.argsort(np.argsort(-remainder, axis=1, kind="stable"), axis=1)
+    missing = np.round(exact.sum(axis=1) - lower.sum(axis=1)).astype(np.int64)
+    target = lower + (rank < missing[:, None])
+    whole = np.zeros(exact.shape, dtype=np.int64)
+    for row in range(1, len(exact)):
+        whole[row] = whole[row - 1]
+        if target[row].sum() > whole[row].sum():
+            lack = np.round(exact[row] - whole[row], _TIE_DECIMALS)
+            lack[target[row] <= whole[row]] = -np.inf
+            whole[row, np.argmax(lack)] += 1
+    return whole
+
+
+def canonical_order(n: int, keys: Sequence[Any] | None) -> NDArray[np.intp]:
+    """Return the order in which all arithmetic runs: by key, so that position cannot matter.
+
+    Parameters
+    ----------
+    n : int
+        Number of categories.
+    keys : sequence of length n or None
+        Distinct sortable names; None keeps the order.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        Positions in the order of their keys.
+
+    Raises
+    ------
+    ValueError
+        If the keys are not n distinct names.
+
+    Examples
+    --------
+    >>> from adaptive_vq.apportion import canonical_order
+    >>> canonical_order(3, ["b", "c", "a"])
+    array([2, 0, 1])
+    """
+    if keys is None:
+        return np.arange(n)
+    if len(keys) != n or len(set(keys)) != n:
+        raise ValueError(f"keys must be {n} distinct names, one per category, got {list(keys)}.")
+    return np.array(sorted(range(n), key=lambda i: keys[i]), dtype=np.intp)
