@@ -1,0 +1,105 @@
+"""Statistics per column over observed cells: in float64, free of units, with weights.
+
+A weight of 2 means the same as the row twice, so weighted and repeated rows agree exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+_SMALLEST = 1e-290  # a spread below this cannot be divided by without loss
+_CONSTANT = 1e-10  # relative spread that rounding alone can cause
+_MAD_TO_STD = 1.4826  # of a normal variable
+_MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
+
+
+def weighted_rows(
+    X: FloatArray, sample_weight: ArrayLike | None
+) -> tuple[FloatArray, FloatArray | None]:
+    """Check weights and drop rows of weight 0; None stands for equal weights."""
+    if sample_weight is None:
+        return X, None
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != X.shape[:1] or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(f"sample_weight must be {len(X)} finite numbers >= 0, one per row.")
+    if not weight.any():
+        raise ValueError("sample_weight is 0 in every row; give at least one row a weight.")
+    X, weight = X[weight > 0], weight[weight > 0]
+    if (weight == 1.0).all():
+        return X, None
+    return X, weight if (weight == np.rint(weight)).all() else weight / weight.mean()
+
+
+def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
+    """Return quantiles of shape (n_levels, n_features); NaN for a column without cells."""
+    quantiles = np.full((len(levels), X.shape[1]), np.nan)
+    for j, (values, cells) in enumerate(_observed(X, weight)):
+        if values.size:
+            quantiles[:, j] = _quantile(values, cells, levels)
+    return quantiles
+
+
+def column_moments(
+    X: FloatArray, weight: FloatArray | None
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Return mean, standard deviation and whether a column is constant up to rounding.
+
+    A constant column has the standard deviation 0; one without cells is constant with mean 0.
+    """
+    rows = [_moments(values, cells) for values, cells in _observed(X, weight)]
+    mean, spread, constant = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+    return mean, spread, constant.astype(bool)
+
+
+def center_and_scale(
+    kind: str, X: FloatArray, weight: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return what a column is shifted and divided by ("standard" or "robust"); 1 if constant."""
+    center, spread, constant = column_moments(X, weight)
+    if kind == "robust":
+        half = np.array([0.5])
+        median = np.nan_to_num(column_quantiles(X, weight, half)[0])
+        mad = np.nan_to_num(column_quantiles(np.abs(X - median), weight, half)[0])
+        mad *= _MAD_TO_STD
+        center, spread = median, np.where(mad > _MAD_FLOOR * spread, mad, spread)
+    return center, np.where(constant, 1.0, spread)
+
+
+def _observed(
+    X: FloatArray, weight: FloatArray | None
+) -> Iterator[tuple[FloatArray, FloatArray | None]]:
+    """Yield the observed cells and their weights, column by column."""
+    for column in X.T:
+        seen = ~np.isnan(column)
+        yield column[seen], None if weight is None else weight[seen]
+
+
+def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
+    """Interpolate linearly between order statistics of the repeated cells."""
+    if weight is None:
+        return np.quantile(values, levels)
+    order = np.argsort(values)
+    values, heights = values[order], np.cumsum(weight[order])
+    position = levels * max(heights[-1] - 1.0, 0.0)
+    below = np.floor(position)
+    last = len(values) - 1
+    low = values[np.minimum(np.searchsorted(heights, below, side="right"), last)]
+    high = values[np.minimum(np.searchsorted(heights, below + 1.0, side="right"), last)]
+    return low + (high - low) * (position - below)
+
+
+def _moments(values: FloatArray, weight: FloatArray | None) -> tuple[float, float, bool]:
+    """Work on values divided by the largest magnitude, so no square under- or overflows."""
+    peak = float(np.max(np.abs(values), initial=0.0))
+    if peak <= _SMALLEST:
+        return 0.0, 0.0, True
+    unit = values / peak
+    mean = float(np.average(unit, weights=weight))
+    spread = float(np.sqrt(np.average((unit - mean) ** 2, weights=weight)))
+    constant = spread <= _CONSTANT * abs(mean)
+    return mean * peak, 0.0 if constant else spread * peak, constant

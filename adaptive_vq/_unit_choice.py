@@ -1,0 +1,157 @@
+"""Who decides the units: the first estimator of a pipeline that runs, or the user."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+AUTO_SCALER = "standard"
+AUTO_CLIP = (0.5, 99.5)
+
+Clip = tuple[float, float] | None
+
+_SCALERS = ("standard", "robust", "quantile")
+
+
+def resolve_units(
+    scaler: Any, clip: Any, note_units: dict[str, Any] | None, owner: str
+) -> tuple[Any, Clip, dict[str, Any]]:
+    """Settle `scaler` and `clip` between an estimator and the steps before it.
+
+    Parameters
+    ----------
+    scaler : {"auto", "standard", "robust", "quantile"}, None or transformer
+        The owner's parameter.
+    clip : "auto", (low, high) or None
+        The owner's parameter: training percentiles to cap at.
+    note_units : dict or None
+        What an earlier step settled (the third value returned there).
+    owner : str
+        Class name of the estimator that asks, for messages.
+
+    Returns
+    -------
+    scaler : str, None or transformer
+        The note's value for ``"auto"``, or :data:`AUTO_SCALER` without a note.
+    clip : tuple of two floats, or None
+        Likewise, or :data:`AUTO_CLIP`.
+    note : dict
+        JSON values: ``scaler``, ``clip``, ``explicit`` (was either set by a user), ``given`` (which
+        was set by which class) and ``by``. A transformer is noted as ``"custom"`` and its ``repr``.
+
+    Raises
+    ------
+    ValueError
+        If a value is no scaler or no pair of percentiles, if it differs from one set explicitly in
+        an earlier step, or if it is ``"auto"`` after a transformer, which a note cannot carry.
+
+    Examples
+    --------
+    >>> from adaptive_vq.units import resolve_units
+    >>> scaler, clip, note = resolve_units("robust", "auto", None, "AdaptiveRatioSelector")
+    >>> resolve_units("auto", "auto", note, "HierarchicalVQVAE")[:2]
+    ('robust', (0.5, 99.5))
+    """
+    note = dict(note_units or {})
+    given = dict(note.get("given") or {})
+    if note.get("explicit") and not given:
+        given = dict.fromkeys(("scaler", "clip"), note["by"])
+    owned = [key for key, value in (("scaler", scaler), ("clip", clip)) if not _is_auto(value)]
+    scaler, portable, text = _settle_scaler(scaler, note, given, owner)
+    clip = _settle_clip(clip, note, given, owner)
+    given |= {key: given.get(key, owner) for key in owned}
+    settled = {
+        "scaler": portable,
+        "clip": None if clip is None else list(clip),
+        "explicit": bool(given),
+        "given": given,
+        "by": owner if owned or not note else note["by"],
+    }
+    return scaler, clip, settled if text is None else {**settled, "repr": text}
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _settle_scaler(
+    scaler: Any, note: dict[str, Any], given: dict[str, str], owner: str
+) -> tuple[Any, str | None, str | None]:
+    """Return the scaler, what a note can carry of it, and the repr of a transformer."""
+    if _is_auto(scaler):
+        if note.get("scaler") == "custom":
+            raise ValueError(
+                f"{note['by']} uses scaler={note['repr']}, a transformer, which does "
+                f"not travel to later steps: set the same scaler on {owner} too."
+            )
+        value = note.get("scaler", AUTO_SCALER)
+        return value, value, None
+    check_scaler(scaler)
+    custom = not (scaler is None or isinstance(scaler, str))
+    text = _stable_repr(scaler) if custom else None
+    portable = "custom" if custom else scaler
+    if "scaler" in given and (portable, text) != (note.get("scaler"), note.get("repr")):
+        before = note.get("repr", repr(note.get("scaler")))
+        _refuse_conflict("scaler", owner, text or repr(scaler), given["scaler"], before)
+    return scaler, portable, text
+
+
+def _settle_clip(clip: Any, note: dict[str, Any], given: dict[str, str], owner: str) -> Clip:
+    before = note.get("clip", AUTO_CLIP)
+    if _is_auto(clip):
+        return check_clip(before)
+    settled = check_clip(clip)
+    if "clip" in given and settled != check_clip(before):
+        _refuse_conflict("clip", owner, settled, given["clip"], before)
+    return settled
+
+
+def _refuse_conflict(key: str, owner: str, value: Any, earlier: str, before: Any) -> None:
+    raise ValueError(
+        f"{owner} has {key}={value}, but {earlier} before it has {key}={before}: figures in "
+        f"different units cannot be compared. Set {key} in one of the two and leave the other "
+        "at 'auto'."
+    )
+
+
+def _stable_repr(scaler: Any) -> str:
+    """Return a repr without memory addresses, so that a clone counts as the same."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(scaler))
+
+
+def check_scaler(scaler: Any) -> None:
+    """Refuse what is neither the name of a scaler, None nor a transformer."""
+    if scaler is None or (isinstance(scaler, str) and scaler in _SCALERS):
+        return
+    if isinstance(scaler, str):
+        near = get_close_matches(scaler, (*_SCALERS, "auto"), n=1, cutoff=0.0)
+        raise ValueError(
+            f"scaler={scaler!r} is not known; did you mean {near[0]!r}? Use 'auto', 'standard', "
+            "'robust', 'quantile', None or a transformer."
+        )
+    missing = [
+        name for name in ("fit", "transform", "inverse_transform") if not hasattr(scaler, name)
+    ]
+    if missing or isinstance(scaler, type):
+        raise ValueError(
+            f"scaler={scaler!r} is no instance with fit, transform and inverse_transform; use one, "
+            "or 'auto', 'standard', 'robust', 'quantile' or None."
+        )
+
+
+def check_clip(clip: Any) -> Clip:
+    """Return two percentiles as floats, or None."""
+    if clip is None:
+        return None
+    try:
+        low, high = (float(edge) for edge in clip)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not 0.0 <= low < high <= 100.0:
+        raise ValueError(
+            f"clip={clip!r} must be two percentiles 0 <= low < high <= 100, None or 'auto'."
+        )
+    return low, high

@@ -1,0 +1,339 @@
+"""Caps and scaling: a table in its own units <-> codec units.
+
+Every score, curve, error and loss of the library is measured in codec units. Two things live here:
+who decides them (:func:`resolve_units`) and the map itself (:class:`CodecUnits`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from adaptive_vq._statistics import (
+    FloatArray,
+    center_and_scale,
+    column_moments,
+    column_quantiles,
+    weighted_rows,
+)
+from adaptive_vq._unit_choice import (
+    AUTO_CLIP,
+    AUTO_SCALER,
+    Clip,
+    check_clip,
+    check_scaler,
+    resolve_units,
+)
+
+__all__ = ["AUTO_CLIP", "AUTO_SCALER", "CodecUnits", "resolve_units"]
+
+_ARRAYS = ("lower", "upper", "center", "scale", "reference", "variance", "empty", "uncapped")
+_N_QUANTILES = 1000
+_LARGEST = 1e150  # the square of more does not fit into float64
+
+
+class CodecUnits:
+    """Map between a table's own units and codec units: cap, then scale, each column for itself.
+
+    Parameters
+    ----------
+    scaler : {"standard", "robust", "quantile"}, None or transformer, default="standard"
+        ``"standard"``: mean and standard deviation of the capped column. ``"robust"``: median and
+        1.4826 x median absolute deviation (MAD); the standard deviation where that is below a
+        thousandth of it, as in a column that is mostly one value. ``"quantile"``: ranks
+        to normal quantiles (at most 1000 training quantiles, the middle rank for ties), then
+        standardized, so that columns with many ties count no more than others. None: as they are. A
+        transformer is cloned; it must keep the number of columns and let NaN through.
+    clip : (low, high) or None, default=(0.5, 99.5)
+        Percentiles of the training rows that cells are capped at.
+
+    Attributes
+    ----------
+    lower_, upper_ : ndarray of shape (n_features,)
+        Caps in the table's units; -inf and inf where there are none.
+    reference_, variance_ : ndarray of shape (n_features,)
+        Mean and variance of the capped training column in codec units over observed cells.
+    empty_ : ndarray of bool of shape (n_features,)
+        Columns without an observed training cell. They have no units: their cells count as missing
+        later too, and they decode to 0.
+    uncapped_ : ndarray of bool of shape (n_features,)
+        Columns that the caps would have made constant, so theirs are not applied.
+
+    Notes
+    -----
+    Statistics are in float64 and free of units: a column multiplied by any factor that keeps it
+    between 1e-290 and 1e150 has the same codec units (which is why ``"quantile"`` is not built on
+    :class:`~sklearn.preprocessing.QuantileTransformer`: it takes cells within 1e-7 of the ends for
+    the ends). A column whose spread is below 1e-10 of its level is constant up to rounding and is
+    centered only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.units import CodecUnits
+    >>> X = np.array([[1e-9, 1e9], [3e-9, 3e9]])
+    >>> units = CodecUnits(clip=None).fit(X)
+    >>> units.to_codec(X)
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    >>> bool(np.allclose(units.from_codec(units.to_codec(X)), X))
+    True
+    """
+
+    lower_: FloatArray
+    upper_: FloatArray
+    center_: FloatArray
+    scale_: FloatArray
+    reference_: FloatArray
+    variance_: FloatArray
+    empty_: NDArray[np.bool_]
+    uncapped_: NDArray[np.bool_]
+
+    def __init__(self, scaler: Any = AUTO_SCALER, clip: Clip = AUTO_CLIP) -> None:
+        self.scaler = scaler
+        self.clip = clip
+
+    def fit(
+        self,
+        X: FloatArray,
+        sample_weight: ArrayLike | None = None,
+        *,
+        names: list[str] | None = None,
+    ) -> CodecUnits:
+        """Learn caps and scales from training rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features), float64
+            NaN marks missing cells.
+        sample_weight : array-like of shape (n_samples,), optional
+            Whole numbers count rows exactly; others are first rescaled to a mean of one.
+        names : list of str, optional
+            Column names for messages.
+
+        Returns
+        -------
+        CodecUnits
+            This object.
+
+        Raises
+        ------
+        ValueError
+            For cells beyond 1e150, bad weights, or a transformer that takes no weights, changes the
+            number of columns or returns other than finite numbers.
+        """
+        check_scaler(self.scaler)
+        clip = check_clip(self.clip)
+        self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
+        X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
+        self._refuse(np.abs(X) > _LARGEST, "cells beyond 1e150; their squares overflow. Rescale it")
+        self.empty_ = np.asarray(np.isnan(X).all(axis=0))
+        self._fit_caps(X, weight, clip)
+        self._fit_scaler(self._cap(X), weight)
+        Z = self._scaled(self._cap(X))
+        self._refuse(np.isinf(Z), "no finite value after scaling. Rescale it")
+        self.reference_, spread, _ = column_moments(Z, weight)
+        self.variance_ = spread**2
+        return self
+
+    def to_codec(self, X: FloatArray, cap: bool = True) -> NDArray[np.float32]:
+        """Map rows to codec units.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features), float64
+            Rows in the table's units; NaN stays NaN.
+        cap : bool, default=True
+            Whether to cap the cells first.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            NaN in missing cells and in columns that were empty in training.
+
+        Raises
+        ------
+        ValueError
+            If a cell is too large for float32 in codec units.
+        """
+        with np.errstate(over="ignore"):
+            Z = self._scaled(self._cap(X) if cap else X).astype(np.float32)
+        self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
+        Z[:, self.empty_] = np.nan
+        return Z
+
+    def from_codec(self, Z: ArrayLike) -> FloatArray:
+        """Map rows back to the table's units; empty training columns give 0.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features)
+            Rows in codec units.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+        """
+        values = np.asarray(Z, dtype=np.float64) * self.scale_ + self.center_
+        if self._kind() == "custom":
+            values = np.array(self.transformer_.inverse_transform(values), dtype=np.float64)
+        elif self._kind() == "quantile":
+            values = _from_normal(values, self.quantiles_)
+        values[:, self.empty_] = 0.0
+        return values
+
+    def count_capped(self, X: FloatArray) -> NDArray[np.int64]:
+        """Count the cells outside the caps.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in the table's units.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), int64
+        """
+        outside = (self.lower_ > X) | (self.upper_ < X)
+        return np.asarray(outside.sum(axis=0), dtype=np.int64)
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted state as JSON values and arrays.
+
+        Returns
+        -------
+        dict
+            For :meth:`from_state`.
+
+        Raises
+        ------
+        ValueError
+            If the scaler is a transformer.
+        """
+        if self._kind() == "custom":
+            raise ValueError(
+                f"scaler={self.scaler!r} is a transformer and cannot be stored without pickle. Use "
+                "'standard', 'robust', 'quantile' or None, or put it before the codec."
+            )
+        clip = None if self.clip is None else [float(edge) for edge in self.clip]
+        state = {"scaler": self.scaler, "clip": clip, "names": list(self.names_)}
+        state |= {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        return state | ({"quantiles": self.quantiles_} if self._kind() == "quantile" else {})
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> CodecUnits:
+        """Rebuild a fitted object.
+
+        Parameters
+        ----------
+        state : dict
+            What :meth:`state` returned.
+
+        Returns
+        -------
+        CodecUnits
+            Maps exactly like the object that was stored.
+        """
+        units = cls(state["scaler"], check_clip(state["clip"]))
+        units.names_ = [str(name) for name in state["names"]]
+        for name in _ARRAYS:
+            dtype = np.bool_ if name in ("empty", "uncapped") else np.float64
+            setattr(units, f"{name}_", np.asarray(state[name], dtype=dtype))
+        if "quantiles" in state:
+            units.quantiles_ = np.asarray(state["quantiles"], dtype=np.float64)
+        return units
+
+    # ------------------------------------------------------------------------------ inside
+    def _kind(self) -> str:
+        if self.scaler is None:
+            return "none"
+        return self.scaler if isinstance(self.scaler, str) else "custom"
+
+    def _cap(self, X: FloatArray) -> FloatArray:
+        return np.clip(X, self.lower_, self.upper_)
+
+    def _scaled(self, X: FloatArray) -> FloatArray:
+        if self._kind() == "custom":
+            filled = np.where(self.empty_, 0.0, X)
+            X = np.asarray(self.transformer_.transform(filled), dtype=np.float64)
+        elif self._kind() == "quantile":
+            X = _to_normal(X, self.quantiles_)
+        with np.errstate(over="ignore"):
+            return (X - self.center_) / self.scale_
+
+    def _fit_caps(self, X: FloatArray, weight: FloatArray | None, clip: Clip) -> None:
+        self.lower_, self.upper_ = np.full((2, X.shape[1]), [[-np.inf], [np.inf]])
+        self.uncapped_ = np.zeros(X.shape[1], dtype=bool)
+        if clip is None:
+            return
+        edges = column_quantiles(X, weight, np.array(clip) / 100.0)
+        capped = np.clip(X, edges[0], edges[1])
+        self.uncapped_ = column_moments(capped, weight)[2] & ~column_moments(X, weight)[2]
+        kept = ~self.uncapped_ & ~self.empty_
+        self.lower_[kept], self.upper_[kept] = edges[:, kept]
+
+    def _fit_scaler(self, X: FloatArray, weight: FloatArray | None) -> None:
+        n_features = X.shape[1]
+        self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
+        kind = self._kind()
+        if kind == "custom":
+            self._fit_custom(X, weight)
+        elif kind == "quantile":
+            levels = np.linspace(0.0, 1.0, min(_N_QUANTILES, max(2, len(X))))
+            self.quantiles_ = np.where(self.empty_, 0.0, column_quantiles(X, weight, levels))
+            self.center_, self.scale_ = center_and_scale("standard", self._scaled(X), weight)
+        elif kind != "none":
+            self.center_, self.scale_ = center_and_scale(kind, X, weight)
+
+    def _fit_custom(self, X: FloatArray, weight: FloatArray | None) -> None:
+        scaler, arguments = clone(self.scaler), {}
+        if weight is not None:
+            if not has_fit_parameter(scaler, "sample_weight"):
+                raise ValueError(f"scaler={scaler!r} takes no sample_weight; use another scaler.")
+            arguments = {"sample_weight": weight}
+        # Arrays in, arrays out, whatever the global output setting says.
+        if hasattr(scaler, "set_output"):
+            scaler.set_output(transform="default")
+        filled = np.where(self.empty_, 0.0, X)
+        Z = np.asarray(scaler.fit(filled, **arguments).transform(filled))
+        if Z.shape != X.shape or Z.dtype.kind not in "biuf":
+            raise ValueError(
+                f"scaler={scaler!r} turned {X.shape[1]} columns into an array of shape {Z.shape}, "
+                f"{Z.dtype}; it must keep the columns and return real numbers."
+            )
+        self._refuse(np.isnan(Z) != np.isnan(filled), f"other missing cells after {scaler!r}")
+        self.transformer_ = scaler
+
+    def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
+        if wrong.any():
+            column = self.names_[int(np.flatnonzero(wrong.any(axis=0))[0])]
+            raise ValueError(f"Column {column!r} has {what}.")
+
+
+# ------------------------------------------------------------------------- normal quantiles
+def _to_normal(X: FloatArray, quantiles: FloatArray) -> FloatArray:
+    """Map cells to normal quantiles of their rank; a tie gets the middle of its ranks."""
+    levels = _levels(quantiles)
+    Z = np.empty(X.shape)
+    for j, column in enumerate(quantiles.T):
+        first = np.interp(X[:, j], column, levels)
+        last = -np.interp(-X[:, j], -column[::-1], -levels[::-1])
+        Z[:, j] = ndtri((first + last) / 2)
+    return Z
+
+
+def _from_normal(Z: FloatArray, quantiles: FloatArray) -> FloatArray:
+    """Map normal quantiles back to cells, none beyond the training range."""
+    ranks, levels = ndtr(Z), _levels(quantiles)
+    columns = [np.interp(ranks[:, j], levels, column) for j, column in enumerate(quantiles.T)]
+    return np.column_stack(columns)
+
+
+def _levels(quantiles: FloatArray) -> FloatArray:
+    """Return ranks strictly inside 0 and 1, so that the ends stay finite and invertible."""
+    return (np.arange(len(quantiles)) + 0.5) / len(quantiles)

@@ -1,0 +1,336 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import norm
+from sklearn import config_context
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    QuantileTransformer,
+    StandardScaler,
+)
+
+from adaptive_vq.units import AUTO_CLIP, AUTO_SCALER, CodecUnits, resolve_units
+
+SCALERS = ["standard", "robust", "quantile", None]
+NAMED = ["standard", "robust", "quantile"]
+
+
+def make_hard_table(n=400, seed=0):
+    """Columns that break naive scaling; the last one is missing throughout."""
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=n)
+    return np.column_stack(
+        [
+            1e-12 * normal,
+            1e12 * (1000 + normal),
+            np.exp(4 * normal),  # kurtosis in the thousands
+            np.full(n, 0.1),
+            np.arange(n) == 7,
+            np.where(rng.random(n) < 0.9, 0.0, normal),
+            np.where(rng.random(n) < 0.4, np.nan, normal),
+            np.full(n, np.nan),
+        ]
+    )
+
+
+# ---------------------------------------------------------------------------- resolve_units
+def test_auto_takes_the_default_then_the_note():
+    scaler, clip, note = resolve_units("auto", "auto", None, "A")
+    assert (scaler, clip) == (AUTO_SCALER, AUTO_CLIP)
+    assert note["explicit"] is False
+    assert note["by"] == "A"
+    _, _, note = resolve_units("robust", (1, 99), None, "A")
+    assert json.loads(json.dumps(note)) == note
+    scaler, clip, later = resolve_units("auto", "auto", note, "B")
+    assert (scaler, clip) == ("robust", (1.0, 99.0))
+    assert later == note
+
+
+def test_none_is_a_value_and_travels():
+    _, _, note = resolve_units(None, None, None, "A")
+    assert resolve_units("auto", "auto", note, "B")[:2] == (None, None)
+
+
+def test_explicit_replaces_a_default():
+    _, _, note = resolve_units("auto", "auto", None, "A")
+    scaler, _, note = resolve_units("robust", "auto", note, "B")
+    assert scaler == "robust"
+    assert note["by"] == "B"
+    assert note["explicit"] is True
+
+
+def test_equal_explicit_values_agree():
+    _, _, note = resolve_units("robust", [0.5, 99.5], None, "A")
+    assert resolve_units("robust", (0.5, 99.5), note, "B")[0] == "robust"
+
+
+@pytest.mark.parametrize(
+    ("scaler", "clip", "message"),
+    [
+        ("standard", "auto", "B has scaler='standard', but A before it has scaler='robust'"),
+        (None, "auto", "B has scaler=None, but A"),
+        (MinMaxScaler(), "auto", r"B has scaler=MinMaxScaler\(\), but A"),
+        ("auto", (2, 98), r"B has clip=\(2.0, 98.0\), but A before it has clip=\[1.0, 99.0\]"),
+        ("auto", None, "B has clip=None, but A"),
+    ],
+)
+def test_conflicts_name_both_classes_and_values(scaler, clip, message):
+    _, _, note = resolve_units("robust", (1, 99), None, "A")
+    with pytest.raises(ValueError, match=message):
+        resolve_units(scaler, clip, note, "B")
+
+
+def test_conflicts_are_judged_per_parameter():
+    _, _, note = resolve_units("robust", "auto", None, "A")
+    _, clip, note = resolve_units("auto", (1, 99), note, "B")
+    assert clip == (1.0, 99.0)
+    with pytest.raises(ValueError, match="but B before it has clip"):
+        resolve_units("auto", None, note, "C")
+    with pytest.raises(ValueError, match="but A before it has scaler"):
+        resolve_units("standard", "auto", note, "C")
+
+
+def test_a_note_without_details_counts_as_explicit_in_both():
+    note = {"scaler": "robust", "clip": None, "explicit": True, "by": "A"}
+    assert resolve_units("auto", "auto", note, "B")[:2] == ("robust", None)
+    with pytest.raises(ValueError, match="A before it"):
+        resolve_units("standard", "auto", note, "B")
+
+
+def test_a_transformer_does_not_travel_but_agrees_with_itself():
+    _, _, note = resolve_units(MinMaxScaler(), "auto", None, "A")
+    with pytest.raises(ValueError, match=r"A uses scaler=MinMaxScaler.*on B too"):
+        resolve_units("auto", "auto", note, "B")
+    assert isinstance(resolve_units(MinMaxScaler(), "auto", note, "B")[0], MinMaxScaler)
+    with pytest.raises(ValueError, match="StandardScaler"):
+        resolve_units(StandardScaler(), "auto", note, "B")
+
+
+@pytest.mark.parametrize("scaler", ["standrad", 3, StandardScaler, object()])
+def test_what_is_no_scaler_is_refused(scaler):
+    with pytest.raises(ValueError, match="standard"):
+        resolve_units(scaler, "auto", None, "A")
+    with pytest.raises(ValueError, match="standard"):
+        CodecUnits(scaler).fit(np.ones((3, 1)))
+
+
+@pytest.mark.parametrize("clip", [(5, 5), (-1, 99), (1, 101), (1,), 3, "both", (np.nan, 99)])
+def test_what_is_no_pair_of_percentiles_is_refused(clip):
+    with pytest.raises(ValueError, match="clip="):
+        resolve_units("auto", clip, None, "A")
+
+
+# ------------------------------------------------------------------------------- CodecUnits
+@pytest.mark.parametrize("scaler", SCALERS[:3])
+def test_hard_columns_survive(scaler):
+    X = make_hard_table()
+    units = CodecUnits(scaler).fit(X)
+    Z = units.to_codec(X)
+    assert Z.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(Z), np.isnan(X))
+    back = units.from_codec(units.to_codec(X))
+    capped = np.clip(X, units.lower_, units.upper_)
+    seen = ~np.isnan(X)
+    tolerance = np.broadcast_to(
+        1e-5 * np.nan_to_num(np.nanmax(np.abs(capped[:, :7]), axis=0)), (400, 7)
+    )
+    error = np.abs(back - capped)[:, :7]
+    assert (error <= tolerance)[seen[:, :7]].all()
+    np.testing.assert_array_equal(back[:, 7], 0.0)
+    assert units.variance_[3] == pytest.approx(0.0, abs=1e-20)
+    assert units.uncapped_.tolist() == [False] * 4 + [True] + [False] * 3
+    assert units.empty_.tolist() == [False] * 7 + [True]
+    assert np.isinf(units.upper_[[4, 7]]).all()
+    if scaler != "robust":
+        np.testing.assert_allclose(units.variance_[[0, 1, 2, 4, 5, 6]], 1.0)
+
+
+def test_standard_is_mean_and_deviation_of_the_capped_column():
+    X = np.random.default_rng(0).standard_t(2, size=(1000, 3))
+    units = CodecUnits().fit(X)
+    low, high = np.percentile(X, [0.5, 99.5], axis=0)
+    capped = np.clip(X, low, high)
+    np.testing.assert_allclose(units.lower_, low)
+    expected = (capped - capped.mean(axis=0)) / capped.std(axis=0)
+    np.testing.assert_allclose(units.to_codec(X), expected, rtol=1e-5, atol=1e-6)
+    outside = np.not_equal(X, capped).sum(axis=0)
+    np.testing.assert_array_equal(units.count_capped(X), outside)
+    assert np.abs(units.to_codec(X, cap=False)).max() > np.abs(units.to_codec(X)).max()
+
+
+def test_robust_is_median_and_mad_with_the_deviation_as_fallback():
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(500, 3))
+    X[:, 1] = np.where(rng.random(500) < 0.8, 7.0, X[:, 1])
+    X[:, 2] = np.where(rng.random(500) < 0.8, 1e-9 * X[:, 2], 1e6 * X[:, 2])
+    units = CodecUnits("robust", clip=None).fit(X)
+    median = np.median(X, axis=0)
+    np.testing.assert_allclose(units.center_, median)
+    mad = 1.4826 * np.median(np.abs(X - median), axis=0)
+    np.testing.assert_allclose(units.scale_, [mad[0], *X[:, 1:].std(axis=0)])
+
+
+def test_quantile_follows_scikit_learn_up_to_standardizing():
+    X = np.random.default_rng(0).lognormal(size=(700, 2))
+    Z = CodecUnits("quantile", clip=None).fit(X).to_codec(X)
+    peer = QuantileTransformer(n_quantiles=700, output_distribution="normal").fit_transform(X)
+    inner = (np.abs(peer) < 2.5).all(axis=1)
+    np.testing.assert_allclose(Z[inner], peer[inner], atol=0.05)
+    assert np.abs(Z).max() < 3.5
+
+
+def test_quantile_puts_ties_at_their_middle_rank():
+    X = np.repeat([[0.0], [1.0], [5.0]], [500, 300, 200], axis=0)
+    units = CodecUnits("quantile", clip=None).fit(X)
+    ranks = norm.cdf(units._scaled(X) * units.scale_ + units.center_)
+    np.testing.assert_allclose(np.unique(ranks), [0.25, 0.65, 0.9], atol=1e-3)
+    np.testing.assert_array_equal(units.from_codec(units.to_codec(X)), X)
+
+
+@pytest.mark.parametrize("scaler", NAMED)
+def test_missing_cells_count_nowhere(scaler):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 1))
+    holes = rng.random(300) < 0.4
+    with_holes = np.where(holes[:, None], np.nan, X)
+    units, dense = CodecUnits(scaler).fit(with_holes), CodecUnits(scaler).fit(X[~holes])
+    atol = 0.3 if scaler == "quantile" else 1e-6  # its number of quantiles follows the rows
+    np.testing.assert_allclose(units.to_codec(X), dense.to_codec(X), rtol=1e-5, atol=atol)
+    np.testing.assert_allclose(units.reference_, dense.reference_, atol=1e-9)
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_weights_are_repetitions(scaler):
+    X = make_hard_table(200)
+    weight = np.random.default_rng(1).integers(0, 4, size=200)
+    weighted = CodecUnits(scaler).fit(X, weight)
+    repeated = CodecUnits(scaler).fit(np.repeat(X, weight, axis=0))
+    for name in ["lower_", "upper_", "reference_", "variance_"]:
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), atol=1e-9)
+    fractions = CodecUnits("standard").fit(X, weight / 1e4)
+    assert np.isfinite(fractions.scale_).all()
+    assert (fractions.variance_[:3] > 0.9).all()
+
+
+@pytest.mark.parametrize("weight", [[1.0], [1, -1, 1], [1, np.nan, 1], [0, 0, 0]])
+def test_bad_weights_are_refused(weight):
+    with pytest.raises(ValueError, match="sample_weight"):
+        CodecUnits().fit(np.ones((3, 1)), weight)
+
+
+@pytest.mark.parametrize("scaler", NAMED)
+@settings(max_examples=25, deadline=None)
+@given(
+    X=arrays(np.float64, (12, 1), elements=st.integers(-50, 50).map(float)),
+    power=st.integers(-100, 100),
+)
+def test_units_are_free_of_scale(scaler, X, power):
+    factor = 2.0**power
+    Z, scaled = (CodecUnits(scaler).fit(V).to_codec(V) for V in (X, X * factor))
+    np.testing.assert_allclose(Z, scaled, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    X=arrays(np.float64, (9, 3), elements=st.floats(-1e12, 1e12, allow_subnormal=False)),
+    scaler=st.sampled_from(SCALERS),
+)
+def test_anything_finite_maps_to_finite_and_back(X, scaler):
+    units = CodecUnits(scaler, clip=None).fit(X)
+    Z = units.to_codec(X)
+    assert np.isfinite(Z).all()
+    back = units.from_codec(Z)
+    reach = np.abs(X).max(axis=0)
+    assert (np.abs(back - X) <= 1e-4 * reach + 1e-30).all()
+
+
+def test_too_large_cells_name_the_column():
+    X = np.array([[1.0, 1e200], [2.0, -1e200]])
+    with pytest.raises(ValueError, match="'big' has cells beyond 1e150"):
+        CodecUnits().fit(X, names=["a", "big"])
+    units = CodecUnits(None).fit(np.array([[1.0], [2.0]]), names=["a"])
+    with pytest.raises(ValueError, match="'a' has cells too large for float32"):
+        units.to_codec(np.array([[1e60]]), cap=False)
+    assert units.to_codec(np.array([[1e60]]))[0, 0] == np.float32(1.995)
+    wide = CodecUnits().fit(np.array([[1e149], [-1e149]]))
+    np.testing.assert_array_equal(
+        wide.to_codec(np.array([[1e308]])), [[wide.to_codec(np.array([[1e149]]))[0, 0]]]
+    )
+
+
+def test_a_column_never_seen_stays_missing():
+    units = CodecUnits().fit(np.array([[1.0, np.nan], [2.0, np.nan]]))
+    Z = units.to_codec(np.array([[1.5, 3e6]]))
+    assert np.isnan(Z[0, 1])
+    assert units.reference_[1] == units.variance_[1] == 0.0
+    assert units.from_codec(np.array([[0.0, 5.0]]))[0, 1] == 0.0
+
+
+def test_a_transformer_is_cloned_and_used():
+    scaler = MinMaxScaler()
+    X = make_hard_table()
+    with config_context(transform_output="pandas"):
+        units = CodecUnits(scaler, clip=None).fit(X)
+        Z = units.to_codec(X)
+    assert not hasattr(scaler, "scale_")
+    assert np.nanmin(Z) == 0.0
+    assert np.nanmax(Z) == 1.0
+    np.testing.assert_allclose(units.from_codec(Z)[:, 2], X[:, 2], rtol=1e-5, atol=1e-2)
+    with pytest.raises(ValueError, match="MinMaxScaler"):
+        units.state()
+    weighted = CodecUnits(StandardScaler()).fit(X, np.arange(400))
+    assert weighted.reference_[0] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "weight", "message"),
+    [
+        (PCA(1), None, "turned 2 columns into"),
+        (MinMaxScaler(), [1, 2, 3], "takes no sample_weight"),
+        (FunctionTransformer(np.nan_to_num, check_inverse=False), None, "missing cells"),
+        (FunctionTransformer(lambda X: X / 0.0, check_inverse=False), None, "no finite value"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_unfit_transformers_are_refused(scaler, weight, message):
+    X = np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 1.0]])
+    if isinstance(scaler, FunctionTransformer) and scaler.func is np.nan_to_num:
+        X[0, 0] = np.nan
+    with pytest.raises(ValueError, match=message):
+        CodecUnits(scaler).fit(X, weight)
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+@pytest.mark.parametrize("clip", [None, (1, 99)])
+def test_state_round_trip_is_exact(scaler, clip):
+    X = make_hard_table()
+    units = CodecUnits(scaler, clip).fit(X)
+    again = CodecUnits.from_state(units.state())
+    np.testing.assert_array_equal(again.to_codec(X), units.to_codec(X))
+    np.testing.assert_array_equal(again.to_codec(X, cap=False), units.to_codec(X, cap=False))
+    Z = np.random.default_rng(0).normal(size=(20, 8))
+    np.testing.assert_array_equal(again.from_codec(Z), units.from_codec(Z))
+    np.testing.assert_array_equal(again.count_capped(X), units.count_capped(X))
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_a_row_is_mapped_alone(scaler):
+    X = make_hard_table()
+    units = CodecUnits(scaler).fit(X)
+    Z = units.to_codec(X)
+    for i in (0, 7, 399):
+        np.testing.assert_array_equal(units.to_codec(X[i : i + 1])[0], Z[i])
+
+
+def test_refit_forgets_the_transformer():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    units = CodecUnits("quantile").fit(X)
+    units.scaler = "standard"
+    units.fit(X)
+    np.testing.assert_array_equal(units.to_codec(X), CodecUnits().fit(X).to_codec(X))
