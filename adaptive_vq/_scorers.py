@@ -1,0 +1,267 @@
+"""Scorers for model selection: one number, or a dict of them, from one pass of a codec.
+
+Private home of the scorers that :mod:`adaptive_vq.metrics` publishes. They see the codec only
+through its ``_evaluate(X)``, which returns an :class:`~adaptive_vq.metrics.Evaluation`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from adaptive_vq.metrics import Evaluation
+
+
+def _chain(estimator: Any) -> list[Any]:
+    """List the transformers in front of the last step, and the last step itself."""
+    if isinstance(estimator, FrozenEstimator):
+        return _chain(estimator.estimator)
+    if isinstance(estimator, Pipeline):
+        before = [estimator[:-1]] if len(estimator) > 1 else []
+        return before + _chain(estimator[-1])
+    return [estimator]
+
+
+def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Find the codec an estimator ends in, and the table that reaches it.
+
+    Parameters
+    ----------
+    estimator : fitted codec, or Pipeline ending in one
+        Pipelines may be nested or frozen.
+    X : array-like of shape (n, d)
+        Rows as the estimator takes them.
+
+    Returns
+    -------
+    codec : estimator
+        The last step, which has ``_evaluate``.
+    X_t : array-like
+        `X` after the steps before it.
+
+    Raises
+    ------
+    TypeError
+        If the last step is not a codec, naming its class.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from adaptive_vq.metrics import codec_of
+    >>> codec_of(StandardScaler(), [[1.0]])
+    Traceback (most recent call last):
+    TypeError: this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; ...
+    """
+    *before, codec = _chain(estimator)
+    if not hasattr(codec, "_evaluate"):
+        last = codec if isinstance(codec, str) else type(codec).__name__
+        raise TypeError(
+            "this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; "
+            f"got {type(estimator).__name__} ending in {last}. Score a downstream model with a "
+            "metric for its own task."
+        )
+    for step in before:
+        X = step.transform(X)
+    return codec, X
+
+
+def _evaluation(estimator: Any, X: Any) -> Evaluation:
+    codec, table = codec_of(estimator, X)
+    run: Evaluation = codec._evaluate(table)
+    return run
+
+
+def quality_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score by quality: 1 - NMSE over the observed cells.
+
+    Parameters
+    ----------
+    estimator : fitted codec, or Pipeline ending in one
+        What is judged.
+    X : array-like of shape (n, d)
+        Rows to judge it on, best rows it was not fitted on.
+    y : None
+        Not used; scorers are called with it.
+
+    Returns
+    -------
+    float
+        At most 1; 0 is as good as the training mean.
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not end in a codec.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import quality_scorer
+    >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=quality_scorer)
+    """
+    return _evaluation(estimator, X).quality
+
+
+def worst_category_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score by the quality of the worst category: 1 - its NMSE.
+
+    Parameters and errors are those of :func:`quality_scorer`.
+
+    Returns
+    -------
+    float
+        At most 1; ``-inf`` if a category that never leaves the training mean is not decoded to it.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import worst_category_scorer
+    >>> search = GridSearchCV(
+    ...     HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=worst_category_scorer
+    ... )
+    """
+    return _evaluation(estimator, X).worst_quality
+
+
+def balance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score by balance: minus the ratio of the worst category's NMSE to the median one.
+
+    Good balance can come from making good categories worse: read it beside
+    :func:`quality_scorer`. Parameters and errors are those of :func:`quality_scorer`.
+
+    Returns
+    -------
+    float
+        At most -1, which is perfect balance.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import balance_scorer
+    >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=balance_scorer)
+    """
+    return _evaluation(estimator, X).balance
+
+
+def utilization_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score by the share of all codewords (over all codebooks) that the rows use.
+
+    n rows cannot use more than n codewords of a codebook, so small validation folds score low.
+    Parameters and errors are those of :func:`quality_scorer`.
+
+    Returns
+    -------
+    float
+        In (0, 1]; ``nan`` for a codec without codebooks.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import utilization_scorer
+    >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=utilization_scorer)
+    """
+    return _evaluation(estimator, X).used_share
+
+
+def perplexity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    """Score by how evenly codewords are used: mean over codebooks of perplexity / size.
+
+    Parameters and errors are those of :func:`quality_scorer`.
+
+    Returns
+    -------
+    float
+        In (0, 1]; ``nan`` for a codec without codebooks.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import perplexity_scorer
+    >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=perplexity_scorer)
+    """
+    return _evaluation(estimator, X).perplexity_share
+
+
+@dataclass(frozen=True)
+class _RateDistortionScorer:
+    """A class, not a closure, so that searches can send it to other processes."""
+
+    lmbda: float
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
+        run = _evaluation(estimator, X)
+        return -(run.nmse + self.lmbda * run.bits)
+
+
+def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
+    """Make a scorer that trades distortion against rate: -(NMSE + lmbda * bits).
+
+    Parameters
+    ----------
+    lmbda : float
+        Price of one bit per row in NMSE, finite and not negative. 0 compares by quality alone.
+
+    Returns
+    -------
+    callable
+        Scorer ``(estimator, X, y=None) -> float``, at most 0; can be pickled.
+
+    Raises
+    ------
+    ValueError
+        If `lmbda` is negative, infinite or NaN.
+
+    Examples
+    --------
+    >>> from adaptive_vq.metrics import rate_distortion_scorer
+    >>> scorer = rate_distortion_scorer(0.001)
+    >>> scorer.lmbda
+    0.001
+    """
+    if not (math.isfinite(lmbda) and lmbda >= 0):
+        raise ValueError(f"lmbda must be finite and not negative; got {lmbda!r}.")
+    return _RateDistortionScorer(float(lmbda))
+
+
+def diagnostics_scorer(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
+    """Compute every score in one pass, for a multi-metric search.
+
+    Use as ``GridSearchCV(..., scoring=diagnostics_scorer, refit="quality")``. Parameters and errors
+    are those of :func:`quality_scorer`.
+
+    Returns
+    -------
+    dict of str to float
+        ``quality``, ``worst_category``, ``balance``, ``utilization`` and ``perplexity``, equal to
+        the scorers of these names, and ``bits``: the rate in bits per row, a figure to compare
+        candidates at, not a score to select by.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.metrics import diagnostics_scorer
+    >>> search = GridSearchCV(
+    ...     HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=diagnostics_scorer, refit="quality"
+    ... )
+    """
+    run = _evaluation(estimator, X)
+    return {
+        "quality": run.quality,
+        "worst_category": run.worst_quality,
+        "balance": run.balance,
+        "utilization": run.used_share,
+        "perplexity": run.perplexity_share,
+        "bits": run.bits,
+    }

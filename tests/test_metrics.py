@@ -1,0 +1,620 @@
+"""Figures and scorers: known values, bounds, invariances, and a codec checked by hand."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from adaptive_vq import metrics
+from adaptive_vq.metrics import (
+    Evaluation,
+    balance_scorer,
+    category_nmse,
+    code_entropy,
+    codebook_perplexity,
+    codebook_utilization,
+    dead_codes,
+    diagnostics_scorer,
+    gaussian_distortion_rate,
+    imbalance,
+    perplexity_scorer,
+    quality_scorer,
+    rate_bits,
+    rate_distortion_scorer,
+    reconstruction_nmse,
+    topographic_similarity,
+    utilization_scorer,
+    worst_category_scorer,
+)
+
+finite = st.floats(-100, 100, width=32)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# ------------------------------------------------------------------------- reconstruction NMSE
+def test_nmse_known_values():
+    X = np.array([[0.0, 10.0], [2.0, 30.0]])
+    assert reconstruction_nmse(X, X) == 0.0
+    assert reconstruction_nmse(X, np.tile(X.mean(axis=0), (2, 1))) == 1.0
+    X_hat = [[1.0, 10.0], [2.0, 30.0]]
+    # one error of 1; deviations from (0, 10): 0 + 0 + 4 + 400
+    assert reconstruction_nmse(X, X_hat, reference=[0, 10]) == pytest.approx(1 / 404)
+
+
+def test_nmse_leaves_missing_cells_out():
+    X = np.array([[0.0, np.nan], [2.0, 5.0], [np.nan, 7.0]])
+    X_hat = np.array([[1.0, 1e9], [2.0, 5.0], [-1e9, 7.0]])
+    assert reconstruction_nmse(X, X_hat) == pytest.approx(1 / (2 + 2))
+    X_hat[0, 1] = np.nan
+    assert reconstruction_nmse(X, X_hat) == pytest.approx(1 / 4)
+
+
+def test_nmse_against_another_mean_than_its_own():
+    X, X_hat = normal(0, 50, 3) + 4, normal(1, 50, 3)
+    reference = np.array([1.0, 2.0, 3.0])
+    expected = np.square(X - X_hat).sum() / np.square(X - reference).sum()
+    assert reconstruction_nmse(X, X_hat, reference=reference) == pytest.approx(expected)
+
+
+@given(seeds, st.sampled_from([1e-200, 1.0, 3e307]))
+def test_weights_act_like_repeated_rows(seed, scale):
+    X, X_hat = normal(seed, 6, 3), normal(seed + 1, 6, 3)
+    X[0, 0] = np.nan
+    times = np.array([0, 1, 2, 3, 1, 5])
+    repeated = reconstruction_nmse(np.repeat(X, times, axis=0), np.repeat(X_hat, times, axis=0))
+    assert reconstruction_nmse(X, X_hat, sample_weight=times * scale) == pytest.approx(repeated)
+
+
+@given(seeds, st.sampled_from([1e-200, 1e-12, 1.0, 1e12, 1e200]))
+def test_nmse_ignores_scale_shift_and_order(seed, scale):
+    X, X_hat = normal(seed, 20, 4), normal(seed + 1, 20, 4)
+    X[3, 2] = np.nan
+    expected = reconstruction_nmse(X, X_hat)
+    order = np.random.default_rng(seed).permutation(20)
+    assert reconstruction_nmse(X * scale, X_hat * scale) == pytest.approx(expected)
+    assert reconstruction_nmse(X + 5, X_hat + 5) == pytest.approx(expected)
+    assert reconstruction_nmse(X[order], X_hat[order]) == pytest.approx(expected)
+
+
+@given(
+    hnp.arrays(np.float64, (5, 2), elements=finite), hnp.arrays(np.float64, (5, 2), elements=finite)
+)
+def test_nmse_is_never_negative_and_zero_for_itself(X, X_hat):
+    assert reconstruction_nmse(X, X_hat) >= 0
+    assert reconstruction_nmse(X, X) == 0
+
+
+def test_constant_table():
+    X = np.full((1000, 2), 0.1)
+    assert reconstruction_nmse(X, X) == 0.0
+    assert reconstruction_nmse(X, X.astype(np.float32)) == 0.0
+    assert reconstruction_nmse(X, X + 0.01) == np.inf
+    assert reconstruction_nmse(X, X, reference=[0.0, 0.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("X", "X_hat", "options", "message"),
+    [
+        (np.ones((3, 2)), np.ones((2, 2)), {}, r"same shape; got \(3, 2\) and \(2, 2\)"),
+        (np.empty((0, 2)), np.empty((0, 2)), {}, "0 sample"),
+        (np.ones(3), np.ones(3), {}, "Expected 2D array"),
+        ([[np.inf]], [[1.0]], {}, "X contains infinity"),
+        ([[1.0]], [[np.inf]], {}, "X_hat contains infinity"),
+        (np.full((3, 2), np.nan), np.ones((3, 2)), {}, "no observed cell"),
+        (np.ones((2, 2)), [[1, 1], [1, np.nan]], {}, "X_hat is NaN in column 1"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"reference": [1]}, r"reference .* shape \(2,\)"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"reference": [1, np.nan]}, "reference must be finite"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [1]}, "one weight per row"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [1, -1]}, "not negative"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [0, 0]}, "zero for every row"),
+        ([[np.nan], [1.0]], [[0], [1]], {"sample_weight": [1, 0]}, "no observed cell"),
+    ],
+)
+def test_nmse_bad_input(X, X_hat, options, message):
+    with pytest.raises(ValueError, match=message):
+        reconstruction_nmse(X, X_hat, **options)
+
+
+# ------------------------------------------------------------------------------ category NMSE
+@given(seeds)
+def test_category_nmse_is_the_nmse_of_its_columns(seed):
+    X, X_hat, reference = normal(seed, 9, 5), normal(seed + 1, 9, 5), normal(seed + 2, 5)
+    X[2, 1] = np.nan
+    categories = {"b": np.array([0, 3]), "a": np.array([4, 1, 2])}
+    errors = category_nmse(X, X_hat, categories, reference=reference)
+    assert list(errors) == ["b", "a"]
+    for name, cols in categories.items():
+        alone = reconstruction_nmse(X[:, cols], X_hat[:, cols], reference=reference[cols])
+        assert errors[name] == pytest.approx(alone)
+    total = reconstruction_nmse(X, X_hat, reference=reference)
+    assert min(errors.values()) <= total + 1e-12
+    assert max(errors.values()) >= total - 1e-12
+
+
+def test_category_that_cannot_be_judged():
+    X = np.column_stack([normal(0, 8), np.full(8, np.nan), np.full(8, 3.0)])
+    categories = {"seen": [0], "missing": [1], "flat": [2]}
+    errors = category_nmse(X, np.nan_to_num(X), categories)
+    assert errors["seen"] == errors["flat"] == 0.0
+    assert np.isnan(errors["missing"])
+    X_hat = np.nan_to_num(X)
+    X_hat[:, 2] += 1e-8
+    assert category_nmse(X, X_hat, categories)["flat"] == 0.0
+    X_hat[:, 2] += 1e-2
+    assert category_nmse(X, X_hat, categories)["flat"] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ({}, "categories is empty"),
+        ({"a": []}, "'a' must be a non-empty list"),
+        ({"a": ["x"]}, "'a' must be a non-empty list of column indices"),
+        ({"a": [0], "b": [2]}, r"'b' names a column outside 0\.\.1"),
+        ({"a": [-1]}, "'a' names a column outside"),
+    ],
+)
+def test_category_nmse_bad_categories(categories, message):
+    with pytest.raises(ValueError, match=message):
+        category_nmse(np.ones((2, 2)), np.ones((2, 2)), categories)
+
+
+# ---------------------------------------------------------------------------------- imbalance
+def test_imbalance_known_values():
+    spread = imbalance({"a": 1.0, "b": 2.0, "c": 9.0})
+    assert spread["max_min"] == 9.0
+    assert spread["max_median"] == 4.5
+    # mean absolute difference 2 * (1 + 8 + 7) / 9, over twice the mean 4
+    assert spread["gini"] == pytest.approx(32 / 9 / 8)
+    assert imbalance([0.0, 0.0, 0.0]) == {"max_min": 1.0, "max_median": 1.0, "gini": 0.0}
+    one_bad = imbalance([0.0, 0.0, 3.0])
+    assert one_bad == {"max_min": np.inf, "max_median": np.inf, "gini": pytest.approx(2 / 3)}
+    assert imbalance([0.0, 0.0, np.inf]) == one_bad
+    assert imbalance([np.inf, np.inf]) == {"max_min": 1.0, "max_median": 1.0, "gini": 0.0}
+    assert imbalance([np.nan, 1.0, 2.0]) == imbalance([1.0, 2.0])
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=20), st.floats(1e-3, 1e3), seeds)
+def test_imbalance_bounds_and_invariances(errors, scale, seed):
+    spread = imbalance(errors)
+    assert spread["max_min"] >= spread["max_median"] >= 1
+    assert 0 <= spread["gini"] <= 1 - 1 / len(errors) + 1e-12
+    values = np.array(errors)
+    pairwise = np.abs(values[:, None] - values).mean() / (2 * values.mean())
+    assert spread["gini"] == pytest.approx(pairwise, abs=1e-9)
+    shuffled = np.random.default_rng(seed).permutation(values) * scale
+    assert imbalance(shuffled) == pytest.approx(spread, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [([], "at least one"), ({}, "at least one"), ([np.nan], "only NaN"), ([1.0, -1.0], "got -1")],
+)
+def test_imbalance_bad_input(errors, message):
+    with pytest.raises(ValueError, match=message):
+        imbalance(errors)
+
+
+# -------------------------------------------------------------------------------------- codes
+def test_code_figures_known_values():
+    codes = np.array([[0, 3, 0], [1, 3, 0], [0, 1, 0], [1, 3, 0]], dtype=np.uint8)
+    sizes = [2, 4, 1]
+    assert codebook_utilization(codes, sizes).tolist() == [1.0, 0.5, 1.0]
+    assert dead_codes(codes, sizes).tolist() == [0, 2, 0]
+    assert dead_codes(codes, sizes, min_hits=3).tolist() == [2, 3, 0]
+    quarter = -0.25 * np.log2(0.25) - 0.75 * np.log2(0.75)
+    assert code_entropy(codes) == pytest.approx([1.0, quarter, 0.0])
+    assert codebook_perplexity(codes, sizes) == pytest.approx([2.0, 2**quarter, 1.0])
+    assert rate_bits(sizes) == 3.0
+    assert rate_bits([]) == 0.0
+
+
+@st.composite
+def codes_and_sizes(draw):
+    sizes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=4))
+    rows = draw(st.integers(1, 60))
+    dtype = draw(st.sampled_from([np.uint16, np.int64, np.uint64]))
+    columns = [
+        draw(hnp.arrays(np.int64, rows, elements=st.integers(0, size - 1))) for size in sizes
+    ]
+    return np.column_stack(columns).astype(dtype), sizes
+
+
+@given(codes_and_sizes(), seeds)
+def test_code_figures_bounds_and_invariances(drawn, seed):
+    codes, sizes = drawn
+    used = codebook_utilization(codes, sizes)
+    dead = dead_codes(codes, sizes)
+    perplexity = codebook_perplexity(codes, sizes)
+    bits = code_entropy(codes)
+    assert ((used > 0) & (used <= 1)).all()
+    assert (used * sizes <= len(codes) + 1e-9).all()
+    assert dead == pytest.approx((1 - used) * sizes)
+    assert (dead <= dead_codes(codes, sizes, min_hits=2)).all()
+    assert ((perplexity >= 1 - 1e-9) & (perplexity <= sizes)).all()
+    assert (perplexity <= used * sizes + 1e-6).all()
+    assert np.exp2(bits) == pytest.approx(perplexity)
+    assert bits.sum() <= rate_bits(sizes) + 1e-9
+    rng = np.random.default_rng(seed)
+    renamed = np.column_stack(
+        [rng.permutation(size)[c.astype(int)] for c, size in zip(codes.T, sizes, strict=True)]
+    )[rng.permutation(len(codes))]
+    assert codebook_perplexity(renamed, sizes) == pytest.approx(perplexity)
+    assert codebook_utilization(renamed, sizes) == pytest.approx(used)
+
+
+def test_codes_in_other_containers():
+    frame = pd.DataFrame({"a__L0": [0, 1], "a__L1": [0, 0]}, dtype="uint8")
+    assert codebook_utilization(frame, [2, 2]).tolist() == [1.0, 0.5]
+    assert codebook_utilization([0, 1, 1], 4).tolist() == [0.5]
+    none = np.empty((3, 0), dtype=np.uint8)
+    assert codebook_perplexity(none, []).shape == code_entropy(none).shape == (0,)
+    with pytest.raises(ValueError, match=r"'a__L1' holds 3, but its codebook has 2 codewords"):
+        codebook_utilization(frame.assign(a__L1=[0, 3]), [2, 2])
+
+
+@pytest.mark.parametrize(
+    ("codes", "sizes", "message"),
+    [
+        ([[0, 2]], [2, 2], r"column 1 holds 2, but its codebook has 2 codewords \(codes 0\.\.1\)"),
+        ([[0, -1]], [2, 2], "column 1 is"),
+        ([[0.0, 1.0]], [2, 2], "codes must be integers"),
+        ([[0, 1]], [2], "got 1 sizes for 2 columns"),
+        ([[0, 1]], [2, 0], "sizes must be positive integers"),
+        ([[0, 1]], [2.0, 2.0], "sizes must be positive integers"),
+        (np.empty((0, 2), dtype=int), [2, 2], "0 sample"),
+    ],
+)
+@pytest.mark.parametrize("figure", [codebook_utilization, codebook_perplexity, dead_codes])
+def test_code_figures_bad_input(figure, codes, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        figure(codes, sizes)
+
+
+def test_other_bad_input_of_code_figures():
+    with pytest.raises(ValueError, match="must not be negative"):
+        code_entropy([[-1]])
+    with pytest.raises(ValueError, match="min_hits == 0"):
+        dead_codes([[0]], [1], min_hits=0)
+    with pytest.raises(TypeError, match="min_hits"):
+        dead_codes([[0]], [1], min_hits=1.5)
+    with pytest.raises(ValueError, match="sizes must be positive"):
+        rate_bits([4, 0])
+
+
+# -------------------------------------------------------------------------- Gaussian yardstick
+def bisected(spectrum, bits):
+    """Reverse water-filling by 200 halvings of the logarithm of the water level."""
+    spectrum = np.asarray(spectrum)[np.asarray(spectrum) > 0]
+    low, high = np.log2(spectrum.min()) - 2 * bits - 1, np.log2(spectrum.max())
+    for _ in range(200):
+        middle = (low + high) / 2
+        rate = np.maximum(0, (np.log2(spectrum) - middle) / 2).sum()
+        low, high = (middle, high) if rate > bits else (low, middle)
+    return np.minimum(2.0**high, spectrum).sum()
+
+
+spectra = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=1, max_size=12)
+
+
+@given(spectra, st.floats(0, 60))
+def test_water_filling_equals_bisection(spectrum, bits):
+    assume(max(spectrum) > 0)
+    assert gaussian_distortion_rate(spectrum, bits) == pytest.approx(bisected(spectrum, bits))
+
+
+def test_water_filling_known_values():
+    assert gaussian_distortion_rate([1.0] * 8, 8.0) == pytest.approx(8 / 4)
+    assert gaussian_distortion_rate([3.0], 2.0) == pytest.approx(3 / 16)
+    # 1 bit levels 4 down to 1; one bit more brings both to 1/2
+    assert gaussian_distortion_rate([4.0, 1.0], [0, 1, 2]) == pytest.approx([5, 2, 1])
+    assert gaussian_distortion_rate([0.0, 0.0], 3.0) == 0.0
+    assert gaussian_distortion_rate([0.0], [1.0, 2.0]).tolist() == [0.0, 0.0]
+    assert gaussian_distortion_rate([2.0, 1.0], np.inf) == 0.0
+
+
+@given(seeds, st.integers(1, 6))
+def test_water_filling_of_a_covariance(seed, d):
+    factor = normal(seed, d, d)
+    cov = factor @ factor.T
+    bits = np.linspace(0, 20, 81)
+    curve = gaussian_distortion_rate(cov, bits)
+    assert curve == pytest.approx(gaussian_distortion_rate(np.linalg.eigvalsh(cov), bits))
+    assert curve[0] == pytest.approx(np.trace(cov))
+    assert (np.diff(curve) < 0).all()
+    assert (np.diff(curve, 2) > -1e-9 * curve[0]).all()
+    # 6.02 dB per bit and dimension at best, and never less than what one dimension gives
+    assert (curve >= curve[0] * 4.0**-bits - 1e-12).all()
+    assert gaussian_distortion_rate(cov * 1e150, bits) == pytest.approx(curve * 1e150)
+
+
+@pytest.mark.parametrize(
+    ("source", "bits", "message"),
+    [
+        ([1.0], -1.0, "bits must not be negative"),
+        ([1.0], np.nan, "bits must not be negative or NaN"),
+        ([], 1.0, "not empty"),
+        ([1.0, np.nan], 1.0, "NaN or infinity"),
+        ([1.0, -0.5], 1.0, "the smallest is -0.5"),
+        (np.ones((2, 3)), 1.0, r"square and symmetric; got shape \(2, 3\)"),
+        ([[1.0, 0.5], [0.0, 1.0]], 1.0, "square and symmetric"),
+        ([[1.0, 2.0], [2.0, 1.0]], 1.0, "the smallest is -1"),
+    ],
+)
+def test_water_filling_bad_input(source, bits, message):
+    with pytest.raises(ValueError, match=message):
+        gaussian_distortion_rate(source, bits)
+
+
+# --------------------------------------------------------------------- topographic similarity
+@given(seeds, st.sampled_from([1e-6, 1.0, 1e6]))
+def test_topographic_similarity_is_one_for_a_similarity_map(seed, scale):
+    X = normal(seed, 12, 3)
+    turn, _ = np.linalg.qr(normal(seed + 1, 3, 3))
+    assert topographic_similarity(X, scale * X @ turn + 7) == pytest.approx(1.0)
+
+
+def test_topographic_similarity_of_all_pairs_and_of_some():
+    X, Y = normal(0, 40, 3), normal(1, 40, 2)
+    left, right = np.triu_indices(40, k=1)
+    expected = np.corrcoef(
+        np.linalg.norm(X[left] - X[right], axis=1), np.linalg.norm(Y[left] - Y[right], axis=1)
+    )[0, 1]
+    assert topographic_similarity(X, Y) == pytest.approx(expected)
+    X, Y = normal(2, 3000, 3), normal(3, 3000, 3)
+    near = X + 0.1 * Y
+    sampled = [topographic_similarity(X, near, n_pairs=5000, random_state=s) for s in (0, 0, 1)]
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert sampled[0] == pytest.approx(sampled[2], abs=0.01)
+    assert min(sampled) > 0.95
+    assert abs(topographic_similarity(X, Y, random_state=0)) < 0.1
+
+
+def test_a_row_is_never_paired_with_itself():
+    corners = np.eye(4)  # all at one distance from each other
+    for seed in range(20):
+        some = topographic_similarity(corners, normal(0, 4, 3), n_pairs=5, random_state=seed)
+        assert np.isnan(some)
+
+
+def test_topographic_similarity_that_cannot_be_computed_or_is_refused():
+    X = normal(0, 5, 2)
+    assert np.isnan(topographic_similarity(X, np.zeros((5, 2))))
+    assert np.isnan(topographic_similarity(np.eye(3), normal(0, 3, 3)))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        topographic_similarity(X, X[:4])
+    with pytest.raises(ValueError, match="Y contains NaN"):
+        topographic_similarity(X, np.full((5, 1), np.nan))
+    with pytest.raises(ValueError, match="minimum of 3"):
+        topographic_similarity(X[:2], X[:2])
+    with pytest.raises(ValueError, match="n_pairs == 1"):
+        topographic_similarity(X, X, n_pairs=1)
+
+
+# --------------------------------------------------------------------------------- Evaluation
+def evaluation(**changes):
+    parts = {
+        "target": np.array([[0.0, 1.0], [2.0, np.nan], [4.0, 3.0], [2.0, 2.0]]),
+        "output": np.array([[0.0, 2.0], [2.0, 9.0], [3.0, 3.0], [2.0, 2.0]]),
+        "reference": np.array([2.0, 2.0]),
+        "codes": np.array([[0, 0], [1, 0], [1, 3], [0, 0]]),
+        "categories": {"a": np.array([0]), "b": np.array([1])},
+        "codebooks": {"a__L0": ("a", 0, 2), "b__L0": ("b", 0, 8)},
+    }
+    return Evaluation(**(parts | changes))
+
+
+def test_evaluation_figures():
+    run = evaluation()
+    assert run.nmse == pytest.approx(2 / 10)
+    assert run.quality == pytest.approx(0.8)
+    assert run.per_category == pytest.approx({"a": 1 / 8, "b": 1 / 2})
+    assert run.worst_category == "b"
+    assert run.worst_quality == pytest.approx(0.5)
+    assert run.imbalance["max_min"] == pytest.approx(4.0)
+    assert run.balance == pytest.approx(-0.5 / 0.3125)
+    assert run.bits == 4.0
+    assert run.sizes.tolist() == [2, 8]
+    assert run.used_share == pytest.approx(4 / 10)
+    assert run.utilization == {"a__L0": 1.0, "b__L0": 0.25}
+    assert run.perplexity["a__L0"] == pytest.approx(2.0)
+    assert run.perplexity_share == pytest.approx((1 + run.perplexity["b__L0"] / 8) / 2)
+    assert run.entropy["a__L0"] == pytest.approx(1.0)
+
+
+def test_evaluation_without_an_observed_cell_in_a_category():
+    target = evaluation().target.copy()
+    target[:, 0] = np.nan
+    run = evaluation(target=target)
+    assert np.isnan(run.per_category["a"])
+    assert run.worst_category == "b"
+    assert run.balance == -1.0
+
+
+def test_evaluation_without_codebooks():
+    run = evaluation(codes=np.empty((4, 0), dtype=int), codebooks={})
+    assert run.bits == 0.0
+    assert run.utilization == {}
+    assert np.isnan([run.used_share, run.perplexity_share]).all()
+
+
+def test_worst_category_tie_is_broken_by_name():
+    column = np.array([[0.0], [2.0]])
+    parts = {"codes": np.empty((2, 0), dtype=int), "codebooks": {}, "reference": np.ones(2)}
+    for categories in ({"z": [0], "y": [1]}, {"y": [0], "z": [1]}):
+        run = Evaluation(np.hstack([column] * 2), np.ones((2, 2)), categories=categories, **parts)
+        assert run.worst_category == "y"
+
+
+def test_evaluation_refuses_parts_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"shape \(4, 2\); got \(3, 2\)"):
+        evaluation(codes=np.zeros((3, 2), dtype=int))
+    with pytest.raises(ValueError, match="'b__L0' belongs to 'c', which is no category"):
+        evaluation(codebooks={"a__L0": ("a", 0, 2), "b__L0": ("c", 0, 8)})
+    with pytest.raises(AttributeError):
+        evaluation().codes = None
+
+
+# ------------------------------------------------------------------------------------ scorers
+class BinCodec(TransformerMixin, BaseEstimator):
+    """Each column its own category, coded by the nearest of `n_codewords` training quantiles."""
+
+    def __init__(self, n_codewords=4):
+        self.n_codewords = n_codewords
+
+    def fit(self, X, y=None):
+        X = validate_data(self, X, dtype=float)
+        self.mean_ = X.mean(axis=0)
+        shares = (np.arange(self.n_codewords) + 0.5) / self.n_codewords
+        self.words_ = np.quantile(X, shares, axis=0)
+        self.n_evaluations_ = 0
+        return self
+
+    def transform(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=float, reset=False)
+        return np.abs(X[:, None] - self.words_).argmin(axis=1)
+
+    def _evaluate(self, X):
+        codes = self.transform(X)
+        self.n_evaluations_ += 1
+        columns = range(codes.shape[1])
+        return Evaluation(
+            target=np.asarray(X, dtype=float),
+            output=np.take_along_axis(self.words_, codes, axis=0),
+            reference=self.mean_,
+            codes=codes,
+            categories={f"c{j}": np.array([j]) for j in columns},
+            codebooks={f"c{j}__L0": (f"c{j}", 0, self.n_codewords) for j in columns},
+        )
+
+
+SCORERS = {
+    "quality": quality_scorer,
+    "worst_category": worst_category_scorer,
+    "balance": balance_scorer,
+    "utilization": utilization_scorer,
+    "perplexity": perplexity_scorer,
+}
+
+
+@pytest.fixture
+def table():
+    return normal(0, 120, 3) * [1, 5, 2] + [0, 3, -1]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers_agree_with_the_figures(table, name):
+    codec = BinCodec().fit(table[:80])
+    run = codec._evaluate(table[80:])
+    expected = {
+        "quality": 1 - reconstruction_nmse(run.target, run.output, reference=run.reference),
+        "worst_category": 1 - max(run.per_category.values()),
+        "balance": -max(run.per_category.values()) / np.median(list(run.per_category.values())),
+        "utilization": codebook_utilization(run.codes, [4] * 3).mean(),
+        "perplexity": codebook_perplexity(run.codes, [4] * 3).mean() / 4,
+    }[name]
+    score = SCORERS[name](codec, table[80:])
+    assert isinstance(score, float)
+    assert score == pytest.approx(expected)
+    assert diagnostics_scorer(codec, table[80:])[name] == score
+    assert pickle.loads(pickle.dumps(SCORERS[name])) is SCORERS[name]
+
+
+def test_diagnostics_take_one_pass(table):
+    codec = BinCodec().fit(table)
+    scores = diagnostics_scorer(codec, table)
+    assert codec.n_evaluations_ == 1
+    assert set(scores) == {*SCORERS, "bits"}
+    assert scores["bits"] == 6.0
+
+
+def test_rate_distortion_scorer(table):
+    codec = BinCodec().fit(table)
+    nmse = 1 - quality_scorer(codec, table)
+    scorer = rate_distortion_scorer(0.01)
+    assert scorer(codec, table) == pytest.approx(-(nmse + 0.06))
+    assert rate_distortion_scorer(0)(codec, table) == pytest.approx(-nmse)
+    assert pickle.loads(pickle.dumps(scorer)) == scorer != rate_distortion_scorer(0.02)
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="lmbda must be finite"):
+            rate_distortion_scorer(bad)
+
+
+def test_scorers_see_through_pipelines(table):
+    scaled = StandardScaler().fit_transform(table)
+    expected = quality_scorer(BinCodec().fit(scaled), scaled)
+    pipe = make_pipeline(StandardScaler(), "passthrough", BinCodec()).fit(table)
+    assert quality_scorer(pipe, table) == expected
+    assert quality_scorer(FrozenEstimator(pipe), table) == expected
+    nested = make_pipeline(FunctionTransformer(), make_pipeline(StandardScaler(), BinCodec()))
+    assert quality_scorer(nested.fit(table), table) == expected
+    assert quality_scorer(make_pipeline(BinCodec()).fit(scaled), scaled) == expected
+    codec, reached = metrics.codec_of(pipe, table)
+    assert codec is pipe[-1]
+    np.testing.assert_array_equal(reached, scaled)
+
+
+def test_scorers_keep_column_names(table):
+    frame = pd.DataFrame(table, columns=["a", "b", "c"])
+    pipe = make_pipeline(StandardScaler().set_output(transform="pandas"), BinCodec()).fit(frame)
+    assert quality_scorer(pipe, frame) > 0.5
+    with pytest.raises(ValueError, match="feature names should match"):
+        quality_scorer(pipe, frame.rename(columns={"a": "z"}))
+
+
+def test_scorers_refuse_what_does_not_end_in_a_codec(table):
+    model = make_pipeline(BinCodec(), LinearRegression()).fit(table, table[:, 0])
+    with pytest.raises(TypeError, match="got Pipeline ending in LinearRegression"):
+        quality_scorer(model, table)
+    with pytest.raises(TypeError, match="ending in StandardScaler"):
+        diagnostics_scorer(StandardScaler(), table)
+    with pytest.raises(TypeError, match="ending in passthrough"):
+        quality_scorer(Pipeline([("codec", BinCodec()), ("end", "passthrough")]), table)
+    with pytest.raises(NotFittedError):
+        quality_scorer(BinCodec(), table)
+    with pytest.raises(NotFittedError):
+        quality_scorer(make_pipeline(StandardScaler(), BinCodec()), table)
+
+
+def test_grid_search_with_diagnostics(table):
+    pipe = Pipeline([("scale", StandardScaler()), ("vq", BinCodec())])
+    grid = {"vq__n_codewords": [2, 4, 8]}
+    search = GridSearchCV(pipe, grid, scoring=diagnostics_scorer, refit="quality", cv=3)
+    search.fit(table)
+    assert search.best_params_ == {"vq__n_codewords": 8}
+    assert search.cv_results_["mean_test_bits"].tolist() == [3.0, 6.0, 9.0]
+    assert (np.diff(search.cv_results_["mean_test_quality"]) > 0).all()
+    separate = GridSearchCV(pipe, grid, scoring=SCORERS, refit="quality", cv=3).fit(table)
+    for name in SCORERS:
+        key = f"mean_test_{name}"
+        np.testing.assert_allclose(separate.cv_results_[key], search.cv_results_[key])
+
+
+def test_grid_search_by_rate_and_distortion(table):
+    grid = {"n_codewords": [2, 4, 8]}
+    dear = GridSearchCV(BinCodec(), grid, scoring=rate_distortion_scorer(1.0), cv=3)
+    assert dear.fit(table).best_params_ == {"n_codewords": 2}
+    free = GridSearchCV(BinCodec(), grid, scoring=rate_distortion_scorer(0.0), cv=3)
+    assert free.fit(table).best_params_ == {"n_codewords": 8}
+
+
+def test_public_names():
+    assert all(callable(getattr(metrics, name)) for name in metrics.__all__)
+    assert metrics.__all__ == sorted(metrics.__all__)
