@@ -1,0 +1,394 @@
+"""FeatureCharacterizer: the first step, which finds categories of columns and measures them."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from adaptive_vq.annotations import annotate, annotation
+from adaptive_vq.association import correlation_matrix
+from adaptive_vq.categories import CategorySet, resolve_categories
+from adaptive_vq.column_specs import without_callables
+from adaptive_vq.sampling import RowSample
+from adaptive_vq.scores import category_profile, category_scores, category_separation
+from adaptive_vq.tables import as_frame, check_table, column_names
+from adaptive_vq.units import CodecUnits, resolve_units
+
+__all__ = ["FeatureCharacterizer", "category_scores"]
+
+#: Clustering and the figures beside the scores look at this many rows of the sample.
+PROFILE_ROWS = 10_000
+#: Below this mean absolute correlation two categories are not said to overlap.
+OVERLAP = 0.1
+
+
+class FeatureCharacterizer(
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]
+):
+    """Find categories of columns and measure how compressible each one is.
+
+    The table itself passes through unchanged, as a :class:`pandas.DataFrame` with a note for the
+    steps that follow.
+
+    Parameters
+    ----------
+    categories : str, int, path, dict, list or clusterer, default="auto"
+        - ``"auto"``: cluster the columns (Ward on ``1 - |r|``, best silhouette) and hand on nested
+          candidate cuts, among which a measuring strategy may choose another;
+        - ``"silhouette"``: the same, as a fixed choice; an int: that many clusters;
+        - ``"prefix"``: the families of columns called ``family__feature``; ``"prefix_auto"``:
+          clusters within each family;
+        - a dict from category name to any column specification of
+          :class:`~sklearn.compose.ColumnTransformer` (names, ints, slice, mask, callable), or the
+          path of a JSON file with one; with `partial_fit`, callables see the first chunk;
+        - a list with one label per column (None: unlisted);
+        - a scikit-learn clusterer: with ``metric="precomputed"`` it gets ``1 - |r|``, otherwise
+          the rows of ``|r|`` as points (a :class:`~sklearn.cluster.FeatureAgglomeration`: the
+          table).
+
+        Names of categories are strings without a double underscore.
+    scaler : {"auto", "standard", "robust", "quantile"}, None or transformer, default="auto"
+        How columns become comparable. ``"auto"`` follows an earlier step, else ``"standard"``.
+    clip : tuple of (float, float), None or "auto", default="auto"
+        Percentiles at which columns are capped. ``"auto"`` follows an earlier step, else
+        ``(0.5, 99.5)``.
+    remainder : {"own category", "nearest", "error"}, default="own category"
+        What becomes of columns that given categories do not list: a category named
+        ``"remainder"``, the most correlated category, or an error naming them.
+    min_category_size : int, default=2
+        Least number of columns in a category found by clustering; smaller groups join the nearest.
+    max_categories : int, default=25
+        Largest number of categories found by clustering.
+    correlation : {"pearson", "spearman", "mutual_information"}, default="pearson"
+        What columns are compared by; mutual information up to 300 columns.
+    isolate : sequence of str, default=()
+        Families of columns that stay categories of their own while the rest is clustered.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the rows that are looked at when there are more than fit the sample, and seeds a
+        clusterer without a seed. None means a fixed choice: results are reproducible either way.
+
+    Attributes
+    ----------
+    categories_ : dict of str to ndarray of int64
+        Sorted column positions per category; every column is in exactly one.
+    characteristics_ : pandas.DataFrame of shape (n_categories, 14)
+        One row per category: the scores ``variance`` (in the units given), ``dimensionality``,
+        ``information`` and ``correlation`` (see `category_scores`); ``n_columns``,
+        ``effective_dimension``, ``spectral_entropy``, ``tail_weight``, ``discreteness``,
+        ``missing_share`` and ``gaussian_bits`` (see `adaptive_vq.scores.category_profile`);
+        ``within``, ``between`` and ``separation`` (see `adaptive_vq.scores.category_separation`).
+    cuts_ : list of dict
+        Nested candidate categories, coarse to fine, the chosen ones among them; empty if the
+        categories were given.
+    n_samples_seen_ : int
+        Number of rows seen.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names, if the table had any.
+
+    See Also
+    --------
+    AdaptiveRatioSelector : Divides a budget of bits over the categories.
+
+    Notes
+    -----
+    Everything is computed from a sample of at most 65,536 rows (fewer beyond 512 columns) that is a
+    function of row numbers and seed, so `partial_fit` over any chunks gives the result of one
+    `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq import FeatureCharacterizer
+    >>> rng = np.random.default_rng(0)
+    >>> factors = rng.normal(size=(500, 2))
+    >>> X = np.repeat(factors, 3, axis=1) + 0.1 * rng.normal(size=(500, 6))
+    >>> characterizer = FeatureCharacterizer().fit(X)
+    >>> {name: columns.tolist() for name, columns in sorted(characterizer.categories_.items())}
+    {'cluster_1': [0, 1, 2], 'cluster_2': [3, 4, 5]}
+    >>> int(characterizer.characteristics_["n_columns"].sum())
+    6
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "categories": "no_validation",
+        "scaler": [
+            StrOptions({"auto", "standard", "robust", "quantile"}),
+            HasMethods(["fit", "transform", "inverse_transform"]),
+            None,
+        ],
+        "clip": [StrOptions({"auto"}), "array-like", None],
+        "remainder": [StrOptions({"own category", "nearest", "error"})],
+        "min_category_size": [Interval(Integral, 1, None, closed="left")],
+        "max_categories": [Interval(Integral, 1, None, closed="left")],
+        "correlation": [StrOptions({"pearson", "spearman", "mutual_information"})],
+        "isolate": ["array-like", str],
+        "random_state": ["random_state"],
+    }
+
+    _sample: RowSample | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
+        super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
+
+    def __init__(
+        self,
+        categories: Any = "auto",
+        *,
+        scaler: Any = "auto",
+        clip: Any = "auto",
+        remainder: str = "own category",
+        min_category_size: int = 2,
+        max_categories: int = 25,
+        correlation: str = "pearson",
+        isolate: Any = (),
+        random_state: Any = None,
+    ) -> None:
+        self.categories = categories
+        self.scaler = scaler
+        self.clip = clip
+        self.remainder = remainder
+        self.min_category_size = min_category_size
+        self.max_categories = max_categories
+        self.correlation = correlation
+        self.isolate = isolate
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+        """Find and measure the categories of a table.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            At least two rows; NaN marks a missing cell.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        FeatureCharacterizer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the table is unusable, categories do not fit it, or `scaler` or `clip` contradicts
+            an earlier step.
+        """
+        # Steps after this one see through the callback context that it ran in their pipeline.
+        context = self._init_callback_context()
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        array = check_table(self, X, reset=True, ensure_min_samples=2)
+        self._begin(X, array)
+        self._learn(array.copy())
+        self._streams = False
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+        """Take more rows into account.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            The next rows. Units and column specifications are settled by the first ones.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        FeatureCharacterizer
+            The estimator as if fitted on all rows so far.
+
+        Raises
+        ------
+        ValueError
+            After `fit` and a pickle, which does not hold the rows to add to (it does after
+            `partial_fit`).
+        """
+        first = not hasattr(self, "categories_")
+        if not first and self._sample is None:
+            raise ValueError(
+                "partial_fit can not continue from a pickle made after fit, which holds no rows to "
+                "add to. Use partial_fit from the first chunk on; its pickles do."
+            )
+        array = check_table(self, X, reset=first)
+        if first:
+            self._begin(X, array)
+        # A reader may fill the same buffer with its next chunk.
+        self._learn(array.copy())
+        self._streams = True
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> pd.DataFrame:
+        """Pass a table through, with a note of what was found.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            A table with the training columns.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_samples, n_features)
+            The same cells and, for a DataFrame, the same index, columns and dtypes.
+        """
+        check_is_fitted(self)
+        frame = as_frame(X, check_table(self, X, reset=False))
+        earlier = annotation(frame) or {}
+        return annotate(
+            frame, {**self._note(), "by": [*earlier.get("by", []), type(self).__name__]}
+        )
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return `X` as it is, since `transform` changes no cell.
+
+        Parameters
+        ----------
+        X : object of shape (n_samples, n_features)
+            What a later step's ``inverse_transform`` gave.
+
+        Returns
+        -------
+        object of shape (n_samples, n_features)
+            `X` itself.
+        """
+        check_is_fitted(self)
+        return X
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Do nothing: the output is always a pandas DataFrame, which carries the note.
+
+        A pipeline sets the output of every step; the one that counts is that of its last step.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            Without effect here.
+
+        Returns
+        -------
+        FeatureCharacterizer
+            The estimator itself.
+        """
+        return self
+
+    def _begin(self, X: Any, array: npt.NDArray[np.float64]) -> None:
+        """Settle what the first rows decide: units, column specifications and the seed."""
+        frame = as_frame(X, array)
+        earlier = annotation(frame) or {}
+        self._scaler, self._clip, self._units = resolve_units(
+            self.scaler, self.clip, earlier.get("units"), type(self).__name__
+        )
+        self._spec = without_callables(self.categories, frame)
+        self._header = frame.iloc[:0]
+        seed = 0
+        if self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self._sample = RowSample.empty(array.shape[1], seed)
+
+    def _learn(self, array: npt.NDArray[np.float64]) -> None:
+        assert self._sample is not None
+        self._sample = sample = self._sample.add(array)
+        X = sample.subset(PROFILE_ROWS)
+        units = CodecUnits(self._scaler, self._clip).fit(sample.rows)
+        Z = units.to_codec(X).astype(np.float64)
+        found = resolve_categories(
+            self._spec,
+            self._header,
+            Z,
+            column_names(self),
+            remainder=self.remainder,
+            min_category_size=self.min_category_size,
+            max_categories=self.max_categories,
+            random_state=sample.seed,
+            correlation=self.correlation,
+            isolate=self.isolate,
+        )
+        self._measure(sample.rows, X, Z, found)
+        self.n_samples_seen_ = sample.n_seen
+
+    def _measure(
+        self,
+        rows: npt.NDArray[np.float64],
+        X: npt.NDArray[np.float64],
+        Z: npt.NDArray[np.float64],
+        found: CategorySet,
+    ) -> None:
+        self.categories_ = found.categories
+        self.cuts_ = found.cuts
+        self._given = found.given
+        self._scores = category_scores(rows, found.categories)
+        profile = category_profile(X, Z, found.categories)
+        separation = category_separation(correlation_matrix(Z), found.categories)
+        if found.given and self.categories != "silhouette":
+            _warn_of_overlap(separation, self._scores)
+        figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
+        table = pd.DataFrame.from_dict(figures, orient="index").drop(columns="neighbor")
+        self.characteristics_ = table.rename_axis("category")
+
+    def _note(self) -> dict[str, Any]:
+        # A plan made for other categories would not fit these.
+        return {
+            "units": self._units,
+            "categories": _as_lists(self.categories_),
+            "given": self._given,
+            "cuts": [_as_lists(cut) for cut in self.cuts_],
+            "scores": self._scores,
+            "plan": None,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        # A fitted pipeline is sent around; it should not carry its training rows.
+        if not state.get("_streams", True):
+            state["_sample"] = None
+        return state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
+        return tags
+
+
+def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:
+    return {name: columns.tolist() for name, columns in categories.items()}
+
+
+def _warn_of_overlap(
+    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]]
+) -> None:
+    # One-hot columns oppose each other: their aligned correlation is low, their strength is not.
+    overlapping = [
+        f"{name!r} and {figures['neighbor']!r} (within {figures['within']:.2f}, between "
+        f"{figures['between']:.2f})"
+        for name, figures in separation.items()
+        if figures["between"] > max(figures["within"], scores[name]["correlation"], OVERLAP)
+    ]
+    if overlapping:
+        warnings.warn(
+            "Categories overlap, their columns correlate more with another category than among "
+            f"themselves: {'; '.join(overlapping[:3])}. Consider merging them or "
+            "categories='auto'.",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,298 @@
+"""How compressible a category of columns is: four scores in the units given, others without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
+
+__all__ = ["category_profile", "category_scores", "category_separation", "gaussian_bits"]
+
+#: The share of error for which `gaussian_bits` is reported.
+TARGET_NMSE = 0.1
+
+
+def category_scores(
+    X: npt.ArrayLike, categories: Mapping[str, npt.ArrayLike]
+) -> dict[str, dict[str, float]]:
+    r"""Four scores per category, on the columns in the units given.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        NaN marks a missing cell. Variances are over the observed cells of a column, correlations
+        over the rows in which both columns are observed.
+    categories : mapping of str to array-like of int
+        Column positions per category.
+
+    Returns
+    -------
+    dict of str to dict
+        Per category of k columns:
+
+        - ``"variance"``: median over its columns of the column variance, clipped to [0, 1];
+        - ``"dimensionality"``: :math:`\log_{10}(k + 1) / \log_{10} 101`;
+        - ``"information"``: share of the variance in the first min(5, k) principal components;
+          0.5 where it is undefined (one column, or no variance);
+        - ``"correlation"``: mean absolute Pearson correlation between different columns, constant
+          ones counting as 0; 0 for one column.
+
+    Notes
+    -----
+    The formulas are those of the prior system, spinlock (github.com/dgabriele/spinlock). On
+    unscaled columns ``variance`` saturates at 1 and one large column makes ``information`` 1.
+
+    Examples
+    --------
+    >>> from adaptive_vq.characterize import category_scores
+    >>> scores = category_scores([[0.0, 0, 7], [1, -1, 8], [0, 0, 9]], {"a": [0, 1], "b": [2]})
+    >>> {name: round(value, 3) for name, value in scores["a"].items()}
+    {'variance': 0.222, 'dimensionality': 0.238, 'information': 1.0, 'correlation': 1.0}
+    """
+    X = np.asarray(X, dtype=np.float64)
+    mean, std = _location(X)
+    scores = {}
+    for name, positions in categories.items():
+        columns = _content_order(X, np.asarray(positions, dtype=np.int64), mean, std)
+        r = correlation_matrix(X[:, columns])
+        with np.errstate(over="ignore"):
+            variance = float(np.clip(np.median(std[columns] ** 2), 0, 1))
+        scores[name] = {
+            "variance": variance,
+            "dimensionality": float(np.log10(len(columns) + 1) / np.log10(101)),
+            "information": _information(_spectrum(r, std[columns])),
+            "correlation": _mean_off_diagonal(np.abs(r)),
+        }
+    return scores
+
+
+def category_profile(
+    X: npt.ArrayLike, Z: npt.ArrayLike, categories: Mapping[str, npt.ArrayLike]
+) -> dict[str, dict[str, Any]]:
+    """Figures per category that do not depend on units.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        The columns in the units given, NaN where missing.
+    Z : array-like of shape (n_samples, n_features)
+        The same rows in codec units (capped and scaled).
+    categories : mapping of str to array-like of int
+        Column positions per category.
+
+    Returns
+    -------
+    dict of str to dict
+        Per category of k columns, from the eigenvalues of its covariance in codec units:
+
+        - ``"effective_dimension"``: participation ratio, between 1 and k (0: no variance);
+        - ``"spectral_entropy"``: Shannon entropy of the eigenvalues' shares divided by log k,
+          between 0 (one direction) and 1 (all alike);
+        - ``"gaussian_bits"``: bits per row that a Gaussian with these eigenvalues needs for an
+          NMSE of 0.1, see `gaussian_bits`;
+
+        and from the cells:
+
+        - ``"tail_weight"``: median excess kurtosis of its columns (0: Gaussian, or constant);
+        - ``"discreteness"``: mean share of observed cells that repeat another one of their column
+          (0: all different, 1: constant);
+        - ``"missing_share"``: share of cells that are missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.scores import category_profile
+    >>> Z = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    >>> profile = category_profile(Z, Z, {"a": [0, 1]})["a"]
+    >>> profile["effective_dimension"], profile["spectral_entropy"], profile["tail_weight"]
+    (2.0, 1.0, -2.0)
+    """
+    X = np.asarray(X, dtype=np.float64)
+    Z = np.asarray(Z, dtype=np.float64)
+    mean, std = _location(Z)
+    tails, repeats = _excess_kurtosis(X), _repeated_share(X)
+    missing = np.isnan(X).mean(axis=0)
+    profile: dict[str, dict[str, Any]] = {}
+    for name, positions in categories.items():
+        columns = _content_order(Z, np.asarray(positions, dtype=np.int64), mean, std)
+        spectrum = _spectrum(correlation_matrix(Z[:, columns]), std[columns])
+        profile[name] = {
+            "n_columns": len(columns),
+            "effective_dimension": _participation_ratio(spectrum),
+            "spectral_entropy": _spectral_entropy(spectrum),
+            "tail_weight": float(np.median(tails[columns])),
+            "discreteness": float(np.sort(repeats[columns]).mean()),
+            "missing_share": float(np.sort(missing[columns]).mean()),
+            "gaussian_bits": gaussian_bits(spectrum, TARGET_NMSE),
+        }
+    return profile
+
+
+def category_separation(
+    association: FloatArray, categories: Mapping[str, npt.ArrayLike]
+) -> dict[str, dict[str, Any]]:
+    """How much more a category's columns have in common than they share with other categories.
+
+    Parameters
+    ----------
+    association : ndarray of shape (n_features, n_features)
+        Correlations of the columns, see `adaptive_vq.association.correlation_matrix`.
+    categories : mapping of str to array-like of int
+        Column positions per category.
+
+    Returns
+    -------
+    dict of str to dict
+        Per category:
+
+        - ``"within"``: mean correlation of its different columns after each was given the sign of
+          its weight in the first principal direction (1 for one column);
+        - ``"between"``: largest mean absolute correlation with the columns of another category (0
+          if there is none);
+        - ``"separation"``: the first minus the second; negative where categories overlap;
+        - ``"neighbor"``: the other category in question, or None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.scores import category_separation
+    >>> r = np.array([[1, -0.9, 0.1], [-0.9, 1, 0.2], [0.1, 0.2, 1]])
+    >>> found = category_separation(r, {"a": [0, 1], "b": [2]})["a"]
+    >>> round(found["within"], 2), round(found["between"], 2), found["neighbor"]
+    (0.9, 0.15, 'b')
+    """
+    positions = {name: np.sort(np.asarray(c, dtype=np.int64)) for name, c in categories.items()}
+    strength = np.abs(association)
+    result: dict[str, dict[str, Any]] = {}
+    for name, columns in positions.items():
+        others = {
+            other: round(float(strength[np.ix_(columns, theirs)].mean()), 12)
+            for other, theirs in positions.items()
+            if other != name
+        }
+        neighbor = max(sorted(others), key=others.__getitem__, default=None)
+        between = others[neighbor] if neighbor is not None else 0.0
+        within = round(_aligned_correlation(association[np.ix_(columns, columns)]), 12)
+        result[name] = {
+            "within": within,
+            "between": between,
+            "separation": within - between,
+            "neighbor": neighbor,
+        }
+    return result
+
+
+def gaussian_bits(eigenvalues: npt.ArrayLike, nmse: float = TARGET_NMSE) -> float:
+    r"""Bits per row that a Gaussian source needs for a given error.
+
+    Parameters
+    ----------
+    eigenvalues : array-like of shape (n_components,)
+        Of its covariance.
+    nmse : float, default=0.1
+        Mean squared error as a share of the total variance, above 0.
+
+    Returns
+    -------
+    float
+        :math:`\sum_i \max(0, \tfrac12 \log_2(\lambda_i / \theta))` with the water level
+        :math:`\theta` at which :math:`\sum_i \min(\theta, \lambda_i)` is the error.
+
+    References
+    ----------
+    T. Cover, J. Thomas. Elements of Information Theory, 2nd edition, theorem 10.3.3 (reverse
+    water-filling).
+
+    Examples
+    --------
+    >>> from adaptive_vq.scores import gaussian_bits
+    >>> gaussian_bits([1.0, 1.0], nmse=0.25)
+    2.0
+    """
+    spectrum = np.sort(np.asarray(eigenvalues, dtype=np.float64))
+    spectrum = spectrum[spectrum > 0]
+    if not len(spectrum) or nmse >= 1:
+        return 0.0
+    # Components below the water count in full; try every number of them, smallest first.
+    below = np.concatenate([[0.0], np.cumsum(spectrum)[:-1]])
+    levels = (nmse * spectrum.sum() - below) / np.arange(len(spectrum), 0, -1)
+    level = levels[np.flatnonzero(levels <= spectrum)[0]]
+    return float(np.maximum(0, 0.5 * np.log2(spectrum / level)).sum())
+
+
+def _location(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of the observed cells, safe for huge values; 0 if none."""
+    observed = ~np.isnan(X)
+    counts = np.maximum(observed.sum(axis=0), 1)
+    filled = np.where(observed, X, 0.0)
+    largest = np.abs(filled).max(axis=0, initial=0.0)
+    scale = np.where(largest > 0, largest, 1.0)
+    filled /= scale
+    mean = filled.sum(axis=0) / counts
+    spread = (np.where(observed, filled - mean, 0.0) ** 2).sum(axis=0) / counts
+    return mean * scale, np.sqrt(spread) * scale
+
+
+def _content_order(X: FloatArray, columns: IntArray, mean: FloatArray, std: FloatArray) -> IntArray:
+    """Order columns by what they hold, so that sums do not depend on where they stand."""
+    first = np.nan_to_num(X[0, columns]) if len(X) else np.zeros(len(columns))
+    return columns[np.lexsort((first, mean[columns], std[columns]))]
+
+
+def _spectrum(r: FloatArray, std: FloatArray) -> FloatArray:
+    """Eigenvalues of the covariance, largest first, in units of the largest column variance."""
+    scaled = std / (std.max(initial=0.0) or 1.0)
+    # Pairwise correlations of columns with missing cells need not form a covariance: cut at 0.
+    return np.maximum(np.linalg.eigvalsh(r * np.outer(scaled, scaled))[::-1], 0)
+
+
+def _information(spectrum: FloatArray) -> float:
+    if len(spectrum) < 2 or spectrum.sum() == 0:
+        return 0.5
+    return float(min(1.0, spectrum[:5].sum() / spectrum.sum()))
+
+
+def _mean_off_diagonal(r: FloatArray) -> float:
+    k = len(r)
+    return float((r.sum() - np.trace(r)) / (k * (k - 1))) if k > 1 else 0.0
+
+
+def _aligned_correlation(r: FloatArray) -> float:
+    if len(r) < 2:
+        return 1.0
+    signs = np.where(np.linalg.eigh(r)[1][:, -1] < 0, -1.0, 1.0)
+    return _mean_off_diagonal(r * np.outer(signs, signs))
+
+
+def _participation_ratio(spectrum: FloatArray) -> float:
+    squares = (spectrum**2).sum()
+    return float(spectrum.sum() ** 2 / squares) if squares > 0 else 0.0
+
+
+def _spectral_entropy(spectrum: FloatArray) -> float:
+    if len(spectrum) < 2 or spectrum.sum() == 0:
+        return 0.0
+    share = spectrum[spectrum > 0] / spectrum.sum()
+    return float(max(0.0, -(share * np.log(share)).sum() / np.log(len(spectrum))))
+
+
+def _excess_kurtosis(X: FloatArray) -> FloatArray:
+    mean, std = _location(X)
+    varies = std > 1e-10 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
+    Z = (X - mean) / np.where(varies, std, 1.0)
+    observed = ~np.isnan(Z)
+    counts = np.maximum(observed.sum(axis=0), 1)
+    fourth = (np.where(observed, Z, 0.0) ** 4).sum(axis=0) / counts
+    return np.where(varies, fourth - 3, 0.0)
+
+
+def _repeated_share(X: FloatArray) -> FloatArray:
+    ordered = np.sort(X, axis=0)  # NaN last
+    with np.errstate(over="ignore"):
+        distinct = (np.diff(ordered, axis=0) > 0).sum(axis=0)
+    observed = (~np.isnan(X)).sum(axis=0)
+    return 1 - distinct / np.maximum(observed - 1, 1)
