@@ -1,0 +1,113 @@
+"""The smallest budget predicted to reach a target: one search per kind of strategy."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_vq.allocation import (
+    allocate_minimax,
+    allocate_total,
+    lower_envelope,
+    smallest_budget,
+)
+from adaptive_vq.apportion import largest_remainder_path
+from adaptive_vq.plan import Goal
+from adaptive_vq.sharing import latent_shares
+from adaptive_vq.spectra import (
+    CategoryStatistics,
+    category_statistics,
+    total_nmse,
+    variance_shares,
+)
+
+
+def smallest_shared(
+    ratios: Mapping[str, list[float]],
+    statistics: Mapping[str, CategoryStatistics],
+    caps: Mapping[str, int],
+    goal: Goal,
+) -> int:
+    """Return the smallest budget whose shared bits are predicted to reach the target."""
+    assert goal.max_nmse is not None
+    names = list(statistics)
+    n_columns = {name: s.n_columns for name, s in statistics.items()}
+    parts = latent_shares(ratios, n_columns)
+    weights = variance_shares(statistics)
+    for limit in goal.limits(sum(n_columns.values())):
+        path = largest_remainder_path(
+            [parts[name] for name in names],
+            limit,
+            minimum=1,
+            caps=[caps.get(name, limit) for name in names],
+            keys=names,
+        )
+        totals = np.zeros(limit + 1)
+        for g, name in enumerate(names):
+            totals += weights[name] * statistics[name].curve(limit)[path[:, g]]
+        reached = np.flatnonzero(totals <= goal.max_nmse)
+        if reached.size:
+            return max(1, int(reached[0]))
+    raise goal.out_of_reach(float(totals[-1]), limit)
+
+
+def smallest_filled(
+    statistics: Mapping[str, CategoryStatistics], weights: list[float], goal: Goal
+) -> int:
+    """Return the smallest budget whose water-filled bits are predicted to reach the target."""
+    assert goal.max_nmse is not None
+    for limit in goal.limits(sum(s.n_columns for s in statistics.values())):
+        curves = [s.curve(limit) for s in statistics.values()]
+        bits = allocate_total(curves, limit, weights=weights)
+        best = float(sum(w * c[b] for w, c, b in zip(weights, curves, bits, strict=True)))
+        if best <= goal.max_nmse:
+            return max(1, smallest_budget(curves, goal.max_nmse, weights=weights, limit=limit))
+    raise goal.out_of_reach(best, limit)
+
+
+def smallest_measured(
+    at: Callable[[int], Any], Z: NDArray[np.float32], goal: Goal, minimax: bool
+) -> tuple[int, Any]:
+    """Find the smallest budget: first one that is large enough, then down along its curves."""
+    assert goal.max_nmse is not None
+    for limit in goal.limits(Z.shape[1]):
+        enough = at(limit)
+        best = _predicted(enough, Z)
+        if best <= goal.max_nmse:
+            break
+    else:
+        raise goal.out_of_reach(best, limit)
+    budget, step = _read_off(enough, Z, goal.max_nmse, limit, minimax), 1
+    # Measured at its own budget, the best cut and so the prediction may be another: step up.
+    while budget < limit:
+        measured = at(budget)
+        if _predicted(measured, Z) <= goal.max_nmse:
+            return budget, measured
+        budget, step = budget + step, 2 * step
+    return limit, enough
+
+
+def _predicted(measured: Any, Z: NDArray[np.float32]) -> float:
+    shares = variance_shares(category_statistics(Z, measured.categories))
+    return total_nmse(shares, measured.predicted)
+
+
+def _read_off(
+    measured: Any, Z: NDArray[np.float32], target: float, limit: int, minimax: bool
+) -> int:
+    """Return the smallest budget that reaches the target on curves measured at a larger one."""
+    shares = variance_shares(category_statistics(Z, measured.categories))
+    curves = [lower_envelope(measured.curves[name]) for name in shares]
+    weights = list(shares.values())
+    divide = allocate_minimax if minimax else allocate_total
+
+    def reaches(budget: int) -> bool:
+        bits = divide(curves, budget, weights=weights, keys=list(shares))
+        total = sum(w * c[b] for w, c, b in zip(weights, curves, bits, strict=True))
+        return bool(total <= target)
+
+    return max(1, bisect.bisect_left(range(limit), True, key=reaches))

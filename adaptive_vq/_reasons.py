@@ -1,0 +1,87 @@
+"""One sentence per decision, made from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_vq.spectra import CategoryStatistics
+
+_CONSTANT = "It does not vary in the training rows, so it gets no bit and decodes to its mean."
+_EXACT = "enough for each of its distinct training rows, so no error is predicted"
+
+
+def shared(
+    label: str,
+    ratios: Sequence[float],
+    scores: Mapping[str, float],
+    statistics: CategoryStatistics,
+    share: float,
+    bits: int,
+    budget: int,
+    predicted: float,
+) -> str:
+    """Explain bits that follow from ratios."""
+    if statistics.variance == 0:
+        return _CONSTANT
+    text = ":".join(f"{ratio:.3g}" for ratio in ratios)
+    return (
+        f"{_origin(label, scores)} ratios {text}, and with {_count(statistics.n_columns, 'column')}"
+        f" {share:.1%} of all latent width: {bits} of {budget} bits, "
+        f"{_outcome(statistics, bits, predicted)}."
+    )
+
+
+def bought(
+    bits: int,
+    budget: int,
+    curve: NDArray[np.float64],
+    share: float,
+    statistics: CategoryStatistics,
+    source: str,
+    because: str,
+) -> str:
+    """Explain bits that were spent where they buy most."""
+    if statistics.variance == 0:
+        return because + (_lowered(_CONSTANT) if because else _CONSTANT)
+    exact = bits > 0 and curve[bits] == 0
+    gain = share * (curve[bits] - curve[bits + 1]) if bits + 1 < len(curve) else None
+    tail = (
+        "" if exact or gain is None else f"; one more would take {max(gain, 0):.2g} off the total"
+    )
+    if bits == 0:
+        return f"{because}No bit is spent here: decoded from other categories or as its mean{tail}."
+    outcome = _EXACT if exact else f"bring its NMSE to {curve[bits]:.3g} ({source})"
+    joint = "are " if exact else ""
+    return f"{because}{bits} of {budget} bits {joint}{outcome}{tail}."
+
+
+def stand_in(strategy: str, why: str) -> str:
+    """Say that water-filling replaces a measuring strategy."""
+    return f"water_filling stands in for {strategy} because {why}: "
+
+
+def _origin(label: str, scores: Mapping[str, float]) -> str:
+    if label == "uniform" or not scores:
+        return f"{label} gives it the"
+    listed = [f"{key} {value:.3f}" for key, value in scores.items()]
+    text = " and ".join(filter(None, [", ".join(listed[:-1]), listed[-1]]))
+    return f"{label} turns {text} into the"
+
+
+def _outcome(statistics: CategoryStatistics, bits: int, predicted: float) -> str:
+    if bits == statistics.exact_at:
+        return _EXACT
+    if bits == 0:
+        return "so it is decoded from other categories or as its mean"
+    return f"NMSE {predicted:.3g} predicted (Gaussian)"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _lowered(text: str) -> str:
+    return text[0].lower() + text[1:]

@@ -1,0 +1,397 @@
+"""AdaptiveRatioSelector: the second step, which divides the bit budget over the categories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from adaptive_vq import _budgets, _reasons
+from adaptive_vq.annotations import annotate, annotation
+from adaptive_vq.characterize import FeatureCharacterizer
+from adaptive_vq.missing import ConditionalMeanImputer
+from adaptive_vq.plan import Goal, Plan, default_budget
+from adaptive_vq.planning import plan_from_bits, plan_from_ratios, plan_water_filling
+from adaptive_vq.scores import category_scores
+from adaptive_vq.sharing import latent_width, parse_ratios, share_bits
+from adaptive_vq.strategies import (
+    MEASURING,
+    STRATEGIES,
+    check_strategy,
+    resample_levels,
+    strategy_label,
+    strategy_ratios,
+)
+from adaptive_vq.tables import as_frame, check_table
+from adaptive_vq.units import CodecUnits, resolve_units
+
+__all__ = [
+    "STRATEGIES",
+    "AdaptiveRatioSelector",
+    "Plan",
+    "default_budget",
+    "latent_width",
+    "parse_ratios",
+    "resample_levels",
+    "share_bits",
+]
+
+# With fewer training rows the part kept aside says too little about a distortion.
+_ROWS_TO_MEASURE = 50
+
+Categories = dict[str, NDArray[np.int64]]
+
+
+class AdaptiveRatioSelector(
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]
+):
+    """Divide a budget of bits per row over categories of columns and over levels.
+
+    The table itself passes through unchanged, as a :class:`pandas.DataFrame` with a note that
+    carries the plan to the next step.
+
+    Parameters
+    ----------
+    strategy : str, list or callable, default="balanced"
+        Formula strategies turn a category's scores into one compression ratio per level, and the
+        ratios into bits, in proportion to latent widths:
+
+        - ``"uniform"``, ``"variance"``, ``"dimensionality"``, ``"information"``, ``"balanced"``;
+        - a list with one of these (or a callable) per level;
+        - a callable ``(scores, level) -> ratio``.
+
+        The others decide on bits first, the ratios follow:
+
+        - ``"rate_distortion"``: least total error on curves measured on rows kept aside;
+        - ``"minimax"``: least error of the worst category on such curves;
+        - ``"learned"``: starts as ``"rate_distortion"``; `HierarchicalVQVAE` moves bits between
+          categories while it trains;
+        - ``"water_filling"``: in closed form, as if every category were Gaussian.
+    bits : int, default=None
+        Bits per row to spend at most. None means one per column, at least 16, at most 128.
+    max_nmse : float, default=None
+        Instead of `bits`: spend the least bits predicted to bring the normalized mean squared
+        error of the table to this value, between 0 and 1.
+    n_levels : int, default=3
+        Number of levels, coarse to fine.
+    scaler : {"auto", "standard", "robust", "quantile"}, None or transformer, default="auto"
+        How columns become comparable. ``"auto"`` follows an earlier step, else ``"standard"``.
+    clip : tuple of (float, float), None or "auto", default="auto"
+        Percentiles at which columns are capped. ``"auto"`` follows an earlier step, else
+        ``(0.5, 99.5)``.
+    characterizer : FeatureCharacterizer, default=None
+        Finds the categories. None takes those of an earlier step, or a default characterizer where
+        there is none. A given one takes over this estimator's `scaler` and `clip` where its own
+        are ``"auto"``.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the rows kept aside for measuring; also seeds a default characterizer. None means a
+        fixed choice: results are reproducible either way.
+
+    Attributes
+    ----------
+    categories_ : dict of str to ndarray of int64
+        Column positions per category. A measuring strategy may have chosen another of the
+        characterizer's candidate cuts.
+    ratios_ : dict of str to list of float
+        Compression ratio per level, all positive.
+    bits_ : dict of str to list of int
+        Whole bits per level; their sum is at most `budget_`. A category or level may get none.
+    budget_ : int
+        Bits per row that may be spent.
+    decisions_ : pandas.DataFrame
+        One row per category: its scores, ratios, bits, predicted NMSE and a reason in one
+        sentence. Predictions are Gaussian for the formula strategies and ``"water_filling"``.
+    curves_ : dict of str to ndarray
+        NMSE of each category per number of bits; only where it was measured.
+    plan_ : Plan
+        All of these in one object.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names, if the table had any.
+
+    See Also
+    --------
+    FeatureCharacterizer : Finds and measures the categories.
+    HierarchicalVQVAE : Carries out the plan.
+
+    Notes
+    -----
+    With fewer than 50 training rows nothing is measured; ``"water_filling"`` stands in and
+    `decisions_` says so. A category that takes few distinct values gets no more bits than it takes
+    to tell them apart; bits that no category can take stay unspent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq import AdaptiveRatioSelector
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.repeat(rng.normal(size=(500, 2)), [5, 3], axis=1) + 0.1 * rng.normal(size=(500, 8))
+    >>> selector = AdaptiveRatioSelector("uniform", bits=16).fit(X)
+    >>> selector.bits_
+    {'cluster_1': [2, 3, 5], 'cluster_2': [1, 2, 3]}
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "strategy": [str, list, tuple, callable],
+        "bits": [Interval(Integral, 1, None, closed="left"), None],
+        "max_nmse": [Interval(Real, 0, 1, closed="neither"), None],
+        "n_levels": [Interval(Integral, 1, None, closed="left")],
+        "scaler": [
+            StrOptions({"auto", "standard", "robust", "quantile"}),
+            HasMethods(["fit", "transform", "inverse_transform"]),
+            None,
+        ],
+        "clip": [StrOptions({"auto"}), "array-like", None],
+        "characterizer": [HasMethods(["fit", "transform"]), None],
+        "random_state": ["random_state"],
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
+        super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
+
+    def __init__(
+        self,
+        strategy: str | Sequence[Any] | Callable[..., float] = "balanced",
+        *,
+        bits: int | None = None,
+        max_nmse: float | None = None,
+        n_levels: int = 3,
+        scaler: Any = "auto",
+        clip: Any = "auto",
+        characterizer: FeatureCharacterizer | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.strategy = strategy
+        self.bits = bits
+        self.max_nmse = max_nmse
+        self.n_levels = n_levels
+        self.scaler = scaler
+        self.clip = clip
+        self.characterizer = characterizer
+        self.random_state = random_state
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Plan ratios and bits for a table.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            At least two rows; NaN marks a missing cell.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        AdaptiveRatioSelector
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the table is unusable, a parameter is out of range, `bits` and `max_nmse` are both
+            given, `max_nmse` is out of reach, a callable returns something else than a positive
+            number, or `scaler` or `clip` contradicts an earlier step.
+        """
+        # Steps after this one see through the callback context that it ran in their pipeline.
+        context = self._init_callback_context()
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        table = check_table(self, X, reset=True, ensure_min_samples=2)
+        self._check_parameters()
+        note = self._profile(X)
+        scaler, clip, units = resolve_units(
+            self.scaler, self.clip, note.get("units"), type(self).__name__
+        )
+        categories = _as_arrays(note["categories"])
+        Z = CodecUnits(scaler, clip).fit(table).to_codec(table)
+        Z = ConditionalMeanImputer().fit(Z, categories).transform(Z)
+        plan = self._plan(table, Z, categories, note)
+        self._keep(plan, {**note, "units": units}, table)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        return self
+
+    def transform(self, X: ArrayLike) -> pd.DataFrame:
+        """Pass a table through, with a note of the plan.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            A table with the training columns.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_samples, n_features)
+            The same cells and, for a DataFrame, the same index, columns and dtypes.
+        """
+        check_is_fitted(self)
+        return annotate(as_frame(X, check_table(self, X, reset=False)), self._note)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return `X` as it is, since `transform` changes no cell.
+
+        Parameters
+        ----------
+        X : object of shape (n_samples, n_features)
+            What a later step's ``inverse_transform`` gave.
+
+        Returns
+        -------
+        object of shape (n_samples, n_features)
+            `X` itself.
+        """
+        check_is_fitted(self)
+        return X
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Do nothing: the output is always a pandas DataFrame, which carries the note.
+
+        A pipeline sets the output of every step; the one that counts is that of its last step.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            Without effect here.
+
+        Returns
+        -------
+        AdaptiveRatioSelector
+            The estimator itself.
+        """
+        return self
+
+    def _check_parameters(self) -> None:
+        check_strategy(self.strategy, self.n_levels)
+        if self.bits is not None and self.max_nmse is not None:
+            raise ValueError(
+                f"bits={self.bits} and max_nmse={self.max_nmse:g} both set the budget: give one."
+            )
+
+    def _profile(self, X: Any) -> dict[str, Any]:
+        """Return the note of an earlier step, or of a characterizer fitted here."""
+        note = annotation(X)
+        if self.characterizer is None and note is not None and "categories" in note:
+            return note
+        nested = self._nested_characterizer()
+        found = annotation(nested.fit(X).transform(X))
+        if found is None or "categories" not in found:
+            raise TypeError(
+                f"characterizer={self.characterizer!r} leaves no note of categories: use a "
+                "FeatureCharacterizer."
+            )
+        return found
+
+    def _nested_characterizer(self) -> Any:
+        if self.characterizer is None:
+            return FeatureCharacterizer(
+                scaler=self.scaler, clip=self.clip, random_state=self.random_state
+            )
+        nested = clone(self.characterizer)
+        own = nested.get_params(deep=False)
+        follows = [key for key in ("scaler", "clip") if isinstance(own.get(key), str)]
+        follows = [key for key in follows if own[key] == "auto"]
+        return nested.set_params(**{key: getattr(self, key) for key in follows})
+
+    def _plan(
+        self, table: NDArray[np.float64], Z: NDArray[np.float32], categories: Categories, note: Any
+    ) -> Plan:
+        goal = Goal(self.n_levels, self.bits, self.max_nmse)
+        label = strategy_label(self.strategy)
+        scores = note["scores"]
+        if self.strategy not in MEASURING:
+            ratios = {
+                name: strategy_ratios(self.strategy, scores[name], self.n_levels, name)
+                for name in categories
+            }
+            return plan_from_ratios(label, ratios, Z, categories, scores, goal)
+        if self.strategy == "water_filling":
+            return plan_water_filling(label, Z, categories, scores, goal)
+        if len(Z) < _ROWS_TO_MEASURE or not (Z[0] != Z).any():
+            because = _reasons.stand_in(label, _why_not_measured(len(Z)))
+            return plan_water_filling(label, Z, categories, scores, goal, because)
+        budget, measured = self._measure(Z, categories, note, goal)
+        return plan_from_bits(
+            label, measured, budget, Z, category_scores(table, measured.categories), goal
+        )
+
+    def _measure(
+        self, Z: NDArray[np.float32], categories: Categories, note: Any, goal: Goal
+    ) -> tuple[int, Any]:
+        """Measure curves at the budget, or at the smallest one predicted to reach the target."""
+        # Loads torch, which the formula strategies do without.
+        from adaptive_vq.curves import measure
+
+        cuts = [categories]
+        if not note.get("given") and note.get("cuts"):
+            cuts = [_as_arrays(cut) for cut in note["cuts"]]
+        objective = "minimax" if self.strategy == "minimax" else "total"
+        seed = 0
+        if self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+        def at(budget: int) -> Any:
+            return measure(Z, cuts, budget, objective, self.n_levels, seed)
+
+        if goal.max_nmse is None:
+            budget = goal.budget(Z.shape[1])
+            return budget, at(budget)
+        return _budgets.smallest_measured(at, Z, goal, objective == "minimax")
+
+    def _keep(self, plan: Plan, note: dict[str, Any], table: NDArray[np.float64]) -> None:
+        self.plan_ = plan
+        self.categories_ = plan.categories
+        self.ratios_ = plan.ratios
+        self.bits_ = plan.bits
+        self.budget_ = plan.budget
+        self.decisions_ = plan.decisions_frame()
+        if plan.curves is not None:
+            self.curves_ = plan.curves
+        elif hasattr(self, "curves_"):
+            del self.curves_  # of an earlier fit with another strategy
+        scores = note["scores"]
+        if plan.curves is not None:
+            scores = category_scores(table, plan.categories)
+        self._note = {
+            **note,
+            "by": [*note.get("by", []), type(self).__name__],
+            "categories": {name: c.tolist() for name, c in plan.categories.items()},
+            "scores": scores,
+            "plan": plan.to_note(),
+        }
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
+        return tags
+
+
+def _as_arrays(categories: dict[str, list[int]]) -> Categories:
+    return {name: np.asarray(columns, dtype=np.int64) for name, columns in categories.items()}
+
+
+def _why_not_measured(n_rows: int) -> str:
+    if n_rows < _ROWS_TO_MEASURE:
+        return f"{n_rows} training rows are too few to measure ({_ROWS_TO_MEASURE} are needed)"
+    return "all training rows are equal"

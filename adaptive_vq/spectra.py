@@ -1,0 +1,174 @@
+"""What planning needs to know of each category: its spectrum, its variance, its distinct rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_vq.gaussian import gaussian_curve
+
+__all__ = ["CategoryStatistics", "category_statistics", "total_nmse", "variance_shares"]
+
+# A category is called discrete where every distinct row is seen this often on average: new rows
+# then repeat the old ones, and a codebook of the distinct rows codes them without error.
+_ROWS_PER_VALUE = 20
+# Rows that show whether a category can be discrete, before all rows are looked at.
+_PROBE_ROWS = 10_000
+# A larger codebook is no matter of course even for a discrete category.
+_MAX_EXACT_BITS = 12
+
+
+@dataclass(frozen=True)
+class CategoryStatistics:
+    """Second-order statistics of one category.
+
+    Parameters
+    ----------
+    n_columns : int
+        Its columns.
+    spectrum : ndarray of shape (n_columns,), float64
+        Eigenvalues of its covariance in codec units, none negative.
+    exact_at : int or None
+        Bits that code its rows without error, where it takes few distinct values (0 where it does
+        not vary at all); None otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.spectra import CategoryStatistics
+    >>> CategoryStatistics(2, np.array([4.0, 1.0]), None).curve(2)
+    array([1. , 0.4, 0.2])
+    """
+
+    n_columns: int
+    spectrum: NDArray[np.float64]
+    exact_at: int | None
+
+    @property
+    def variance(self) -> float:
+        """Total variance of the columns."""
+        return float(self.spectrum.sum())
+
+    def curve(self, max_bits: int) -> NDArray[np.float64]:
+        """Return the NMSE of the category per number of bits, were it Gaussian.
+
+        Parameters
+        ----------
+        max_bits : int
+            The curve covers 0 to `max_bits` bits.
+
+        Returns
+        -------
+        ndarray of shape (n_bits + 1,)
+            Starts at 1 (at 0 without variance) and ends early, at 0, where the category is coded
+            without error.
+        """
+        curve = gaussian_curve(self.spectrum, max_bits, exact_at=self.exact_at)
+        return curve / self.variance if self.variance > 0 else np.zeros_like(curve)
+
+
+def category_statistics(
+    Z: NDArray[np.float32], categories: Mapping[str, NDArray[np.int64]]
+) -> dict[str, CategoryStatistics]:
+    """Measure every category.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_features)
+        Training rows in codec units, nothing missing.
+    categories : mapping of str to ndarray of int64
+        Column indices of each category.
+
+    Returns
+    -------
+    dict of str to CategoryStatistics
+        In the order of `categories`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.spectra import category_statistics
+    >>> Z = np.tile(np.array([[0.0], [1.0]], dtype=np.float32), (50, 1))
+    >>> category_statistics(Z, {"flag": np.array([0])})["flag"].exact_at
+    1
+    """
+    return {name: _measured(Z[:, columns]) for name, columns in categories.items()}
+
+
+def variance_shares(statistics: Mapping[str, CategoryStatistics]) -> dict[str, float]:
+    """Return each category's share of the variance: what turns its NMSE into the total's part.
+
+    Parameters
+    ----------
+    statistics : mapping of str to CategoryStatistics
+        As :func:`category_statistics` returns them.
+
+    Returns
+    -------
+    dict of str to float
+        Shares that sum to 1, or all 0 where nothing varies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.spectra import CategoryStatistics, variance_shares
+    >>> one, three = np.array([1.0]), np.array([2.0, 1.0])
+    >>> a, b = CategoryStatistics(1, one, None), CategoryStatistics(2, three, None)
+    >>> variance_shares({"a": a, "b": b})
+    {'a': 0.25, 'b': 0.75}
+    """
+    total = sum(s.variance for s in statistics.values())
+    return {name: s.variance / total if total > 0 else 0.0 for name, s in statistics.items()}
+
+
+def total_nmse(shares: Mapping[str, float], per_category: Mapping[str, float]) -> float:
+    """Return the NMSE of the whole table from those of its categories.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Variance shares.
+    per_category : mapping of str to float
+        NMSE of each category.
+
+    Returns
+    -------
+    float
+        Their weighted sum.
+
+    Examples
+    --------
+    >>> from adaptive_vq.spectra import total_nmse
+    >>> total_nmse({"a": 0.25, "b": 0.75}, {"a": 0.4, "b": 0.2})
+    0.25
+    """
+    return float(sum(share * per_category[name] for name, share in shares.items()))
+
+
+def _measured(Z: NDArray[np.float32]) -> CategoryStatistics:
+    centered = Z.astype(np.float64)
+    centered -= centered.mean(axis=0)
+    # The smaller of the two matrices with the same non-zero eigenvalues.
+    gram = centered.T @ centered if Z.shape[0] >= Z.shape[1] else centered @ centered.T
+    spectrum = np.zeros(Z.shape[1])
+    values = np.maximum(np.linalg.eigvalsh(gram) / len(Z), 0.0)
+    spectrum[: values.size] = values[::-1][: Z.shape[1]]
+    return CategoryStatistics(Z.shape[1], spectrum, _exact_bits(Z))
+
+
+def _exact_bits(Z: NDArray[np.float32]) -> int | None:
+    """Return the bits of a codebook of all distinct rows, where new rows will repeat them."""
+    if Z.shape[0] > _PROBE_ROWS and _distinct(Z[:_PROBE_ROWS]) * _ROWS_PER_VALUE > _PROBE_ROWS:
+        return None
+    distinct = _distinct(Z)
+    bits = (distinct - 1).bit_length()
+    repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= Z.shape[0]
+    return bits if repeated and bits <= _MAX_EXACT_BITS else None
+
+
+def _distinct(Z: NDArray[np.float32]) -> int:
+    rows = np.ascontiguousarray(Z + np.float32(0.0))  # makes a negative zero positive
+    return int(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))).size)

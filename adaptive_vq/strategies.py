@@ -1,0 +1,350 @@
+"""Formula strategies: from four scores of a category to one compression ratio per level.
+
+Every strategy is a pure function of the scores; the tables are those of the system this library
+revives (spinlock), to both published decimals. A ratio multiplies a category's number of columns
+into a latent width; :mod:`adaptive_vq.sharing` turns the widths into bits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = [
+    "MEASURING",
+    "SCORES",
+    "STRATEGIES",
+    "balanced",
+    "check_strategy",
+    "dimensionality",
+    "information",
+    "resample_levels",
+    "strategy_label",
+    "strategy_ratios",
+    "uniform",
+    "variance",
+]
+
+Scores: TypeAlias = Mapping[str, float]
+LevelRule: TypeAlias = "str | Callable[[Scores, int], float]"
+Strategy: TypeAlias = "LevelRule | Sequence[LevelRule]"
+
+SCORES = ("variance", "dimensionality", "information", "correlation")
+# Strategies that decide on bits first; the ratios follow from them.
+MEASURING = ("rate_distortion", "minimax", "water_filling", "learned")
+
+
+def uniform(scores: Scores) -> list[float]:
+    """Give every category the same ratios.
+
+    Parameters
+    ----------
+    scores : mapping
+        Not looked at.
+
+    Returns
+    -------
+    list of 3 floats
+        Ratios for levels 0, 1, 2.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import uniform
+    >>> uniform({})
+    [0.5, 1.0, 1.5]
+    """
+    return [0.5, 1.0, 1.5]
+
+
+def variance(scores: Scores) -> list[float]:
+    """Give varied categories a narrow coarse level and a wide fine one.
+
+    Parameters
+    ----------
+    scores : mapping
+        With the key ``variance``.
+
+    Returns
+    -------
+    list of 3 floats
+        Ratios for levels 0, 1, 2.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import variance
+    >>> variance({"variance": 0.9})
+    [0.25, 0.75, 2.0]
+    """
+    if scores["variance"] > 0.7:
+        return [0.25, 0.75, 2.0]
+    if scores["variance"] > 0.4:
+        return [0.4, 1.0, 1.8]
+    return [0.5, 1.0, 1.5]
+
+
+def dimensionality(scores: Scores) -> list[float]:
+    """Give categories of many columns lower ratios.
+
+    Parameters
+    ----------
+    scores : mapping
+        With the key ``dimensionality``.
+
+    Returns
+    -------
+    list of 3 floats
+        Ratios for levels 0, 1, 2.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import dimensionality
+    >>> dimensionality({"dimensionality": 0.4})
+    [0.5, 1.2, 2.0]
+    """
+    if scores["dimensionality"] > 0.8:
+        return [0.3, 0.8, 1.5]
+    if scores["dimensionality"] > 0.5:
+        return [0.4, 1.0, 1.8]
+    return [0.5, 1.2, 2.0]
+
+
+def information(scores: Scores) -> list[float]:
+    """Give redundant categories lower ratios: few components explain them, or columns correlate.
+
+    Parameters
+    ----------
+    scores : mapping
+        With the keys ``information`` and ``correlation``.
+
+    Returns
+    -------
+    list of 3 floats
+        Ratios for levels 0, 1, 2.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import information
+    >>> information({"information": 0.9, "correlation": 0.7})
+    [0.3, 0.7, 1.2]
+    """
+    redundancy = (scores["information"] + scores["correlation"]) / 2
+    if redundancy > 0.7:
+        return [0.3, 0.7, 1.2]
+    if redundancy > 0.4:
+        return [0.5, 1.0, 1.5]
+    return [0.6, 1.5, 2.5]
+
+
+def balanced(scores: Scores) -> list[float]:
+    """Mix the three rules above, weighted by variance, dimensionality and missing redundancy.
+
+    Parameters
+    ----------
+    scores : mapping
+        With the keys ``variance``, ``dimensionality``, ``information`` and ``correlation``.
+
+    Returns
+    -------
+    list of 3 floats
+        Ratios for levels 0, 1, 2, rounded to two decimals.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import balanced
+    >>> balanced(dict(variance=1.0, dimensionality=0.697, information=0.983, correlation=0.793))
+    [0.31, 0.85, 1.91]
+    """
+    parts = [scores["variance"], scores["dimensionality"], 1 - scores["information"]]
+    total = sum(parts)
+    weights = [part / total for part in parts] if total > 0 else [1 / 3] * 3
+    rows = zip(variance(scores), dimensionality(scores), information(scores), strict=True)
+    mixed = [sum(w * r for w, r in zip(weights, row, strict=True)) for row in rows]
+    return [round(ratio, 2) for ratio in mixed]
+
+
+STRATEGIES: Mapping[str, Callable[[Scores], list[float]]] = MappingProxyType(
+    {
+        "uniform": uniform,
+        "variance": variance,
+        "dimensionality": dimensionality,
+        "information": information,
+        "balanced": balanced,
+    }
+)
+
+
+def resample_levels(three: Sequence[float], n_levels: int) -> list[float]:
+    """Interpolate three ratios at equally spaced levels.
+
+    Parameters
+    ----------
+    three : sequence of 3 floats
+        Ratios for levels 0, 1, 2.
+    n_levels : int
+        Levels wanted, at least 1.
+
+    Returns
+    -------
+    list of n_levels floats
+        The first and last stay; a single level gets the mean.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import resample_levels
+    >>> resample_levels([0.5, 1.0, 2.0], 5)
+    [0.5, 0.75, 1.0, 1.5, 2.0]
+    >>> resample_levels([0.5, 1.0, 1.5], 1)
+    [1.0]
+    """
+    if n_levels == 1:
+        return [float(np.mean(three))]
+    points = np.linspace(0, 2, n_levels)
+    return [float(ratio) for ratio in np.interp(points, [0, 1, 2], three)]
+
+
+def check_strategy(strategy: Any, n_levels: int) -> None:
+    """Refuse a strategy that does not exist or does not fit the number of levels.
+
+    Parameters
+    ----------
+    strategy : object
+        What the user gave.
+    n_levels : int
+        Levels to fill.
+
+    Raises
+    ------
+    TypeError
+        If the strategy is neither a name, a callable nor a list of these.
+    ValueError
+        If a name is unknown, a list has another length than `n_levels`, or a list holds a
+        strategy that cannot decide on a single level.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import check_strategy
+    >>> check_strategy("balanced", 3)
+    """
+    if isinstance(strategy, list | tuple):
+        _check_level_list(strategy, n_levels)
+    elif isinstance(strategy, str):
+        _check_name(strategy, [*STRATEGIES, *MEASURING])
+    elif not callable(strategy):
+        raise TypeError(
+            f"strategy must be a name, a callable (scores, level) -> ratio, or a list with one of "
+            f"these per level; got {strategy!r}."
+        )
+
+
+def _check_level_list(rules: Sequence[Any], n_levels: int) -> None:
+    if len(rules) != n_levels:
+        raise ValueError(
+            f"strategy lists {len(rules)} strategies for n_levels={n_levels}: give one per level, "
+            f"or set n_levels={len(rules)}."
+        )
+    for level, rule in enumerate(rules):
+        if isinstance(rule, str) and rule in MEASURING:
+            raise ValueError(
+                f"strategy[{level}]={rule!r} divides the bits of all levels at once and cannot "
+                f"stand for one level: use it alone, or one of {sorted(STRATEGIES)} here."
+            )
+        if isinstance(rule, str):
+            _check_name(rule, list(STRATEGIES), f"strategy[{level}]")
+        elif not callable(rule):
+            raise TypeError(f"strategy[{level}] must be a name or a callable; got {rule!r}.")
+
+
+def _check_name(name: str, known: list[str], parameter: str = "strategy") -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"{parameter}={name!r} is not a strategy: did you mean {nearest!r}? Known are {known}."
+        )
+
+
+def strategy_label(strategy: Strategy) -> str:
+    """Return a name for a strategy of any form.
+
+    Parameters
+    ----------
+    strategy : str, callable or list of these
+        A strategy that passed :func:`check_strategy`.
+
+    Returns
+    -------
+    str
+        The name itself, a callable's name, or the names of a list joined by commas.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import strategy_label
+    >>> strategy_label(["variance", "balanced"])
+    'variance, balanced'
+    """
+    if isinstance(strategy, str):
+        return strategy
+    if callable(strategy):
+        return str(getattr(strategy, "__name__", type(strategy).__name__))
+    return ", ".join(strategy_label(rule) for rule in strategy)
+
+
+def strategy_ratios(
+    strategy: Strategy, scores: Scores, n_levels: int, category: str = ""
+) -> list[float]:
+    """Return the ratios of one category under a formula strategy of any form.
+
+    Parameters
+    ----------
+    strategy : str, callable or list of these
+        A name of :data:`STRATEGIES`, a callable ``(scores, level) -> ratio``, or one of these per
+        level.
+    scores : mapping
+        The four scores of the category.
+    n_levels : int
+        Levels wanted.
+    category : str, default=""
+        Its name, for errors.
+
+    Returns
+    -------
+    list of n_levels floats
+        Positive and finite.
+
+    Raises
+    ------
+    ValueError
+        If a callable returns something else than a positive, finite number.
+
+    Examples
+    --------
+    >>> from adaptive_vq.strategies import strategy_ratios
+    >>> strategy_ratios(lambda scores, level: 0.5 + level, {}, 2)
+    [0.5, 1.5]
+    """
+    if isinstance(strategy, str):
+        return resample_levels(STRATEGIES[strategy](scores), n_levels)
+    rules = [strategy] * n_levels if callable(strategy) else strategy
+    return [
+        resample_levels(STRATEGIES[rule](scores), n_levels)[level]
+        if isinstance(rule, str)
+        else _called(rule, scores, level, category)
+        for level, rule in enumerate(rules)
+    ]
+
+
+def _called(
+    rule: Callable[[Scores, int], float], scores: Scores, level: int, category: str
+) -> float:
+    ratio = rule(scores, level)
+    if not isinstance(ratio, Real) or not math.isfinite(ratio) or ratio <= 0:
+        raise ValueError(
+            f"strategy: {strategy_label(rule)} returned {ratio!r} for category {category!r} at "
+            f"level {level}; a ratio must be a positive, finite number."
+        )
+    return float(ratio)
