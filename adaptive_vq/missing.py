@@ -15,6 +15,7 @@ BoolArray = NDArray[np.bool_]
 
 _REFINED_ROWS = 10_000
 _PATTERNS = 4_000  # visited in all steps together, if one step needs no more
+_SETTLED = 1e-3  # change of the covariance, relative to the largest variance, that ends the steps
 _BLOCK = 1 << 20  # cells of the products held at once
 
 
@@ -243,7 +244,10 @@ def _refined(
         Z = Z[np.linspace(0, len(Z) - 1, _REFINED_ROWS).astype(np.int64)]
     n_patterns = sum(1 for _ in _patterns(np.isnan(Z)))
     for _ in range(min(10, max(1, _PATTERNS // n_patterns))):
+        before = covariance
         mean, covariance = _maximized(Z, mean, covariance, ridge)
+        if np.abs(covariance - before).max() <= _SETTLED * np.abs(np.diag(covariance)).max():
+            break
     return mean, covariance
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-__all__ = ["as_frame", "check_table", "column_names", "like_training"]
+__all__ = ["as_frame", "check_table", "column_names", "like_input", "like_training"]
 
 _SHOWN = 5  # column names listed in an error
 
@@ -133,6 +133,42 @@ def as_frame(X: Any, array: NDArray[np.float64]) -> pd.DataFrame:
     if _is_polars(X):
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
     return pd.DataFrame(array)
+
+
+def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -> Any:
+    """Give an array of some of a table's columns the form of that table.
+
+    Parameters
+    ----------
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        The table as the user gave it.
+    cells : ndarray of shape (n_samples, n_columns)
+        New cells.
+    columns : ndarray of int of shape (n_columns,)
+        Positions in `X` of the columns they belong to.
+
+    Returns
+    -------
+    ndarray, pandas or polars DataFrame of shape (n_samples, n_columns)
+        With the names, and for pandas the index and ``attrs``, of `X`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from adaptive_vq.tables import like_input
+    >>> X = pd.DataFrame({"a": [1.0], "b": [2.0]}, index=["row"])
+    >>> like_input(X, np.array([[5.0]]), np.array([1]))
+           b
+    row  5.0
+    """
+    if isinstance(X, pd.DataFrame):
+        frame = pd.DataFrame(cells, index=X.index, columns=X.columns[columns])
+        frame.attrs = dict(X.attrs)
+        return frame
+    if _is_polars(X):
+        return type(X)({X.columns[j]: cells[:, i] for i, j in enumerate(columns)})
+    return cells
 
 
 def like_training(estimator: BaseEstimator, values: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:

@@ -1,0 +1,98 @@
+"""Near-duplicate columns: which ones to drop, and how to compute them back from their twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_vq._statistics import FloatArray, center_and_scale
+from adaptive_vq.association import correlation_matrix
+
+IntArray = NDArray[np.int64]
+
+MIN_ROWS = 10  # fewer rows in common prove nothing: any two cells lie on a line
+_BINS = 64
+_OUTLIER = 3.0  # robust standard deviations
+_DIGITS = 6  # equal scores up to rounding: the first column wins, in whatever unit it is
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A dropped column as an affine function of a kept one.
+
+    ``x = center + slope * (x_partner - partner_center)``; `correlation` is theirs.
+    """
+
+    partner: int
+    correlation: float
+    center: float
+    slope: float
+    partner_center: float
+
+    def restore(self, partner: FloatArray) -> FloatArray:
+        """Return the dropped column's cells from its partner's."""
+        return self.center + self.slope * (partner - self.partner_center)
+
+
+def find_twins(X: FloatArray, candidates: IntArray, limit: float, keep: str) -> dict[int, Twin]:
+    """Return the columns to drop among `candidates`, each with the kept column it repeats.
+
+    Columns are visited in their order (``keep="first"``) or the most informative first; one is
+    dropped if it correlates beyond `limit` with one already kept.
+    """
+    center, scale = center_and_scale("standard", X[:, candidates], None)
+    Z = (X[:, candidates] - center) / scale
+    strength = _strength(Z)
+    order = np.arange(len(candidates))
+    if keep == "informative":
+        order = np.argsort([-informativeness(column) for column in Z.T], kind="stable")
+    kept: list[int] = []
+    twins: dict[int, Twin] = {}
+    for j in order.tolist():
+        best = kept[int(np.argmax(strength[j, kept]))] if kept else -1
+        if best < 0 or strength[j, best] <= limit:
+            kept.append(j)
+        else:
+            column, partner = int(candidates[j]), int(candidates[best])
+            pair = np.array([j, best])
+            twins[column] = _fit_twin(Z[:, pair], center[pair], scale[pair], partner)
+    return twins
+
+
+def informativeness(z: FloatArray) -> float:
+    """Score a standardized column: entropy x interquartile range x observed x inlying share.
+
+    All four are free of units, so the score of a column does not change with its scale.
+    """
+    values = z[~np.isnan(z)]
+    if not values.size:
+        return 0.0
+    counts = np.histogram(values, bins=_BINS)[0]
+    share = counts[counts > 0] / values.size
+    entropy = -np.sum(share * np.log2(share))
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    spread = 1.4826 * np.median(np.abs(values - median))
+    inlying = np.mean(np.abs(values - median) <= _OUTLIER * spread)
+    score = entropy * (high - low) * inlying * values.size / z.size
+    return float(np.round(score, _DIGITS))
+
+
+def _strength(Z: FloatArray) -> FloatArray:
+    seen = (~np.isnan(Z)).astype(np.float64)
+    strength = np.abs(correlation_matrix(Z))
+    return np.where(seen.T @ seen >= MIN_ROWS, strength, 0.0)
+
+
+def _fit_twin(Z: FloatArray, center: FloatArray, scale: FloatArray, partner: int) -> Twin:
+    """Regress the first column on the second over the rows where both are observed."""
+    both = Z[~np.isnan(Z).any(axis=1)]
+    mean = both.mean(axis=0)
+    column, other = (both - mean).T
+    slope = float(column @ other / (other @ other))
+    correlation = slope * float(np.sqrt((other @ other) / (column @ column)))
+    at = center + scale * mean
+    return Twin(
+        partner, correlation, float(at[0]), slope * float(scale[0] / scale[1]), float(at[1])
+    )
