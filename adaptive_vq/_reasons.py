@@ -27,10 +27,10 @@ def shared(
     if statistics.variance == 0:
         return _CONSTANT
     text = ":".join(f"{ratio:.3g}" for ratio in ratios)
+    columns = _count(statistics.n_columns, "column")
     return (
-        f"{_origin(label, scores)} ratios {text}, and with {_count(statistics.n_columns, 'column')}"
-        f" {share:.1%} of all latent width: {bits} of {budget} bits, "
-        f"{_outcome(statistics, bits, predicted)}."
+        f"{_origin(label, scores)} ratios {text}; with {columns} it holds {share:.1%} of all "
+        f"latent width and gets {bits} of {budget} bits, {_outcome(statistics, bits, predicted)}."
     )
 
 
@@ -45,22 +45,23 @@ def bought(
 ) -> str:
     """Explain bits that were spent where they buy most."""
     if statistics.variance == 0:
-        return because + (_lowered(_CONSTANT) if because else _CONSTANT)
+        return _joined(because, _CONSTANT)
     exact = bits > 0 and curve[bits] == 0
     gain = share * (curve[bits] - curve[bits + 1]) if bits + 1 < len(curve) else None
     tail = (
         "" if exact or gain is None else f"; one more would take {max(gain, 0):.2g} off the total"
     )
     if bits == 0:
-        return f"{because}No bit is spent here: decoded from other categories or as its mean{tail}."
-    outcome = _EXACT if exact else f"bring its NMSE to {curve[bits]:.3g} ({source})"
-    joint = "are " if exact else ""
-    return f"{because}{bits} of {budget} bits {joint}{outcome}{tail}."
+        return _joined(
+            because, f"It gets no bit and is decoded from other categories or as its mean{tail}."
+        )
+    outcome = _EXACT if exact else f"for an NMSE of {curve[bits]:.3g} ({source})"
+    return _joined(because, f"It gets {bits} of {budget} bits, {outcome}{tail}.")
 
 
 def stand_in(strategy: str, why: str) -> str:
     """Say that water-filling replaces a measuring strategy."""
-    return f"water_filling stands in for {strategy} because {why}: "
+    return f"Since {why}, water_filling stands in for {strategy}: "
 
 
 def _origin(label: str, scores: Mapping[str, float]) -> str:
@@ -76,12 +77,13 @@ def _outcome(statistics: CategoryStatistics, bits: int, predicted: float) -> str
         return _EXACT
     if bits == 0:
         return "so it is decoded from other categories or as its mean"
-    return f"NMSE {predicted:.3g} predicted (Gaussian)"
+    return f"for an NMSE of {predicted:.3g} (Gaussian)"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _lowered(text: str) -> str:
-    return text[0].lower() + text[1:]
+def _joined(because: str, text: str) -> str:
+    """Put a reason in front of a sentence and keep it one sentence."""
+    return because + text[0].lower() + text[1:] if because else text

@@ -1,0 +1,611 @@
+"""AdaptiveRatioSelector: plans from tables, alone and behind a characterizer."""
+
+import json
+import pickle
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from adaptive_vq.annotations import annotation
+from adaptive_vq.characterize import FeatureCharacterizer
+from adaptive_vq.plan import Goal, Plan
+from adaptive_vq.planning import plan_from_ratios, plan_water_filling
+from adaptive_vq.ratios import STRATEGIES, AdaptiveRatioSelector
+from adaptive_vq.scores import category_scores
+from adaptive_vq.spectra import category_statistics, total_nmse, variance_shares
+
+FORMULAS = sorted(STRATEGIES)
+MEASURED = ["rate_distortion", "minimax", "learned"]
+CATEGORIES = {"shapes": [0, 1, 2, 3], "noise": [4, 5, 6], "flag": [7], "still": [8]}
+
+
+@pytest.fixture
+def table():
+    """200 rows: four columns of one factor, three of noise, a flag and a constant."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(200, 1))
+    return pd.DataFrame(
+        np.hstack(
+            [
+                factor * [1, 10, -1, 1e-3] + 0.05 * rng.normal(size=(200, 4)) * [1, 10, 1, 1e-3],
+                rng.normal(size=(200, 3)),
+                rng.random((200, 1)) < 0.3,
+                np.full((200, 1), 7.0),
+            ]
+        ),
+        columns=[f"c{j}" for j in range(9)],
+    )
+
+
+def selector(strategy="balanced", **parameters):
+    characterizer = FeatureCharacterizer(categories=CATEGORIES)
+    return AdaptiveRatioSelector(strategy, characterizer=characterizer, **parameters)
+
+
+def totals(fitted):
+    return {name: sum(levels) for name, levels in fitted.bits_.items()}
+
+
+def predicted_total(fitted, table):
+    shares = fitted_shares(fitted, table)
+    return total_nmse(shares, fitted.decisions_["predicted_nmse"].to_dict())
+
+
+def fitted_shares(fitted, table):
+    capped = table.clip(table.quantile(0.005), table.quantile(0.995), axis=1)
+    Z = ((capped - capped.mean()) / capped.std(ddof=0).replace(0, 1)).to_numpy(np.float32)
+    return variance_shares(category_statistics(Z, fitted.categories_))
+
+
+class FakeMeasuring:
+    """Stands for adaptive_vq.curves: every bit halves the error of a category."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, Z, cuts, budget, objective, n_levels, random_state):
+        self.calls.append(SimpleNamespace(cuts=cuts, budget=budget, objective=objective))
+        self.calls[-1].random_state = random_state
+        assert Z.dtype == np.float32
+        assert not np.isnan(Z).any()
+        categories = cuts[-1]
+        first, *rest = categories
+        bits = {first: [budget] + [0] * (n_levels - 1)}
+        bits |= {name: [0] * n_levels for name in rest}
+        return SimpleNamespace(
+            categories=categories,
+            bits=bits,
+            ratios={name: [0.5] * n_levels for name in categories},
+            curves={name: 0.5 ** np.arange(budget + 1.0) for name in categories},
+            predicted={name: 0.5 ** sum(levels) for name, levels in bits.items()},
+        )
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    fake = FakeMeasuring()
+    module = ModuleType("adaptive_vq.curves")
+    module.measure = fake
+    monkeypatch.setitem(sys.modules, "adaptive_vq.curves", module)
+    return fake
+
+
+# --- contract ------------------------------------------------------------------------------------
+
+
+@parametrize_with_checks(
+    [
+        AdaptiveRatioSelector(),
+        AdaptiveRatioSelector("water_filling", bits=5, n_levels=2),
+        AdaptiveRatioSelector("uniform", max_nmse=0.5),
+        AdaptiveRatioSelector(["variance", "uniform"], n_levels=2, scaler="robust", clip=None),
+        AdaptiveRatioSelector(characterizer=FeatureCharacterizer(max_categories=2)),
+    ]
+)
+def test_estimator_contract(estimator, check):
+    check(estimator)
+
+
+# What scikit-learn's Pipeline fails whatever its steps are.
+PIPELINE = {
+    "check_estimators_overwrite_params": "Pipeline fits its steps in place",
+    "check_dont_overwrite_parameters": "Pipeline fits its steps in place",
+    "check_estimators_nan_inf": "Pipeline does not pass on that its steps allow NaN",
+}
+
+
+@parametrize_with_checks(
+    [Pipeline([("characterize", FeatureCharacterizer()), ("ratios", AdaptiveRatioSelector())])],
+    expected_failed_checks=lambda estimator: PIPELINE,
+)
+def test_estimator_contract_in_a_pipeline(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("strategy", [*FORMULAS, "water_filling"])
+def test_alone_equals_behind_a_characterizer(table, strategy):
+    alone = AdaptiveRatioSelector(strategy, bits=20).fit(table)
+    pipe = make_pipeline(FeatureCharacterizer(), AdaptiveRatioSelector(strategy, bits=20))
+    after = pipe.fit(table)[-1]
+    assert alone.bits_ == after.bits_
+    assert alone.ratios_ == after.ratios_
+    pd.testing.assert_frame_equal(alone.decisions_, after.decisions_)
+
+
+def test_table_passes_through_with_the_plan(table):
+    fitted = selector(bits=12).fit(table)
+    out = fitted.transform(table)
+    pd.testing.assert_frame_equal(out, table)
+    note = annotation(out)
+    json.dumps(note)
+    assert note["by"] == ["FeatureCharacterizer", "AdaptiveRatioSelector"]
+    plan = Plan.from_note(note["plan"])
+    assert plan.bits == fitted.bits_
+    assert plan.ratios == fitted.ratios_
+    assert plan.explicit_budget
+    assert list(note["scores"]) == list(fitted.categories_)
+    assert fitted.inverse_transform(table) is table
+    assert annotation(table) is None
+
+
+def test_containers_agree(table):
+    frames = [table, table.to_numpy(), pl.DataFrame(table.to_dict("list"))]
+    plans = [selector(bits=12).fit(X).plan_.to_note() for X in frames]
+    assert plans[0] == plans[1] == plans[2]
+
+
+def test_output_settings_do_not_lose_the_note(table):
+    class Sub(AdaptiveRatioSelector):
+        pass
+
+    for estimator in (selector(), Sub()):
+        out = estimator.set_output(transform="polars").fit(table).transform(table)
+        assert annotation(out)["by"][-1] == type(estimator).__name__
+
+
+def test_pickle_and_clone(table):
+    fitted = selector("water_filling", bits=9).fit(table)
+    assert pickle.loads(pickle.dumps(fitted)).plan_.to_note() == fitted.plan_.to_note()
+    assert not hasattr(clone(fitted), "plan_")
+
+
+# --- budget --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [*FORMULAS, "water_filling"])
+@pytest.mark.parametrize("bits", [1, 2, 3, 7, 64])
+def test_budget_is_spent(table, strategy, bits):
+    fitted = selector(strategy, bits=bits).fit(table)
+    assert fitted.budget_ == bits
+    assert sum(totals(fitted).values()) == bits
+    assert fitted.plan_.unspent == 0
+    assert totals(fitted)["still"] == 0
+    assert totals(fitted)["flag"] <= 1
+    assert list(fitted.decisions_.index) == list(CATEGORIES)
+
+
+@given(st.sampled_from([*FORMULAS, "water_filling"]), st.integers(1, 70), st.integers(0, 99))
+def test_more_bits_are_never_predicted_worse(strategy, bits, seed):
+    rng = np.random.default_rng(seed)
+    Z = (rng.normal(size=(60, 9)) @ rng.normal(size=(9, 9))).astype(np.float32)
+    Z[:, 7], Z[:, 8] = Z[:, 7] > 0, 0
+    categories = {name: np.array(columns) for name, columns in CATEGORIES.items()}
+    scores = category_scores(Z, categories)
+    plans = []
+    for budget in (bits, bits + 1):
+        goal = Goal(3, bits=budget)
+        if strategy == "water_filling":
+            plans.append(plan_water_filling(strategy, Z, categories, scores, goal))
+        else:
+            ratios = {name: STRATEGIES[strategy](scores[name]) for name in categories}
+            plans.append(plan_from_ratios(strategy, ratios, Z, categories, scores, goal))
+    less, more = (plan.decisions_frame()["predicted_nmse"] for plan in plans)
+    shares = variance_shares(category_statistics(Z, categories))
+    assert total_nmse(shares, more) <= total_nmse(shares, less) + 1e-9
+    assert strategy == "water_filling" or (more <= less + 1e-12).all()
+
+
+def test_bits_are_left_where_no_category_can_take_one():
+    rng = np.random.default_rng(0)
+    X = (rng.random((200, 3)) < 0.5).astype(float)
+    categories = {"pair": [0, 1], "one": [2]}
+    characterizer = FeatureCharacterizer(categories=categories)
+    for strategy in ("uniform", "water_filling"):
+        fitted = AdaptiveRatioSelector(strategy, bits=10, characterizer=characterizer).fit(X)
+        assert fitted.bits_ == {"pair": [2, 0, 0], "one": [1, 0, 0]}
+        assert fitted.plan_.unspent == 7
+        assert (fitted.decisions_["predicted_nmse"] == 0).all()
+        assert fitted.decisions_["reason"].str.contains("distinct").all()
+
+
+def test_default_budget_is_one_bit_per_column(table):
+    wide = pd.concat([table] * 4, axis=1).set_axis(range(36), axis=1)
+    fitted = AdaptiveRatioSelector().fit(wide)
+    assert fitted.budget_ == 36
+    assert not fitted.plan_.explicit_budget
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "balanced", "water_filling"])
+@pytest.mark.parametrize("target", [0.5, 0.1, 1e-4])
+def test_max_nmse_takes_the_smallest_budget(table, strategy, target):
+    fitted = selector(strategy, max_nmse=target).fit(table)
+    assert fitted.plan_.explicit_budget
+    assert predicted_total(fitted, table) <= target
+    less = selector(strategy, bits=fitted.budget_ - 1).fit(table)
+    assert predicted_total(less, table) > target
+
+
+def test_max_nmse_out_of_reach(table):
+    for strategy in ("uniform", "water_filling"):
+        with pytest.raises(ValueError, match=r"max_nmse=1e-300 is out of reach: 288 bits"):
+            selector(strategy, max_nmse=1e-300).fit(table)
+
+
+# --- strategies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", FORMULAS)
+def test_ratios_are_the_pure_functions_of_the_scores(table, strategy):
+    fitted = selector(strategy, bits=30).fit(table)
+    scores = category_scores(table, fitted.categories_)
+    for name in CATEGORIES:
+        assert fitted.ratios_[name] == STRATEGIES[strategy](scores[name])
+    variances = {name: values["variance"] for name, values in scores.items()}
+    assert fitted.decisions_["variance"].to_dict() == pytest.approx(variances)
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 4])
+@pytest.mark.parametrize("strategy", ["balanced", "water_filling", lambda scores, level: 1 + level])
+def test_any_number_of_levels(table, strategy, n_levels):
+    fitted = selector(strategy, bits=30, n_levels=n_levels).fit(table)
+    for name in CATEGORIES:
+        assert len(fitted.bits_[name]) == len(fitted.ratios_[name]) == n_levels
+        assert all(np.isfinite(r) and r > 0 for r in fitted.ratios_[name])
+    assert f"bits_L{n_levels - 1}" in fitted.decisions_
+
+
+def test_one_strategy_per_level(table):
+    mixed = ["variance", "balanced", "information"]
+    fitted = selector(mixed, bits=30).fit(table)
+    parts = [selector(one, bits=30).fit(table).ratios_ for one in mixed]
+    for name in CATEGORIES:
+        assert fitted.ratios_[name] == [part[name][level] for level, part in enumerate(parts)]
+    assert fitted.plan_.strategy == "variance, balanced, information"
+
+
+def test_callable_sees_scores_and_level(table):
+    def steep(scores, level):
+        assert set(scores) == {"variance", "dimensionality", "information", "correlation"}
+        return 1 + level * scores["dimensionality"]
+
+    fitted = selector(steep, bits=30).fit(table)
+    assert fitted.ratios_["flag"] == [1, *(1 + k * np.log(2) / np.log(101) for k in (1, 2))]
+    assert fitted.decisions_["reason"]["noise"].startswith("steep turns")
+
+
+def test_units_of_columns_do_not_move_water_filling(table):
+    scaled = table * 10.0 ** np.arange(-4, 5)
+    plain, other = (selector("water_filling", bits=30).fit(X) for X in (table, scaled))
+    assert plain.bits_ == other.bits_
+
+
+def test_water_filling_gives_bits_to_what_varies_independently(table):
+    fitted = selector("water_filling", bits=14).fit(table)
+    assert totals(fitted)["noise"] > totals(fitted)["shapes"]
+    assert fitted.ratios_["shapes"][0] == 0.25
+    assert fitted.ratios_["noise"][-1] == 1.0
+
+
+def test_permuting_categories_and_columns_changes_only_the_order(table):
+    order = np.random.default_rng(3).permutation(9)
+    places = {
+        name: [int(np.flatnonzero(order == j)[0]) for j in c] for name, c in CATEGORIES.items()
+    }
+    moved = FeatureCharacterizer(categories=dict(reversed(places.items())))
+    for strategy in ("balanced", "water_filling"):
+        plain = selector(strategy, bits=23).fit(table)
+        other = AdaptiveRatioSelector(strategy, bits=23, characterizer=moved)
+        other.fit(table.iloc[:, order])
+        assert other.bits_ == plain.bits_
+        assert other.ratios_ == plain.ratios_
+        assert list(other.bits_) == list(reversed(plain.bits_))
+
+
+@pytest.mark.filterwarnings("ignore:Categories overlap")  # so many cells are missing
+def test_missing_cells(table):
+    table = table.mask(np.random.default_rng(0).random(table.shape) < 0.2)
+    table["c5"] = np.nan
+    for strategy in ("balanced", "water_filling"):
+        fitted = selector(strategy, bits=20).fit(table)
+        assert sum(totals(fitted).values()) == 20
+        assert fitted.decisions_["predicted_nmse"].between(0, 1).all()
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", MEASURED)
+def test_measured_plan_is_taken_over(table, measuring, strategy):
+    fitted = selector(strategy, bits=10, n_levels=2).fit(table)
+    (call,) = measuring.calls
+    assert call.budget == 10
+    assert call.objective == ("minimax" if strategy == "minimax" else "total")
+    assert [list(cut) for cut in call.cuts] == [list(CATEGORIES)]
+    assert fitted.bits_["shapes"] == [10, 0]
+    assert fitted.ratios_["noise"] == [0.5, 0.5]
+    assert fitted.decisions_.loc["shapes", "predicted_nmse"] == 0.5**10
+    assert fitted.curves_["noise"][1] == 0.5
+    assert fitted.plan_.strategy == strategy
+
+
+def test_measuring_chooses_among_the_cuts(table, measuring):
+    characterizer = FeatureCharacterizer().fit(table)
+    fitted = AdaptiveRatioSelector("rate_distortion").fit(characterizer.transform(table))
+    (call,) = measuring.calls
+    assert len(call.cuts) == len(characterizer.cuts_) > 1
+    finest = characterizer.cuts_[-1]
+    assert list(fitted.categories_) == list(finest)
+    note = annotation(fitted.transform(table))
+    assert list(note["categories"]) == list(note["scores"]) == list(finest)
+    assert fitted.decisions_["variance"].notna().all()
+
+
+def test_formula_strategies_keep_the_characterizers_cut(table):
+    characterizer = FeatureCharacterizer().fit(table)
+    fitted = AdaptiveRatioSelector("balanced").fit(characterizer.transform(table))
+    assert list(fitted.categories_) == list(characterizer.categories_)
+
+
+def test_measuring_is_seeded(table, measuring):
+    for seed in (None, None, 3, 3, 4):
+        selector("minimax", random_state=seed).fit(table)
+    seeds = [call.random_state for call in measuring.calls]
+    assert seeds[0] == seeds[1]
+    assert seeds[2] == seeds[3] != seeds[4]
+
+
+@pytest.mark.parametrize("strategy", MEASURED)
+def test_max_nmse_on_measured_curves(table, measuring, strategy):
+    """The fake spends on the first category only, so its prediction wants more than its curves."""
+    fitted = AdaptiveRatioSelector(
+        strategy, max_nmse=0.01, characterizer=FeatureCharacterizer({"all": list(range(9))})
+    ).fit(table)
+    assert fitted.budget_ == 7  # 2 ** -7 <= .01
+    assert [call.budget for call in measuring.calls] == [16, 7]
+
+
+def test_max_nmse_steps_up_where_measuring_disagrees(table, measuring):
+    plain = measuring.__class__.__call__
+
+    def pessimistic(self, Z, cuts, budget, *rest):
+        measured = plain(self, Z, cuts, budget, *rest)
+        if budget < 9:
+            measured.predicted = dict.fromkeys(measured.predicted, 0.5)
+        return measured
+
+    module = sys.modules["adaptive_vq.curves"]
+    module.measure = lambda *args: pessimistic(measuring, *args)
+    fitted = AdaptiveRatioSelector(
+        "rate_distortion",
+        max_nmse=0.01,
+        characterizer=FeatureCharacterizer({"all": list(range(9))}),
+    ).fit(table)
+    assert fitted.budget_ == 10
+    assert [call.budget for call in measuring.calls] == [16, 7, 8, 10]
+
+
+def test_max_nmse_out_of_reach_of_measured_curves(table, measuring):
+    with pytest.raises(ValueError, match=r"max_nmse=0.001 is out of reach: 288 bits .* error to 0"):
+        selector("rate_distortion", max_nmse=0.001).fit(table)
+
+
+@pytest.mark.parametrize("strategy", MEASURED)
+def test_few_rows_are_not_measured(table, measuring, strategy):
+    fitted = selector(strategy, bits=20).fit(table[:49])
+    assert measuring.calls == []
+    assert not hasattr(fitted, "curves_")
+    filled = selector("water_filling", bits=20).fit(table[:49])
+    assert fitted.bits_ == filled.bits_
+    assert fitted.plan_.strategy == strategy
+    reasons = fitted.decisions_["reason"]
+    assert reasons.str.contains(f"water_filling stands in for {strategy}").all()
+    assert reasons.str.contains("49 training rows are too few to measure").all()
+    selector(strategy, bits=20).fit(table[:50])
+    assert len(measuring.calls) == 1
+
+
+def test_equal_rows_are_not_measured(measuring):
+    fitted = AdaptiveRatioSelector("rate_distortion").fit(np.ones((60, 5)))
+    assert measuring.calls == []
+    assert sum(totals(fitted).values()) == 0
+    assert fitted.decisions_["reason"].str.contains("all training rows are equal").all()
+
+
+def test_refit_forgets_measured_curves(table, measuring):
+    fitted = selector("rate_distortion").fit(table)
+    assert hasattr(fitted, "curves_")
+    fitted.set_params(strategy="uniform").fit(table)
+    assert not hasattr(fitted, "curves_")
+    assert annotation(fitted.transform(table))["plan"]["curves"] is None
+
+
+def test_real_measuring():
+    """The true module, on a table where one category is noise and the other one factor."""
+    pytest.importorskip("adaptive_vq.curves")
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.repeat(rng.normal(size=(300, 1)), 4, axis=1), rng.normal(size=(300, 4))])
+    X += 0.01 * rng.normal(size=X.shape)
+    characterizer = FeatureCharacterizer({"factor": [0, 1, 2, 3], "noise": [4, 5, 6, 7]})
+    for strategy in MEASURED:
+        fitted = AdaptiveRatioSelector(strategy, bits=12, characterizer=characterizer).fit(X)
+        assert 0 < sum(totals(fitted).values()) <= 12
+        assert totals(fitted)["noise"] > totals(fitted)["factor"] > 0
+        assert fitted.decisions_["predicted_nmse"].between(0, 1.1).all()
+
+
+# --- reasons -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [*FORMULAS, *MEASURED, "water_filling"])
+def test_every_decision_has_one_sentence_with_its_numbers(table, measuring, strategy):
+    fitted = selector(strategy, bits=30).fit(table)
+    for name, row in fitted.decisions_.iterrows():
+        assert row["reason"].endswith(".")
+        assert ". " not in row["reason"]
+        if row["bits"]:
+            assert f"{row['bits']} of 30 bits" in row["reason"]
+        else:
+            assert "no bit" in row["reason"]
+        if strategy in STRATEGIES and name != "still":
+            assert ":".join(f"{r:.3g}" for r in fitted.ratios_[name]) in row["reason"]
+    assert "does not vary" in fitted.decisions_["reason"]["still"]
+
+
+# --- who decides what ----------------------------------------------------------------------------
+
+
+def test_given_characterizer_wins_over_the_note(table):
+    noted = FeatureCharacterizer().fit(table).transform(table)
+    assert list(selector().fit(noted).categories_) == list(CATEGORIES)
+
+
+def test_nested_characterizer_takes_the_units_over(table):
+    fitted = selector(scaler="robust", clip=(1, 99)).fit(table)
+    units = annotation(fitted.transform(table))["units"]
+    assert units["scaler"] == "robust"
+    assert units["clip"] == [1, 99]
+    assert fitted.characterizer.scaler == "auto"  # the parameter itself stays as it was
+
+
+def test_units_follow_the_characterizer(table):
+    for clip in [(5, 95), None]:
+        pipe = make_pipeline(
+            FeatureCharacterizer(CATEGORIES, scaler="robust", clip=clip),
+            AdaptiveRatioSelector("water_filling", bits=20),
+        )
+        other = selector("water_filling", bits=20, scaler="robust", clip=clip).fit(table)
+        assert pipe.fit(table)[-1].plan_.to_note() == other.plan_.to_note()
+
+
+def test_a_transformer_as_scaler(table):
+    fitted = selector("water_filling", bits=20, scaler=StandardScaler(), clip=None).fit(table)
+    same = selector("water_filling", bits=20, scaler="standard", clip=None).fit(table)
+    assert fitted.bits_ == same.bits_
+
+
+def test_different_units_in_two_places_are_refused(table):
+    pipe = make_pipeline(
+        FeatureCharacterizer(scaler="robust"), AdaptiveRatioSelector(scaler="quantile")
+    )
+    with pytest.raises(ValueError, match=r"AdaptiveRatioSelector.*quantile.*robust"):
+        pipe.fit(table)
+
+
+def test_changed_columns_are_refused(table):
+    noted = FeatureCharacterizer().fit(table).transform(table)
+    with pytest.raises(ValueError, match="columns of X were changed after FeatureCharacterizer"):
+        AdaptiveRatioSelector().fit(noted.drop(columns="c3"))
+
+
+def test_a_foreign_characterizer_is_refused(table):
+    with pytest.raises(TypeError, match=r"characterizer=StandardScaler.* FeatureCharacterizer"):
+        AdaptiveRatioSelector(characterizer=StandardScaler()).fit(table)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"bits": 0}, "'bits' parameter"),
+        ({"bits": 2.5}, "'bits' parameter"),
+        ({"n_levels": 0}, "'n_levels' parameter"),
+        ({"max_nmse": 1.5}, "'max_nmse' parameter"),
+        ({"bits": 8, "max_nmse": 0.1}, "bits=8 and max_nmse=0.1 both"),
+        ({"strategy": "balance"}, "strategy='balance' .* 'balanced'"),
+        ({"strategy": ["uniform"]}, "strategy lists 1"),
+        ({"strategy": ["uniform", "minimax"], "n_levels": 2}, r"strategy\[1\]='minimax'"),
+        ({"strategy": 3}, "'strategy' parameter"),
+        ({"strategy": lambda scores, level: -1}, "returned -1 for category 'shapes' at level 0"),
+        ({"scaler": "standart"}, "'scaler' parameter"),
+        ({"clip": (99, 1)}, "clip="),
+        ({"characterizer": 3}, "'characterizer' parameter"),
+    ],
+)
+def test_bad_parameters_are_named(table, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        selector().set_params(**parameters).fit(table)
+
+
+def test_unusable_tables(table):
+    with pytest.raises(ValueError, match="minimum of 2"):
+        selector().fit(table[:1])
+    with pytest.raises(ValueError, match=r"c2.*infinity|infinity.*c2"):
+        selector().fit(table.assign(c2=np.inf))
+    with pytest.raises(ValueError, match="features"):
+        selector().fit(table.to_numpy()).transform(table.to_numpy()[:, :4])
+
+
+@pytest.mark.parametrize("strategy", [*FORMULAS, "water_filling"])
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.arange(30.0)[:, None],
+        np.ones((30, 3)),
+        np.column_stack([np.arange(30.0), np.full(30, np.nan)]),
+        np.array([[0.0, 1.0], [1.0, 0.0]]),
+    ],
+    ids=["one column", "constant", "all missing", "two rows"],
+)
+def test_thin_tables_get_a_plan(strategy, X):
+    fitted = AdaptiveRatioSelector(strategy).fit(X)
+    assert fitted.decisions_["predicted_nmse"].between(0, 1).all()
+    assert sum(totals(fitted).values()) <= 16
+
+
+def test_callbacks_see_that_it_ran(table):
+    seen = []
+
+    class Recorder:
+        def setup(self, estimator, context):
+            seen.append("setup")
+
+        def on_fit_task_begin(self, estimator, context):
+            seen.append(context.estimator_name)
+
+        def on_fit_task_end(self, estimator, context):
+            seen.append(type(estimator).__name__)
+
+        def teardown(self, estimator, context):
+            seen.append("teardown")
+
+    fitted = selector().set_callbacks(Recorder()).fit(table)
+    name = "AdaptiveRatioSelector"
+    assert seen == ["setup", name, name, "teardown"]
+    assert not hasattr(fitted, "_callback_fit_ctx")
+
+
+@pytest.mark.parametrize("name", ["online_news", "credit_default", "spambase"])
+@pytest.mark.filterwarnings("ignore:Categories overlap")
+def test_real_tables(real_table, name):
+    data = real_table(name).data
+    pipe = make_pipeline(FeatureCharacterizer(), AdaptiveRatioSelector(bits=64))
+    plans = {}
+    for strategy in [*FORMULAS, "water_filling"]:
+        pipe.set_params(adaptiveratioselector__strategy=strategy)
+        fitted = pipe.fit(data)[-1]
+        plans[strategy] = tuple(sum(levels) for levels in fitted.bits_.values())
+        assert sum(plans[strategy]) == 64
+        assert fitted.decisions_["predicted_nmse"].between(0, 1).all()
+    assert plans["water_filling"] != plans["uniform"]
