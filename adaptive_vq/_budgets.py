@@ -72,23 +72,41 @@ def smallest_filled(
 def smallest_measured(
     at: Callable[[int], Any], Z: NDArray[np.float32], goal: Goal, minimax: bool
 ) -> tuple[int, Any]:
-    """Find the smallest budget: first one that is large enough, then down along its curves."""
+    """Find the smallest budget that, measured at itself, is predicted to reach the target.
+
+    Curves measured at a larger budget lead the way, but do not settle it: at a smaller budget
+    another cut may be the best.
+    """
     assert goal.max_nmse is not None
+    short, enough, measured = _first_enough(at, Z, goal)
+    passed = True
+    while enough - short > 1:
+        guess = (short + enough) // 2
+        if passed:
+            guess = _read_off(measured, Z, goal.max_nmse, enough, minimax)
+            guess = min(max(guess, short + 1), enough - 1)
+        tried = at(guess)
+        passed = _predicted(tried, Z) <= goal.max_nmse
+        if passed:
+            enough, measured = guess, tried
+        else:
+            short = guess
+    return enough, measured
+
+
+def _first_enough(
+    at: Callable[[int], Any], Z: NDArray[np.float32], goal: Goal
+) -> tuple[int, int, Any]:
+    """Double the budget until it reaches the target; return the last one that did not, too."""
+    assert goal.max_nmse is not None
+    short = 0
     for limit in goal.limits(Z.shape[1]):
-        enough = at(limit)
-        best = _predicted(enough, Z)
+        measured = at(limit)
+        best = _predicted(measured, Z)
         if best <= goal.max_nmse:
-            break
-    else:
-        raise goal.out_of_reach(best, limit)
-    budget, step = _read_off(enough, Z, goal.max_nmse, limit, minimax), 1
-    # Measured at its own budget, the best cut and so the prediction may be another: step up.
-    while budget < limit:
-        measured = at(budget)
-        if _predicted(measured, Z) <= goal.max_nmse:
-            return budget, measured
-        budget, step = budget + step, 2 * step
-    return limit, enough
+            return short, limit, measured
+        short = limit
+    raise goal.out_of_reach(best, limit)
 
 
 def _predicted(measured: Any, Z: NDArray[np.float32]) -> float:
