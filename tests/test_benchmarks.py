@@ -1,0 +1,278 @@
+"""The benchmark's own arithmetic, on tiny tables."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
+
+from benchmarks import ablation, downstream, quality, report, synthetic
+from benchmarks.__main__ import main
+from benchmarks.measure import evaluate
+from benchmarks.methods import build, check_methods, fitted, rows_of
+from benchmarks.peers import BinnedColumns, CategoryKMeans, n_codebooks
+from benchmarks.protocol import (
+    Split,
+    Table,
+    distortion,
+    load_table,
+    prepare,
+    split_rows,
+    ward_categories,
+)
+from benchmarks.report import geometric_mean
+
+
+def tiny(n=400, seed=0):
+    """Two correlated groups, a constant, a repeated column, missing cells, an outlier."""
+    rng = np.random.default_rng(seed)
+    factors = rng.standard_normal((n, 2))
+    X = np.repeat(factors, [3, 3], axis=1) + 0.3 * rng.standard_normal((n, 6))
+    flag = (factors[:, :1] > 0).astype(float)
+    X = np.hstack([X, np.full((n, 1), 7.0), -5 * X[:, :1] + 2, flag])
+    X[::17, 1] = np.nan
+    X[5, 2] = 1e6
+    return Table("tiny", X, (factors[:, 1] > 0).astype(int))
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    table = tiny()
+    np.savez(tmp_path / "tiny.npz", X=table.X.astype(np.float32), y=table.y)
+    monkeypatch.setenv("ADAPTIVE_VQ_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_rows_are_disjoint_capped_in_number_and_seeded():
+    train, held = split_rows(30_000, 3)
+    assert (len(train), len(held)) == (10_000, 5_000)
+    assert not set(train) & set(held)
+    assert list(train) == list(split_rows(30_000, 3)[0])
+    assert list(train) != list(split_rows(30_000, 4)[0])
+    assert [len(part) for part in split_rows(4_601, 0)] == [3_450, 1_151]
+
+
+def test_the_matrix_is_standardized_on_training_rows_and_drops_what_says_nothing():
+    split = prepare(tiny(), 0)
+    # 6 is constant, 7 repeats 0: the later one goes.
+    assert split.columns.tolist() == [0, 1, 2, 3, 4, 5, 8]
+    assert split.train.dtype == split.held.dtype == np.float32
+    assert np.allclose(split.train.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(split.train.std(axis=0), 1, atol=1e-5)
+    assert np.isfinite(split.held).all()
+    assert np.abs(split.train).max() < 10  # the outlier is capped
+
+
+def test_held_out_rows_decide_nothing():
+    table = tiny()
+    _, held = split_rows(len(table.X), 0)
+    changed = table.X.copy()
+    changed[held] = 1e9 * np.arange(len(held))[:, None]
+    one, other = prepare(table, 0), prepare(Table("tiny", changed, table.y), 0)
+    assert np.array_equal(one.train, other.train)
+    assert np.array_equal(one.columns, other.columns)
+
+
+def test_a_column_without_a_cell_is_dropped_not_fatal():
+    table = tiny()
+    table.X[:, 3] = np.nan
+    assert 3 not in prepare(table, 0).columns
+
+
+def test_ward_finds_the_groups():
+    Z = prepare(tiny(), 0).train[:, :6]
+    found = {frozenset(columns.tolist()) for columns in ward_categories(Z, 2).values()}
+    assert found == {frozenset({0, 1, 2}), frozenset({3, 4, 5})}
+    assert sum(map(len, ward_categories(Z, 99).values())) == 6
+
+
+def test_distortion_is_against_the_training_mean():
+    Z = np.array([[1.0, 2.0], [1.0, -2.0]], dtype=np.float32)
+    figures = distortion(Z, Z * [[0.0, 0.5]], {"a": np.array([0]), "b": np.array([1])})
+    assert figures["nmse"] == pytest.approx((2 + 2) / 10)
+    assert figures["per_category"] == pytest.approx({"a": 1.0, "b": 0.25})
+    assert (figures["worst"], figures["max_min"]) == pytest.approx((1.0, 4.0))
+
+
+def test_missing_data_folder_and_unknown_table_are_named(data_folder, monkeypatch):
+    with pytest.raises(SystemExit, match=r"no table 'absent'.*'tiny'"):
+        load_table("absent")
+    monkeypatch.delenv("ADAPTIVE_VQ_DATA")
+    with pytest.raises(SystemExit, match="ADAPTIVE_VQ_DATA must name a folder"):
+        load_table("tiny")
+
+
+@pytest.mark.parametrize("method", ["kbins", "category_kmeans"])
+def test_peers_spend_no_more_than_the_budget_and_beat_the_mean(method):
+    split = prepare(tiny(), 0)
+    codec = build(method, 16, 0).fit(split.train)
+    row = evaluate(codec, split.train, split.held, ward_categories(split.train, 2))
+    assert row["bits"] <= 16
+    assert 0 < row["nmse"] < 0.6
+    assert row["quality"] == pytest.approx(1 - row["nmse"])
+    assert 0 < row["utilization"] <= 1
+    json.dumps(row)
+
+
+def test_bins_spend_one_bit_on_a_flag_and_reproduce_it():
+    rng = np.random.default_rng(0)
+    A = np.stack([rng.integers(2, size=300), rng.standard_normal(300)], axis=1).astype(np.float32)
+    codec = BinnedColumns(5, 0).fit(A)
+    assert codec.sizes == [2, 16]
+    assert np.array_equal(codec.decode(codec.encode(A))[:, 0], A[:, 0])
+
+
+def test_category_kmeans_shrinks_to_few_rows():
+    A = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
+    assert CategoryKMeans(16, 0).fit(A).sizes == [60, 60]
+
+
+@pytest.mark.parametrize("bits", [0, 4, 20])
+def test_codebooks_of_bytes_need_a_multiple_of_8_bits(bits):
+    with pytest.raises(ValueError, match=f"multiple of 8 bits; got {bits}"):
+        n_codebooks(bits)
+
+
+@pytest.mark.parametrize("method", ["pq", "opq", "rq_beam5", "lsq"])
+def test_faiss_peers_decode_what_they_encode(method):
+    pytest.importorskip("faiss")
+    split = prepare(tiny(), 0)
+    codec = build(method, 16, 0).fit(split.train)
+    codes = codec.encode(split.held)
+    assert codes.shape == (len(split.held), 2)
+    assert codec.decode(codes).shape == split.held.shape  # padding is gone
+    assert distortion(split.held, codec.decode(codes), {"all": np.arange(7)})["nmse"] < 0.6
+
+
+def test_beams_share_one_fit_and_a_wider_one_is_no_worse():
+    pytest.importorskip("faiss")
+    split = prepare(tiny(), 0)
+    (_, narrow, first), (_, wide, second) = fitted(["rq_beam5", "rq_beam32"], split, 16, 0)
+    assert narrow.quantizer is wide.quantizer
+    assert first == second
+    errors = [
+        distortion(split.train, codec.decode(codec.encode(split.train)), {"all": np.arange(7)})
+        for codec in (narrow, wide)
+    ]
+    assert errors[1]["nmse"] <= errors[0]["nmse"] * 1.001
+
+
+def test_autoencoder_codes_decode():
+    pytest.importorskip("vector_quantize_pytorch")
+    from benchmarks.autoencoder import ResidualAutoencoder
+
+    split = prepare(tiny(), 0)
+    codec = ResidualAutoencoder(16, 0, epochs=3, batch_size=64).fit(split.train)
+    codes = codec.encode(split.held)
+    assert codes.shape == (len(split.held), 2)
+    assert codec.decode(codes).shape == split.held.shape
+    again = ResidualAutoencoder(16, 0, epochs=3, batch_size=64).fit(split.train)
+    assert np.array_equal(codes, again.encode(split.held))
+
+
+def test_unknown_method_is_named():
+    check_methods(["ours", "ours:minimax", "pq"])
+    with pytest.raises(ValueError, match="no method 'px'"):
+        check_methods(["pq", "px"])
+
+
+def test_sources_come_with_their_limit():
+    split, categories, eigenvalues = synthetic.draw_source("blocks", 0, n_train=300, n_held=200)
+    assert (len(split.train), len(split.held)) == (300, 200)
+    assert sorted(np.concatenate(list(categories.values())).tolist()) == list(range(60))
+    row = {
+        "nmse": 0.5,
+        "train_nmse": 0.5,
+        "bits": 8.0,
+        "n_train": 300,
+        "sizes": [4, 64],
+        "use_train": {"perplexity_share": [0.9, 0.2]},
+    }
+    gaps = synthetic.gaps(row, eigenvalues)
+    assert gaps["gap_db"] == pytest.approx(10 * math.log10(0.5 / gaps["limit"]))
+    assert gaps["overfit_db"] == 0
+    assert gaps["least_perplexity_share"] == 0.9  # 64 codewords have fewer than 39 rows each
+
+
+def test_families_keep_their_true_categories():
+    cells = list(ablation.family_splits(0, n_samples=400))
+    whole, members, kind = cells[0]
+    assert kind == "families"
+    assert sum(map(len, members.values())) == whole.train.shape[1]
+    assert [kind for _, _, kind in cells[1:]] == list(members)
+    for split, categories, _ in cells[1:]:
+        assert sum(map(len, categories.values())) == split.train.shape[1]
+
+
+def test_geometric_mean_leaves_out_what_is_unknown():
+    assert geometric_mean([0.5, 2.0, math.nan]) == pytest.approx(1.0)
+    assert math.isnan(geometric_mean([]))
+
+
+def test_ratios_are_to_the_best_peer_of_each_set():
+    rows = [
+        {"set": "a", "method": method, "nmse": error}
+        for method, error in {"ours": 0.2, "pq": 0.5, "rq_beam5": 0.4}.items()
+    ]
+    assert quality.ratio(rows, "a", "ours", ("pq", "rq_beam5", "lsq")) == pytest.approx(0.5)
+    assert math.isnan(quality.ratio(rows, "a", "ours", ("lsq",)))
+
+
+def test_tables_show_mean_and_worst():
+    rows = [{"set": "a", "method": "m", "nmse": error} for error in (0.1, 0.3)]
+    text = report.grid(rows, "set", "method", report.mean_and_worst("nmse", 1))
+    assert text.splitlines() == ["| set | m |", "| --- | ---: |", "| a | 0.2 (0.3) |"]
+
+
+def test_quality_prints_tables_and_writes_rows(data_folder, capsys):
+    out = data_folder / "results.json"
+    arguments = ["--sets", "tiny", "--methods", "kbins", "--bits", "8", "--threads", "1"]
+    main(["quality", *arguments, "--seeds", "0", "1", "--out", str(out)])
+    assert "### NMSE at 8 bits" in capsys.readouterr().out
+    written = json.loads(Path(out).read_text())
+    assert [row["seed"] for row in written["rows"]] == [0, 1]
+    assert written["environment"]["threads"] == 1
+    assert written["environment"]["versions"]["numpy"] == np.__version__
+
+
+def test_quality_draws_a_picture_per_set(tmp_path):
+    rows = [
+        {"set": "a", "method": "pq", "budget": bits, "bits": bits, "nmse": 1 / bits}
+        for bits in (8, 16)
+    ]
+    (path,) = quality.draw(rows, tmp_path / "pictures")
+    assert path.stat().st_size > 1000
+
+
+def test_downstream_scores_raw_columns_and_codes(data_folder):
+    results = report.Results("downstream", {"threads": 1}, None)
+    downstream.run(results, ["tiny"], ["kbins"], [16], [0])
+    scores = {row["features"]: row["accuracy"] for row in results.rows}
+    assert list(scores) == ["raw columns", "kbins one-hot", "kbins decoded"]
+    assert min(scores.values()) > 0.7
+    assert "kbins one-hot" in downstream.summarize(results.rows)
+
+
+def test_an_unusable_method_is_refused_by_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["quality", "--methods", "nonsense"])
+    assert "no method 'nonsense'" in capsys.readouterr().err
+
+
+def test_ours_runs_through_every_step():
+    pytest.importorskip("adaptive_vq.vqvae")
+    split = prepare(tiny(), 0)
+    given = ward_categories(split.train, 2)
+    (row,) = rows_of(["ours:uniform"], split, 12, 0, given, given=given)
+    assert row["bits"] <= 12
+    assert row["bits"] == pytest.approx(row["details"]["n_bits"])
+    assert set(row["details"]["columns"]) == set(given)
+    assert row["nmse"] < 0.6
+    json.dumps(row)
+    labeled = Split("tiny", split.train, split.held, split.columns, split.y_train, split.y_held)
+    (_, codec, _) = next(fitted(["ours:uniform"], labeled, 12, 0, given))
+    kinds = [kind for kind, _, _ in downstream.features(codec, labeled)]
+    assert kinds == ["one-hot", "decoded", "embedding"]
