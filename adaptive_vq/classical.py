@@ -1,0 +1,267 @@
+"""The classical start of the codec: principal axes, residual codebooks, joint tables (torch only).
+
+What is built here already is a complete codec; training may only improve it.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from adaptive_vq import quantize
+from adaptive_vq.quantize import Chain
+
+JOINT_RIDGES = (10.0, 30.0, 100.0, 300.0)
+"""Ridges, in rows, tried for the joint tables; the error on rows kept aside chooses."""
+
+BOOTSTRAP_WIDTH = 0.5
+BOOTSTRAP_ROWS = 14_000
+CHAIN_RIDGE = 2.0
+BOOTSTRAP_TRIAL_ROWS = 4_000
+BOOTSTRAP_MUST_GAIN = 0.98
+SEARCH_BEAM_IN_FIT = 8
+CATEGORY_WORTH_A_BOOTSTRAP = 2
+
+
+@dataclass(frozen=True)
+class CategorySpec:
+    """What the plan says of one category.
+
+    Attributes
+    ----------
+    name : str
+    columns : Tensor of int64, shape (k,)
+    sizes : list of list of int
+        Codewords asked for, per level and codebook of the level.
+    widths : list of int
+        Latent width per level: how many principal directions a level codes.
+    """
+
+    name: str
+    columns: Tensor
+    sizes: list[list[int]]
+    widths: list[int]
+
+    def flat(self) -> tuple[list[int], list[int], list[int]]:
+        """Sizes, widths and levels of all codebooks in coding order; widths never shrink from level to level."""
+        reach = [max(self.widths[: i + 1]) for i in range(len(self.widths))]
+        books = [
+            (size, reach[level], level) for level, sizes in enumerate(self.sizes) for size in sizes
+        ]
+        return [b[0] for b in books], [b[1] for b in books], [b[2] for b in books]
+
+    @property
+    def latent_width(self) -> int:
+        """Number of principal directions that any level codes."""
+        used = [w for w, sizes in zip(self.widths, self.sizes, strict=True) if sizes]
+        return max(used, default=0)
+
+
+@dataclass
+class CategoryCodec:
+    """Fitted start of one category."""
+
+    spec: CategorySpec
+    mean: Tensor
+    basis: Tensor
+    chain: Chain
+    levels: list[int]
+    bootstrap: float = 0.0
+
+    def latents(self, table: Tensor) -> Tensor:
+        """Principal coordinates of rows of the whole table, shape (n, latent width)."""
+        return (table[:, self.spec.columns] - self.mean) @ self.basis
+
+
+@dataclass
+class Codec:
+    """Fitted start: all categories and the joint tables of every prefix of levels."""
+
+    n_features: int
+    n_levels: int
+    parts: list[CategoryCodec]
+    offset: Tensor
+    tables: list[Chain] = field(default_factory=list)
+    ridges: list[float] = field(default_factory=list)
+
+
+def seed_of(seed: int, name: str) -> torch.Generator:
+    """Generator of a category: depends on its name, never on its place."""
+    return torch.Generator().manual_seed(
+        (seed * 1_000_003 + zlib.crc32(name.encode())) % (2**63 - 1)
+    )
+
+
+def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and the `width` leading principal directions (k, width) of rows, signs fixed by content."""
+    double = rows.double()
+    mean = (weight.double() @ double) / weight.double().sum()
+    centered = (double - mean) * weight.double().sqrt()[:, None]
+    _, vectors = torch.linalg.eigh(centered.T @ centered)
+    basis = vectors.flip(1)[:, :width]
+    peak = basis.abs().argmax(0)
+    basis = basis * torch.sign(basis[peak, torch.arange(basis.shape[1])])
+    return mean.float(), basis.float().contiguous()
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """How the start is fitted; the defaults were chosen on rows kept aside."""
+
+    seed: int
+    train_beam: int = 5
+    n_iter: int = 10
+    n_refits: int = 2
+    beam: int = SEARCH_BEAM_IN_FIT
+
+
+def fit_category(
+    table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions, bootstrap: float
+) -> CategoryCodec:
+    """Principal axes, residual k-means with a beam, alternating search and refit."""
+    rows = table[:, spec.columns]
+    mean, basis = principal_axes(rows, spec.latent_width, weight)
+    latents = (rows - mean) @ basis
+    generator = seed_of(options.seed, spec.name)
+    if bootstrap:
+        latents, weight = _enlarge(latents, weight, bootstrap, generator)
+    sizes, widths, levels = spec.flat()
+    chain = quantize.fit_chain(
+        latents,
+        sizes,
+        widths,
+        generator,
+        weight=weight,
+        beam=options.train_beam,
+        n_iter=options.n_iter,
+    )
+    for _ in range(options.n_refits if len(chain) > 1 else 0):
+        codes, _ = quantize.search(latents, chain, options.beam)
+        chain = quantize.refit(latents, codes, chain, CHAIN_RIDGE, weight)
+    return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
+
+
+def _enlarge(
+    latents: Tensor, weight: Tensor, width: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    copies = max(1, min(5, round(BOOTSTRAP_ROWS / len(latents)) - 1))
+    return quantize.smoothed_bootstrap(latents, width, copies, generator), weight.repeat(copies + 1)
+
+
+def category_error(part: CategoryCodec, table: Tensor, beam: int) -> float:
+    """Summed squared error of a category's own reconstruction."""
+    latents = part.latents(table)
+    codes, _ = quantize.search(latents, part.chain, beam)
+    own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
+    return float(((table[:, part.spec.columns] - own) ** 2).sum())
+
+
+def choose_bootstrap(
+    table: Tensor, valid: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions
+) -> float:
+    """Kernel width of the smoothed bootstrap, chosen by the error on rows kept aside."""
+    if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
+        return 0.0
+    quick = replace(options, train_beam=1, n_iter=5, n_refits=0)
+    few, judged = slice(0, BOOTSTRAP_TRIAL_ROWS), valid[: BOOTSTRAP_TRIAL_ROWS // 4]
+    plain, smooth = (
+        category_error(fit_category(table[few], spec, weight[few], quick, width), judged, 2)
+        for width in (0.0, BOOTSTRAP_WIDTH)
+    )
+    return BOOTSTRAP_WIDTH if smooth < BOOTSTRAP_MUST_GAIN * plain else 0.0
+
+
+def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:
+    """Codes of every category, side by side (n, number of codebooks)."""
+    codes = [quantize.search(part.latents(table), part.chain, beam)[0] for part in parts]
+    return torch.cat([torch.zeros(len(table), 0, dtype=torch.long), *codes], 1)
+
+
+def own_tables(parts: Sequence[CategoryCodec], n_features: int) -> Chain:
+    """Each codebook as a table (K, n_features): its codewords in the columns of its category, zero elsewhere."""
+    tables = []
+    for part in parts:
+        for codebook in part.chain:
+            table = torch.zeros(len(codebook), n_features)
+            table[:, part.spec.columns] = codebook @ part.basis[:, : codebook.shape[1]].T
+            tables.append(table)
+    return tables
+
+
+def level_of_books(parts: Sequence[CategoryCodec]) -> list[int]:
+    """Level of every codebook, in the order of the codes."""
+    return [level for part in parts for level in part.levels]
+
+
+def offset_of(parts: Sequence[CategoryCodec], reference: Tensor) -> Tensor:
+    """What is decoded where no code says anything: the mean of every column."""
+    offset = reference.clone()
+    for part in parts:
+        offset[part.spec.columns] = part.mean
+    return offset
+
+
+def fit_tables(
+    codec: Codec,
+    table: Tensor,
+    missing: Tensor | None,
+    weight: Tensor,
+    valid: tuple[Tensor, Tensor] | None,
+    beam: int,
+) -> None:
+    """Fit the joint decoder of every prefix of levels; ridges come from the rows kept aside, or stay as set."""
+    codes = encode(codec.parts, table, beam)
+    valid_codes = None if valid is None else encode(codec.parts, valid[0], beam)
+    own, levels = own_tables(codec.parts, codec.n_features), level_of_books(codec.parts)
+    known = list(codec.ridges)
+    codec.tables, codec.ridges = [], []
+    for prefix in range(1, codec.n_levels + 1):
+        books = [j for j, level in enumerate(levels) if level < prefix]
+        start = [own[j] for j in books]
+        target = _with_decoded_holes(table - codec.offset, codes[:, books], start, missing)
+        fits = _ridge_path(target, codes[:, books], start, weight, known[prefix - 1 : prefix])
+        best = 0
+        if valid is not None and valid_codes is not None:
+            best = _best_tables(fits, valid, valid_codes[:, books], codec.offset)
+        codec.tables.append(fits[best][1])
+        codec.ridges.append(fits[best][0])
+
+
+def _with_decoded_holes(
+    target: Tensor, codes: Tensor, tables: Chain, missing: Tensor | None
+) -> Tensor:
+    """Missing cells take the decoded value: they then pull nothing, which is weight 0 in least squares."""
+    if missing is None or not bool(missing.any()):
+        return target
+    return torch.where(missing, quantize.decode(codes, tables, target.shape[1]), target)
+
+
+def _ridge_path(
+    target: Tensor, codes: Tensor, start: Chain, weight: Tensor, known: list[float]
+) -> list[tuple[float, Chain]]:
+    fits: list[tuple[float, Chain]] = [(math.inf, start)]
+    if known:
+        fits = []
+    for ridge in known or JOINT_RIDGES:
+        finite = math.isfinite(ridge) and start
+        fits.append(
+            (ridge, quantize.refit(target, codes, start, ridge, weight) if finite else start)
+        )
+    return fits
+
+
+def _best_tables(
+    fits: list[tuple[float, Chain]], valid: tuple[Tensor, Tensor], codes: Tensor, offset: Tensor
+) -> int:
+    rows, observed = valid
+    target = rows - offset
+    errors = [
+        float((((target - quantize.decode(codes, tables, rows.shape[1])) ** 2) * observed).sum())
+        for _, tables in fits
+    ]
+    return min(range(len(errors)), key=lambda i: errors[i])

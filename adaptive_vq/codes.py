@@ -1,0 +1,212 @@
+"""The forms codes take: ordinal, one-hot, token, embedding - and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def smallest_dtype(largest: int) -> np.dtype[Any]:
+    """Smallest unsigned integer type that holds `largest`.
+
+    Examples
+    --------
+    >>> from adaptive_vq.codes import smallest_dtype
+    >>> smallest_dtype(255), smallest_dtype(256)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    return np.dtype(np.min_scalar_type(max(int(largest), 0)))
+
+
+class CodeTable:
+    """Names, sizes and levels of the code columns, and the conversions between the forms of codes.
+
+    Parameters
+    ----------
+    names : list of str
+        One per codebook, in coding order.
+    levels : list of int
+        Level of each codebook.
+    codebooks : list of ndarray of shape (K, width)
+        Codewords of each codebook.
+    """
+
+    def __init__(
+        self, names: Sequence[str], levels: Sequence[int], codebooks: Sequence[NDArray[np.float32]]
+    ) -> None:
+        self.names, self.levels, self.codebooks = list(names), list(levels), list(codebooks)
+        self.sizes = [len(codebook) for codebook in codebooks]
+
+    def prefix(self, n_levels: int) -> list[int]:
+        """Positions of the codebooks of the first `n_levels` levels."""
+        return [j for j, level in enumerate(self.levels) if level < n_levels]
+
+    def columns(self, encode: str) -> list[str]:
+        """Names of the output columns of a form."""
+        return [name for j in range(len(self.names)) for name in self._columns_of(j, encode)]
+
+    def _columns_of(self, j: int, encode: str) -> list[str]:
+        if encode == "onehot":
+            return [f"{self.names[j]}_{k}" for k in range(self.sizes[j])]
+        if encode == "embedding":
+            return [f"{self.names[j]}_z{i}" for i in range(self.codebooks[j].shape[1])]
+        return [self.names[j]]
+
+    def _offsets(self) -> Ints:
+        return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
+
+    def encode(self, codes: Ints, encode: str, sparse_output: bool) -> Any:
+        """Turn ordinal codes (n, m) into a form."""
+        if encode == "ordinal":
+            return codes.astype(smallest_dtype(max(self.sizes, default=1) - 1))
+        if encode == "token":
+            return (codes + self._offsets()[:-1]).astype(
+                smallest_dtype(max(sum(self.sizes) - 1, 0))
+            )
+        if encode == "embedding":
+            blocks = [codebook[codes[:, j]] for j, codebook in enumerate(self.codebooks)]
+            return np.concatenate([np.zeros((len(codes), 0), np.float32), *blocks], axis=1)
+        onehot = self._one_hot(codes)
+        return onehot if sparse_output else onehot.toarray()
+
+    def _one_hot(self, codes: Ints) -> sp.csr_matrix:
+        n, m = codes.shape
+        columns = (codes + self._offsets()[:-1]).ravel()
+        starts = np.arange(0, n * m + 1, m) if m else np.zeros(n + 1, dtype=np.int64)
+        ones = np.ones(n * m, dtype=np.float32)
+        return sp.csr_matrix((ones, columns, starts), shape=(n, int(self._offsets()[-1])))
+
+    def decode(self, given: Any, encode: str, n_levels: int | None, n_all: int) -> tuple[Ints, int]:
+        """Ordinal codes (n, m), later levels 0, and the number of levels they cover.
+
+        Raises
+        ------
+        ValueError
+            For a wrong width, other column names, codes out of range, not whole, or no one-hot rows.
+        """
+        if isinstance(given, pd.DataFrame):
+            given = self._by_name(given, encode)
+        values = given if sp.issparse(given) else np.asarray(given)
+        if values.ndim != 2:
+            raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
+        books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
+        codes = np.zeros((values.shape[0], len(self.names)), dtype=np.int64)
+        start = 0
+        wanted = set(self.prefix(levels))
+        for j in books:
+            end = start + len(self._columns_of(j, encode))
+            if j in wanted:
+                codes[:, j] = self._column(values[:, start:end], j, encode)
+            start = end
+        return codes, levels
+
+    def _by_name(self, given: pd.DataFrame, encode: str) -> NDArray[Any]:
+        known = self.columns(encode)
+        unknown = [c for c in given.columns if c not in set(known)]
+        if unknown:
+            raise ValueError(
+                f"Column {unknown[0]!r} is no code column of this codec; its columns begin {known[:3]}."
+            )
+        present = set(given.columns)
+        return np.asarray(given[[name for name in known if name in present]].to_numpy())
+
+    def _covered(
+        self, width: int, encode: str, n_levels: int | None, n_all: int
+    ) -> tuple[list[int], int]:
+        """Codebooks that `width` columns hold, and the levels to decode."""
+        widths = {
+            p: sum(len(self._columns_of(j, encode)) for j in self.prefix(p))
+            for p in range(n_all, 0, -1)
+        }
+        matching = [p for p, w in widths.items() if w == width]
+        if n_levels is not None and not 1 <= n_levels <= n_all:
+            raise ValueError(f"n_levels={n_levels} must lie between 1 and {n_all}.")
+        if not matching:
+            raise ValueError(
+                f"Codes have {width} columns; with encode={encode!r} this codec has "
+                + ", ".join(f"{w} for {p} levels" for p, w in widths.items())
+                + "."
+            )
+        if n_levels is not None and n_levels > matching[0]:
+            raise ValueError(
+                f"n_levels={n_levels}, but codes hold the first {matching[0]} levels only."
+            )
+        return self.prefix(matching[0]), matching[0] if n_levels is None else n_levels
+
+    def _column(self, block: Any, j: int, encode: str) -> Ints:
+        if encode == "embedding":
+            return self._nearest(np.asarray(block, dtype=np.float32), j)
+        if encode == "onehot":
+            return self._from_one_hot(block, j)
+        return self._whole(
+            np.asarray(block)[:, 0], j, self._offsets()[j] if encode == "token" else 0
+        )
+
+    def _whole(self, column: NDArray[Any], j: int, offset: int) -> Ints:
+        try:
+            number = column.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"Codes in column {self.names[j]!r} are no numbers.") from None
+        if not np.isfinite(number).all() or (number != np.floor(number)).any():
+            raise ValueError(f"Codes in column {self.names[j]!r} must be whole numbers.")
+        codes = number.astype(np.int64) - offset
+        if len(codes) and (codes.min() < 0 or codes.max() >= self.sizes[j]):
+            raise ValueError(
+                f"Codes in column {self.names[j]!r} must lie between {offset} and {offset + self.sizes[j] - 1}; "
+                f"found {int(number.min())} to {int(number.max())}."
+            )
+        return codes
+
+    def _from_one_hot(self, block: Any, j: int) -> Ints:
+        dense = sp.csr_matrix(block)
+        good = (np.diff(dense.indptr) == 1).all() and (dense.data == 1).all()
+        if not good:
+            raise ValueError(
+                f"Rows of {self.names[j]!r} must hold a single 1 each (one-hot codes)."
+            )
+        return dense.indices.astype(np.int64)
+
+    def _nearest(self, block: NDArray[np.float32], j: int) -> Ints:
+        book = self.codebooks[j]
+        if not np.isfinite(block).all():
+            raise ValueError(f"Embedded codes of {self.names[j]!r} must be finite.")
+        found = [
+            ((rows[:, None, :] - book) ** 2).sum(2).argmin(1)
+            for rows in np.array_split(block, len(block) // 256 + 1)
+        ]
+        return np.concatenate(found).astype(np.int64)
+
+
+def code_names(categories: Sequence[tuple[str, Sequence[int]]]) -> list[str]:
+    """Column names ``category__L0``; where a level has several codebooks, ``category__L2a``, ``category__L2b``.
+
+    Examples
+    --------
+    >>> from adaptive_vq.codes import code_names
+    >>> code_names([("a", [0, 1, 1])])
+    ['a__L0', 'a__L1a', 'a__L1b']
+    """
+    names = []
+    for category, levels in categories:
+        seen: dict[int, int] = {}
+        for level in levels:
+            suffix = _letters(seen.get(level, 0)) if list(levels).count(level) > 1 else ""
+            seen[level] = seen.get(level, 0) + 1
+            names.append(f"{category}__L{level}{suffix}")
+    return names
+
+
+def _letters(place: int) -> str:
+    text = ""
+    place += 1
+    while place:
+        place, rest = divmod(place - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text

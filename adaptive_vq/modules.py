@@ -1,0 +1,334 @@
+"""The network: category encoders, residual codebooks, joint decoder. It starts as the classical codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adaptive_vq import classical, quantize
+from adaptive_vq.classical import Codec
+
+_REVIVE_BELOW = 1e-3
+_ABSORB_RIDGE = 30.0
+"""Rows that a codeword counts for against those of a later chunk."""
+
+
+@dataclass(frozen=True)
+class CategoryLayout:
+    """Shape of one category: its columns, latent width, and the level of each of its codebooks."""
+
+    name: str
+    columns: list[int]
+    width: int
+    levels: list[int]
+    book_widths: list[int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything about the network that is not a weight; JSON values only."""
+
+    n_features: int
+    n_levels: int
+    hidden: int
+    embedding: int
+    dropout: float
+    categories: list[CategoryLayout] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layout as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Layout:
+        """Read what `to_json` gave."""
+        categories = [CategoryLayout(**c) for c in values["categories"]]
+        return cls(**{**values, "categories": categories})
+
+    @property
+    def book_levels(self) -> list[int]:
+        """Level of every codebook in the order of the codes."""
+        return [level for category in self.categories for level in category.levels]
+
+    def books_of_prefix(self, n_levels: int) -> list[int]:
+        """Positions of the codebooks of the first `n_levels` levels."""
+        return [j for j, level in enumerate(self.book_levels) if level < n_levels]
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First and last-plus-one codebook of every category."""
+        spans, start = [], 0
+        for category in self.categories:
+            spans.append((start, start + len(category.levels)))
+            start += len(category.levels)
+        return spans
+
+    @property
+    def latent_width(self) -> int:
+        """Sum of the latent widths of all categories."""
+        return sum(category.width for category in self.categories)
+
+
+def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layout:
+    """Layout of the network that starts as `codec`."""
+    categories = [
+        CategoryLayout(
+            part.spec.name,
+            part.spec.columns.tolist(),
+            part.basis.shape[1],
+            list(part.levels),
+            [codebook.shape[1] for codebook in part.chain],
+        )
+        for part in codec.parts
+    ]
+    return Layout(codec.n_features, codec.n_levels, hidden, embedding, dropout, categories)
+
+
+class CategoryEncoder(nn.Module):
+    """Principal axes plus a learned correction that starts at zero.
+
+    The correction is a network of the category's own columns (or a module given by the user), scaled by a gate per
+    latent that starts at zero: the encoder begins exactly as the classical one (Bachlechner et al., 2021, "ReZero").
+    """
+
+    def __init__(
+        self, layout: CategoryLayout, hidden: int, dropout: float, custom: nn.Module | None
+    ) -> None:
+        super().__init__()
+        k = len(layout.columns)
+        self.register_buffer("columns", torch.tensor(layout.columns, dtype=torch.long))
+        self.register_buffer("mean", torch.zeros(k))
+        self.register_buffer("basis", torch.zeros(k, layout.width))
+        body = custom or nn.Sequential(nn.Linear(k, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.body = body
+        self.head = nn.Linear(_output_width(body, k, hidden, custom), layout.width)
+        self.gate = nn.Parameter(torch.zeros(layout.width))
+
+    def forward(self, table: Tensor) -> Tensor:
+        """Latents (n, width) of rows of the whole table."""
+        rows = table[:, self.columns] - self.mean
+        latents = rows @ self.basis
+        if bool((self.gate != 0).any()) or self.training:
+            latents = latents + self.gate * self.head(self.body(rows))
+        return latents
+
+
+def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None) -> int:
+    if custom is None:
+        return hidden
+    was_training = body.training
+    with torch.no_grad():
+        width = body.eval()(torch.zeros(2, k)).shape[-1]
+    body.train(was_training)
+    return int(width)
+
+
+class Codebook(nn.Module):
+    """Codewords with running counts and sums (exponential moving average), as in van den Oord et al. (2017).
+
+    Counts and sums start from the data, and a revived codeword gets vector, count and sum together, so that the next
+    update keeps it.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(size, width))
+        self.register_buffer("count", torch.ones(size))
+        self.register_buffer("total", torch.zeros(size, width))
+
+    def start(self, weight: Tensor, count: Tensor) -> None:
+        """Set codewords and their running counts; sums follow."""
+        self.weight.copy_(weight)
+        self.count.copy_(count)
+        self.total.copy_(weight * count[:, None])
+
+    @torch.no_grad()
+    def update(self, rows: Tensor, codes: Tensor, row_weight: Tensor, decay: float) -> None:
+        """Move codewords towards the weighted mean of the rows that chose them."""
+        size, width = self.weight.shape
+        count = torch.bincount(codes, weights=row_weight, minlength=size)
+        total = torch.zeros_like(self.total).index_add_(
+            0, codes, rows[:, :width] * row_weight[:, None]
+        )
+        self.count.mul_(decay).add_(count, alpha=1 - decay)
+        self.total.mul_(decay).add_(total, alpha=1 - decay)
+        alive = self.count > _REVIVE_BELOW
+        self.weight[alive] = self.total[alive] / self.count[alive, None]
+        dead = torch.nonzero(~alive).flatten()[: len(rows)]
+        if len(dead):
+            self.revive(dead, rows)
+
+    @torch.no_grad()
+    def revive(self, dead: Tensor, rows: Tensor) -> None:
+        """Put dead codewords on the rows with the largest norm of what is left; vector, count and sum together."""
+        worst = torch.topk((rows**2).sum(1), len(dead)).indices
+        fresh = rows[worst][:, : self.weight.shape[1]]
+        self.weight[dead] = fresh
+        self.count[dead] = 1.0
+        self.total[dead] = fresh
+
+
+@dataclass
+class Quantized:
+    """Result of the residual levels on a batch, per category."""
+
+    latents: list[Tensor]
+    codes: Tensor
+    values: list[Tensor]
+
+
+class CodecModule(nn.Module):
+    """Encoders, codebooks, joint tables of every prefix, and the learned correction of the full decode."""
+
+    def __init__(
+        self, layout: Layout, sizes: Sequence[int], encoders: Mapping[str, nn.Module] | None = None
+    ) -> None:
+        super().__init__()
+        custom = encoders or {}
+        self.layout = layout
+        self.encoders = nn.ModuleList(
+            CategoryEncoder(c, layout.hidden, layout.dropout, custom.get(c.name))
+            for c in layout.categories
+        )
+        widths = [w for c in layout.categories for w in c.book_widths]
+        self.codebooks = nn.ModuleList(Codebook(k, w) for k, w in zip(sizes, widths, strict=True))
+        self.register_buffer("offset", torch.zeros(layout.n_features))
+        for prefix in range(1, layout.n_levels + 1):
+            for j in layout.books_of_prefix(prefix):
+                self.register_buffer(
+                    f"delta_{prefix}_{j}", torch.zeros(sizes[j], layout.n_features)
+                )
+        self.correction = nn.Sequential(
+            nn.Linear(max(layout.latent_width, 1), layout.embedding),
+            nn.GELU(),
+            nn.Dropout(layout.dropout),
+            nn.Linear(layout.embedding, layout.n_features),
+        )
+        nn.init.zeros_(self.correction[3].weight)
+        nn.init.zeros_(self.correction[3].bias)
+        self.register_buffer("corrects", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def start_from(self, codec: Codec, counts: Sequence[Tensor]) -> None:
+        """Take over the classical start; `counts` are the codewords' rows per batch."""
+        own = classical.own_tables(codec.parts, codec.n_features)
+        position = 0
+        for encoder, part in zip(self.encoders, codec.parts, strict=True):
+            encoder.mean.copy_(part.mean)
+            encoder.basis.copy_(part.basis)
+            for codebook in part.chain:
+                self.codebooks[position].start(codebook, counts[position])
+                position += 1
+        self.offset.copy_(codec.offset)
+        for prefix, tables in enumerate(codec.tables, start=1):
+            for j, table in zip(self.layout.books_of_prefix(prefix), tables, strict=True):
+                getattr(self, f"delta_{prefix}_{j}").copy_(table - own[j])
+
+    def chain(self, category: int) -> list[Tensor]:
+        """Codewords of one category in coding order."""
+        start, end = self.layout.spans()[category]
+        return [self.codebooks[j].weight for j in range(start, end)]
+
+    def quantize(self, table: Tensor, beam: int, tile: int) -> Quantized:
+        """Latents, codes and quantized latents of rows; the search itself has no gradient."""
+        latents = [encoder(table) for encoder in self.encoders]
+        codes, values = [], []
+        for g, z in enumerate(latents):
+            chain = self.chain(g)
+            with torch.no_grad():
+                found, _ = quantize.search(z, chain, beam, tile)
+                values.append(quantize.decode(found, chain, z.shape[1]))
+            codes.append(found)
+        empty = torch.zeros(len(table), 0, dtype=torch.long)
+        return Quantized(latents, torch.cat([empty, *codes], 1), values)
+
+    @torch.no_grad()
+    def encode(self, table: Tensor, beam: int) -> Tensor:
+        """Codes of a table in tiles of fixed size, so that a row's codes never depend on its neighbors."""
+        self.eval()
+        parts = [torch.zeros(0, len(self.codebooks), dtype=torch.long)]
+        for rows in table.split(quantize.TILE):
+            n = len(rows)
+            if n < quantize.TILE:
+                rows = torch.cat([rows, rows.new_zeros(quantize.TILE - n, rows.shape[1])])
+            parts.append(self.quantize(rows, beam, quantize.TILE).codes[:n])
+        return torch.cat(parts)
+
+    def tables(self, prefix: int) -> tuple[list[int], list[Tensor]]:
+        """Codebooks of a prefix and what each of their codewords adds to every column."""
+        books = self.layout.books_of_prefix(prefix)
+        owner = [g for g, (a, b) in enumerate(self.layout.spans()) for _ in range(a, b)]
+        tables = []
+        for j in books:
+            encoder = self.encoders[owner[j]]
+            table = getattr(self, f"delta_{prefix}_{j}").clone()
+            weight = self.codebooks[j].weight
+            table[:, encoder.columns] += weight @ encoder.basis[:, : weight.shape[1]].T
+            tables.append(table)
+        return books, tables
+
+    def embed(self, codes: Tensor, books: Sequence[int] | None = None) -> Tensor:
+        """Quantized latents of all categories side by side (n, latent width); only of some codebooks if given."""
+        chosen = set(range(len(self.codebooks)) if books is None else books)
+        blocks = [torch.zeros(len(codes), 0)]
+        for g, (start, end) in enumerate(self.layout.spans()):
+            block = torch.zeros(len(codes), self.layout.categories[g].width)
+            for j in range(start, end):
+                if j in chosen:
+                    weight = self.codebooks[j].weight
+                    block[:, : weight.shape[1]] += weight[codes[:, j]]
+            blocks.append(block)
+        return torch.cat(blocks, 1)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, n_levels: int) -> Tensor:
+        """Rows in codec units (n, n_features) from the codes of the first `n_levels` levels.
+
+        `codes` has a column per codebook; columns of later levels are not read.
+        """
+        self.eval()
+        books, tables = self.tables(n_levels)
+        out = self.offset.expand(len(codes), -1).clone()
+        for j, table in zip(books, tables, strict=True):
+            out += table[codes[:, j]]
+        if n_levels == self.layout.n_levels and bool(self.corrects):
+            for rows, part in zip(
+                codes.split(quantize.TILE), out.split(quantize.TILE), strict=True
+            ):
+                part += self.correction(_pad(self.embed(rows)))[: len(rows)]
+        return out
+
+    @torch.no_grad()
+    def absorb(self, table: Tensor, weight: Tensor, beam: int) -> None:
+        """Move codewords, then the tables of every prefix, towards new rows; sizes and units stay.
+
+        Ridge-regularized least squares towards where they stand, with the rows seen so far as the ridge.
+        """
+        row_weight = weight.amax(1)
+        for g, (start, end) in enumerate(self.layout.spans()):
+            if start == end:
+                continue
+            latents = self.encoders[g].eval()(table)
+            codes, _ = quantize.search(latents, self.chain(g), beam)
+            moved = quantize.refit(latents, codes, self.chain(g), _ABSORB_RIDGE, row_weight)
+            for j, codebook in zip(range(start, end), moved, strict=True):
+                self.codebooks[j].start(codebook, self.codebooks[j].count)
+        codes = self.encode(table, beam)
+        for prefix in range(1, self.layout.n_levels + 1):
+            books, tables = self.tables(prefix)
+            if not books:
+                continue
+            target = torch.where(weight > 0, table, self.decode(codes, prefix)) - self.offset
+            moved = quantize.refit(target, codes[:, books], tables, _ABSORB_RIDGE, row_weight)
+            for j, old, new in zip(books, tables, moved, strict=True):
+                getattr(self, f"delta_{prefix}_{j}").add_(new - old)
+
+
+def _pad(rows: Tensor) -> Tensor:
+    """Rows filled up to a full tile; no latents at all count as one column of zeros."""
+    if rows.shape[1] == 0:
+        rows = rows.new_zeros(len(rows), 1)
+    return torch.cat([rows, rows.new_zeros(quantize.TILE - len(rows), rows.shape[1])])

@@ -1,0 +1,395 @@
+"""Residual codebooks of one category: start, search, joint refit and update (torch only).
+
+A *chain* is a list of codebooks, each a float32 tensor ``(K_j, width_j)``. A row of latents ``z`` is
+approximated by the sum of one codeword per codebook; a codebook narrower than the latents acts on the leading
+coordinates only. The chain is trained stage by stage on what the earlier stages leave (Juang and Gray, 1982,
+"Multiple stage vector quantization for speech coding"), searched with a beam, and its codewords are then refitted
+together by least squares, as additive quantization does (Babenko and Lempitsky, 2014, "Additive quantization for
+extreme vector compression").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+Chain = list[Tensor]
+
+TILE = 1024
+"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is cut."""
+
+MAX_CODEBOOK_BITS = 8
+SEEDING_ROWS_PER_CODEWORD = 16
+_NEGLIGIBLE = 1e-9
+_CONVERGED = 1e-3
+_ROWS_PER_CODEWORD = 64
+_LEAST_SAMPLE = 4096
+_RESTARTS = 4
+_CHEAP = 256
+"""Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more iterations."""
+
+
+def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
+    """Split the bits of a level over codebooks: full ones first, the rest last.
+
+    One large codebook and one small beat two of like size wherever the columns take few distinct values.
+
+    Examples
+    --------
+    >>> from adaptive_vq.quantize import split_bits
+    >>> split_bits(20)
+    [8, 8, 4]
+    >>> split_bits(0)
+    []
+    """
+    full, rest = divmod(max(bits, 0), max_bits)
+    return [max_bits] * full + [rest] * (rest > 0)
+
+
+def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distance to, and index of, the nearest codeword of each row."""
+    scores = torch.addmm((codebook * codebook).sum(1), rows, codebook.T, alpha=-2.0)
+    best, index = scores.min(1)
+    return (best + (rows * rows).sum(1)).clamp_min_(0.0), index
+
+
+def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
+    """k-means++ seeding (Arthur and Vassilvitskii, 2007) on a sample; stops when every row is a codeword."""
+    n_sample = min(len(rows), SEEDING_ROWS_PER_CODEWORD * size + 256)
+    if n_sample < len(rows):
+        chosen = torch.randperm(len(rows), generator=generator)[:n_sample]
+        rows, weight = rows[chosen], weight[chosen]
+    norms = (rows * rows).sum(1)
+    total = float((weight * norms).sum())
+    first = int(torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator))
+    picks = [first]
+    closest = _distance_to(rows, norms, first)
+    draws = torch.rand(size, generator=generator)
+    for draw in draws[1:]:
+        mass = (closest * weight).cumsum(0)
+        if float(mass[-1]) <= _NEGLIGIBLE * total:
+            break
+        pick = min(int(torch.searchsorted(mass, draw * mass[-1])), len(rows) - 1)
+        picks.append(pick)
+        closest = torch.minimum(closest, _distance_to(rows, norms, pick))
+    return rows[picks].clone()
+
+
+def _distance_to(rows: Tensor, norms: Tensor, index: int) -> Tensor:
+    distance = torch.mv(rows, rows[index]).mul_(-2.0).add_(norms).add_(norms[index])
+    # Cancellation leaves noise of the size of the norms; below it two rows count as equal.
+    return torch.where(
+        distance > 1e-6 * (norms + norms[index]), distance, torch.zeros_like(distance)
+    )
+
+
+def kmeans(
+    rows: Tensor,
+    size: int,
+    generator: torch.Generator,
+    weight: Tensor | None = None,
+    n_iter: int = 10,
+) -> Tensor:
+    """Lloyd's algorithm from a k-means++ start; never returns an unused or repeated codeword.
+
+    Fewer than `size` codewords come back where the rows have fewer distinct values.
+    """
+    weight = torch.ones(len(rows)) if weight is None else weight
+    sample, sample_weight = _subsample(
+        rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * size), generator
+    )
+    cheap = size * rows.shape[1] <= _CHEAP
+    tries = [
+        _seed_codewords(sample, size, sample_weight, generator)
+        for _ in range(_RESTARTS if cheap else 1)
+    ]
+    if cheap:
+        few, few_weight = _subsample(sample, sample_weight, _LEAST_SAMPLE, generator)
+        runs = [_lloyd(few, codebook, few_weight, n_iter) for codebook in tries]
+        tries = [min(runs, key=lambda run: run[1])[0]]
+    codebook, _ = _lloyd(sample, tries[0], sample_weight, 2 * n_iter if cheap else n_iter)
+    distance, index = nearest(rows, codebook)
+    codebook, counts = _means(rows, index, weight, codebook)
+    codebook = revive(codebook, counts, rows, distance * (weight > 0))
+    used = torch.bincount(nearest(rows, codebook)[1], weights=weight, minlength=len(codebook)) > 0
+    return codebook[used]
+
+
+def _subsample(
+    rows: Tensor, weight: Tensor, most: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    if len(rows) <= most:
+        return rows, weight
+    chosen = torch.randperm(len(rows), generator=generator)[:most]
+    return rows[chosen], weight[chosen]
+
+
+def _lloyd(rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int) -> tuple[Tensor, float]:
+    """Lloyd's algorithm; the codebook and its weighted error."""
+    error = math.inf
+    for _ in range(n_iter if len(codebook) > 1 else 1):
+        distance, index = nearest(rows, codebook)
+        before, error = error, float((distance * weight).sum())
+        if error >= before * (1.0 - _CONVERGED):
+            break
+        codebook, counts = _means(rows, index, weight, codebook)
+        codebook = revive(codebook, counts, rows, distance * (weight > 0))
+    return codebook, error
+
+
+def _means(rows: Tensor, index: Tensor, weight: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+    counts = torch.bincount(index, weights=weight, minlength=len(previous))
+    sums = torch.zeros_like(previous).index_add_(0, index, rows * weight[:, None])
+    means = sums / counts.clamp_min(1e-30)[:, None]
+    return torch.where(counts[:, None] > 0, means, previous), counts
+
+
+def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> Tensor:
+    """Move unused codewords onto the rows that are served worst; leave them where no row has an error."""
+    dead = torch.nonzero(counts <= 0).flatten()[: len(rows)]
+    if len(dead) == 0:
+        return codebook
+    worst = torch.topk(distance, len(dead))
+    alive = worst.values > 0
+    codebook[dead[alive]] = rows[worst.indices[alive]]
+    return codebook
+
+
+def _smallest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Exact row-wise k smallest of a wide matrix: rank groups of 16 by their minimum, then look inside the best k.
+
+    The k smallest entries always lie in the k groups with the smallest minima, and a full `topk` over
+    beam x codebook entries would otherwise dominate the search.
+    """
+    n, width = scores.shape
+    group = 16
+    if k == 1:
+        value, index = scores.min(1, keepdim=True)
+        return value, index
+    if width % group or width // group <= 2 * k:
+        return torch.topk(scores, k, dim=1, largest=False)
+    grouped = scores.view(n, width // group, group)
+    best = torch.topk(grouped.amin(2), k, dim=1, largest=False).indices
+    inside = torch.gather(grouped, 1, best[:, :, None].expand(-1, -1, group)).view(n, k * group)
+    value, position = torch.topk(inside, k, dim=1, largest=False)
+    index = torch.gather(best, 1, position // group) * group + position % group
+    return value, index
+
+
+def extend(residual: Tensor, codes: Tensor, codebook: Tensor, beam: int) -> tuple[Tensor, Tensor]:
+    """Extend every candidate of a beam by one codebook and keep the `beam` best.
+
+    Parameters
+    ----------
+    residual : Tensor of shape (n, b, width)
+    codes : Tensor of shape (n, b, stages)
+    codebook : Tensor of shape (K, w), w <= width
+
+    Returns
+    -------
+    residual, codes : Tensors of shape (n, min(beam, b * K), ...), best first
+    """
+    n, b, width = residual.shape
+    size, w = codebook.shape
+    flat = residual.reshape(n * b, width)
+    scores = torch.addmm((codebook * codebook).sum(1), flat[:, :w], codebook.T, alpha=-2.0)
+    if b > 1:
+        scores += (flat * flat).sum(1, keepdim=True)
+    _, index = _smallest(scores.view(n, b * size), min(beam, b * size))
+    parent, word = index // size, index % size
+    kept = torch.gather(residual, 1, parent[:, :, None].expand(-1, -1, width)).clone()
+    kept[:, :, :w] -= codebook[word]
+    history = torch.gather(codes, 1, parent[:, :, None].expand(-1, -1, codes.shape[2]))
+    return kept, torch.cat([history, word[:, :, None]], 2)
+
+
+def _search_tile(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
+    residual = rows[:, None, :]
+    codes = torch.zeros(len(rows), 1, 0, dtype=torch.long)
+    for codebook in chain:
+        residual, codes = extend(residual, codes, codebook, beam)
+    return codes[:, 0], residual[:, 0]
+
+
+def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple[Tensor, Tensor]:
+    """Codes of rows by beam search, and what they leave.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, width)
+    chain : list of Tensors (K_j, w_j)
+    beam : int
+        Candidates kept after each codebook; 1 is greedy search.
+
+    Returns
+    -------
+    codes : long Tensor of shape (n, len(chain))
+    residual : Tensor of shape (n, width)
+    """
+    n = len(rows)
+    if not chain or n == 0:
+        return torch.zeros(n, len(chain), dtype=torch.long), rows.clone()
+    found = []
+    for start in range(0, n, tile):
+        part = rows[start : start + tile]
+        if len(part) < tile:
+            part = torch.cat([part, part.new_zeros(tile - len(part), part.shape[1])])
+        found.append(_search_tile(part, chain, beam))
+    return torch.cat([f[0] for f in found])[:n], torch.cat([f[1] for f in found])[:n]
+
+
+def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
+    """Sum of the chosen codewords, shape (n, width)."""
+    out = torch.zeros(len(codes), width)
+    for position, codebook in enumerate(chain):
+        out[:, : codebook.shape[1]] += codebook[codes[:, position]]
+    return out
+
+
+def fit_chain(
+    rows: Tensor,
+    sizes: Sequence[int],
+    widths: Sequence[int],
+    generator: torch.Generator,
+    *,
+    weight: Tensor | None = None,
+    beam: int = 5,
+    n_iter: int = 10,
+) -> Chain:
+    """Train one codebook per entry of `sizes` on what the earlier ones leave, carrying a beam of candidates.
+
+    Training each stage on the residuals of all candidates teaches it what the search will really meet
+    (Liu et al., 2015, "Improved residual vector quantization").
+    """
+    weight = torch.ones(len(rows)) if weight is None else weight
+    scale = float((rows * rows).sum())
+    residual, codes = rows[:, None, :], torch.zeros(len(rows), 1, 0, dtype=torch.long)
+    chain: Chain = []
+    for size, width in zip(sizes, widths, strict=True):
+        if float((residual[:, 0] ** 2).sum()) <= _NEGLIGIBLE * scale:
+            break
+        flat = residual.reshape(-1, rows.shape[1])[:, :width].contiguous()
+        every = weight.repeat_interleave(residual.shape[1])
+        codebook = kmeans(flat, size, generator, every, n_iter)
+        chain.append(codebook)
+        parts = [
+            extend(r, c, codebook, beam)
+            for r, c in zip(residual.split(TILE), codes.split(TILE), strict=True)
+        ]
+        residual, codes = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    return chain
+
+
+def _gram(codes: Tensor, sizes: Sequence[int], weight: Tensor) -> Tensor:
+    """Weighted co-occurrence counts of all codewords, float64 (sum K, sum K)."""
+    offsets = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
+    gram = torch.zeros(offsets[-1], offsets[-1], dtype=torch.float64)
+    weight = weight.double()
+    for a, size_a in enumerate(sizes):
+        for b in range(a, len(sizes)):
+            pair = codes[:, a] * sizes[b] + codes[:, b]
+            block = torch.bincount(pair, weights=weight, minlength=size_a * sizes[b])
+            block = block.view(size_a, sizes[b])
+            gram[offsets[a] : offsets[a + 1], offsets[b] : offsets[b + 1]] = block
+            gram[offsets[b] : offsets[b + 1], offsets[a] : offsets[a + 1]] = block.T
+    return gram
+
+
+def _right_side(codes: Tensor, sizes: Sequence[int], target: Tensor) -> Tensor:
+    parts = [
+        torch.zeros(size, target.shape[1], dtype=torch.float64).index_add_(0, codes[:, j], target)
+        for j, size in enumerate(sizes)
+    ]
+    return torch.cat(parts)
+
+
+def refit(
+    target: Tensor, codes: Tensor, chain: Chain, ridge: float, weight: Tensor | None = None
+) -> Chain:
+    """All codewords at once by ridge-regularized least squares, shrunk towards where they stand.
+
+    Minimizes ``sum_i w_i ||target_i - sum_j C_j[code_ij]||^2 + ridge * sum ||C - C_start||^2``: a codeword with few
+    rows hardly moves, one with many goes to the optimum given all the others. `ridge` is in rows. Coordinates that a
+    narrow codebook does not reach stay zero.
+    """
+    weight = torch.ones(len(target)) if weight is None else weight
+    sizes = [len(c) for c in chain]
+    gram = _gram(codes, sizes, weight)
+    gram.diagonal().add_(ridge)
+    left = (target - decode(codes, chain, target.shape[1])).double() * weight.double()[:, None]
+    moved = [c.clone() for c in chain]
+    edges = sorted({0, *(c.shape[1] for c in chain)})
+    for low, high in pairwise(edges):
+        active = [j for j, c in enumerate(chain) if c.shape[1] >= high]
+        rows_of = _positions(sizes, active)
+        right = _right_side(codes[:, active], [sizes[j] for j in active], left[:, low:high])
+        factor = torch.linalg.cholesky(gram[rows_of][:, rows_of])
+        change = torch.cholesky_solve(right, factor).float().split([sizes[j] for j in active])
+        for j, delta in zip(active, change, strict=True):
+            moved[j][:, low:high] += delta
+    return moved
+
+
+def _positions(sizes: Sequence[int], active: Sequence[int]) -> Tensor:
+    offsets = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
+    return torch.cat([torch.arange(offsets[j], offsets[j + 1]) for j in active])
+
+
+def drop_unused(chain: Chain, codes: Tensor, weight: Tensor | None = None) -> tuple[Chain, Tensor]:
+    """Remove codewords that no row uses; the codes are renumbered."""
+    kept, renumbered = [], codes.clone()
+    for j, codebook in enumerate(chain):
+        used = torch.bincount(codes[:, j], weights=weight, minlength=len(codebook)) > 0
+        kept.append(codebook[used])
+        renumbered[:, j] = (used.long().cumsum(0) - 1)[codes[:, j]]
+    return kept, renumbered
+
+
+def smoothed_bootstrap(
+    rows: Tensor, width: float, copies: int, generator: torch.Generator
+) -> Tensor:
+    """Rows followed by `copies` times as many draws from a kernel estimate of their distribution.
+
+    Each draw is a row plus `width` times Gaussian noise of the rows' covariance, shrunk so that the covariance is
+    kept (Silverman and Young, 1987, "The bootstrap: to smooth or not to smooth?"). It keeps deep codebooks of small
+    tables from memorizing single rows.
+    """
+    mean = rows.mean(0)
+    centered = rows - mean
+    covariance = centered.T @ centered / len(rows)
+    ridge = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
+    root = torch.linalg.cholesky(covariance + ridge * torch.eye(rows.shape[1]))
+    pick = torch.randint(len(rows), (copies * len(rows),), generator=generator)
+    noise = torch.randn(len(pick), rows.shape[1], generator=generator) @ root.T
+    drawn = mean + (centered[pick] + width * noise) / math.sqrt(1.0 + width**2)
+    return torch.cat([rows, drawn])
+
+
+def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:
+    """Coordinate descent on the joint error: each codebook in turn takes its best codeword given all others.
+
+    The error ``||target - sum_j T_j[code_j]||^2`` never grows (iterated conditional modes; Besag, 1986).
+    """
+    done = []
+    for start in range(0, len(target), tile):
+        rows, chosen = target[start : start + tile], codes[start : start + tile]
+        n = len(rows)
+        if n < tile:
+            rows = torch.cat([rows, rows.new_zeros(tile - n, rows.shape[1])])
+            chosen = torch.cat([chosen, chosen.new_zeros(tile - n, chosen.shape[1])])
+        done.append(_refine_tile(rows, chosen.clone(), tables, n_sweeps)[:n])
+    return torch.cat(done) if done else codes
+
+
+def _refine_tile(rows: Tensor, codes: Tensor, tables: Chain, n_sweeps: int) -> Tensor:
+    left = rows - decode(codes, tables, rows.shape[1])
+    for _ in range(n_sweeps):
+        for j, table in enumerate(tables):
+            left += table[codes[:, j]]
+            codes[:, j] = nearest(left, table)[1]
+            left -= table[codes[:, j]]
+    return codes

@@ -1,0 +1,188 @@
+"""Who decides: from the codec's parameters and the note on the table to one plan."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from adaptive_vq.annotations import annotation
+from adaptive_vq.characterize import FeatureCharacterizer
+from adaptive_vq.missing import ConditionalMeanImputer
+from adaptive_vq.plan import Goal, Plan
+from adaptive_vq.planning import plan_from_ratios
+from adaptive_vq.ratios import AdaptiveRatioSelector
+from adaptive_vq.sharing import parse_ratios
+from adaptive_vq.units import CodecUnits, resolve_units
+
+OWNER = "HierarchicalVQVAE"
+_NEEDS_SELECTOR = ("FeatureCharacterizer", "AdaptiveRatioSelector")
+
+
+def refuse_lost_note(context: Any, note: Mapping[str, Any] | None) -> None:
+    """Raise if a selector or characterizer ran earlier in this pipeline but its note did not arrive.
+
+    A step in between that builds a new table (a scaler, an imputer) drops the note; without this error
+    ``ratios__strategy`` would silently do nothing.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+        Of this fit.
+    note : dict or None
+        What arrived.
+
+    Raises
+    ------
+    ValueError
+        Naming the step after which the note was lost.
+    """
+    if context.parent is None:
+        return
+    arrived = set() if note is None else set(note.get("by", []))
+    before = [c for c in context.parent._children_map.values() if c is not context]
+    for place, step in enumerate(before):
+        if step.estimator_name in _NEEDS_SELECTOR and step.estimator_name not in arrived:
+            culprit = before[place + 1] if place + 1 < len(before) else step
+            name = (culprit.source_task_name or culprit.task_name).removeprefix("fit-transform-")
+            raise ValueError(
+                f"The note of {step.estimator_name} was lost on the way to {OWNER}: step {name!r} returns a table "
+                f"without it, so the plan would be ignored. Move step {name!r} in front of {step.estimator_name}, "
+                f"or leave scaling to {OWNER}(scaler=...)."
+            )
+
+
+def resolve_plan(
+    estimator: Any, X: Any, table: NDArray[np.float64], note: dict[str, Any] | None
+) -> tuple[Plan, Any, Any, dict[str, Any]]:
+    """Settle units and plan: value given > selector given > note on the table > default selector.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVQVAE
+    X : array-like
+        The table as given, with its note.
+    table : ndarray of shape (n_samples, n_features)
+        The same cells.
+    note : dict or None
+
+    Returns
+    -------
+    plan : Plan
+    scaler, clip
+        Units, settled.
+    note : dict
+        The note that the plan came from.
+    """
+    ratios = estimator.compression_ratios
+    by_selector = isinstance(ratios, AdaptiveRatioSelector)
+    if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
+        ratios = AdaptiveRatioSelector(
+            estimator.auto_compression_strategy,
+            bits=estimator.bits,
+            n_levels=estimator.n_levels or 3,
+            random_state=estimator.random_state,
+        )
+        by_selector = True
+    if by_selector:
+        note = _note_of(_following(ratios, estimator), X)
+    elif not (isinstance(ratios, str) and ratios == "auto") and not (
+        note and note.get("categories")
+    ):
+        note = _note_of(
+            _following(FeatureCharacterizer(random_state=estimator.random_state), estimator), X
+        )
+    assert note is not None
+    scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
+    if by_selector or (isinstance(ratios, str) and ratios == "auto"):
+        plan = Plan.from_note(note["plan"])
+        _refuse_other(estimator, plan)
+    else:
+        plan = _plan_given(estimator, ratios, table, note, scaler, clip)
+    return plan, scaler, clip, note
+
+
+def _following(nested: Any, estimator: Any) -> Any:
+    """Clone of a nested estimator that takes over the codec's units where its own are automatic."""
+    nested = clone(nested)
+    auto = [
+        key
+        for key in ("scaler", "clip")
+        if isinstance(getattr(nested, key), str) and getattr(nested, key) == "auto"
+    ]
+    nested.set_params(**{key: getattr(estimator, key) for key in auto})
+    if (
+        isinstance(nested, AdaptiveRatioSelector)
+        and nested.bits is None
+        and nested.max_nmse is None
+    ):
+        nested.set_params(bits=estimator.bits)
+    return nested
+
+
+def _note_of(nested: Any, X: Any) -> dict[str, Any]:
+    found = annotation(nested.fit(X).transform(X))
+    assert found is not None
+    return found
+
+
+def _refuse_other(estimator: Any, plan: Plan) -> None:
+    for name, here, there in (
+        ("bits", estimator.bits, plan.budget),
+        ("n_levels", estimator.n_levels, plan.n_levels),
+    ):
+        if here is not None and here != there:
+            raise ValueError(
+                f"{OWNER}({name}={here}) contradicts AdaptiveRatioSelector, which planned {name}={there}. "
+                f"Set {name} in one of the two places only."
+            )
+
+
+def _plan_given(
+    estimator: Any,
+    ratios: Any,
+    table: NDArray[np.float64],
+    note: Mapping[str, Any],
+    scaler: Any,
+    clip: Any,
+) -> Plan:
+    """Plan for ratios given as a list, "a:b:c" or a dict per category."""
+    categories = {name: np.asarray(c, dtype=np.int64) for name, c in note["categories"].items()}
+    per_category = _per_category(ratios, list(categories))
+    lengths = {len(levels) for levels in per_category.values()}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"compression_ratios has different numbers of levels per category: {sorted(lengths)}."
+        )
+    n_levels = lengths.pop()
+    if estimator.n_levels is not None and estimator.n_levels != n_levels:
+        raise ValueError(
+            f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has {n_levels} levels."
+        )
+    Z = CodecUnits(scaler, clip).fit(table).to_codec(table)
+    Z = ConditionalMeanImputer().fit(Z, categories).transform(Z)
+    goal = Goal(n_levels, estimator.bits)
+    return plan_from_ratios("given", per_category, Z, categories, note.get("scores", {}), goal)
+
+
+def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
+    if not isinstance(ratios, Mapping):
+        same = parse_ratios(ratios)
+        return {name: list(same) for name in names}
+    unknown = [name for name in ratios if name not in names]
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), names, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"compression_ratios names the unknown category {unknown[0]!r}; there are {names}.{hint}"
+        )
+    absent = [name for name in names if name not in ratios]
+    if absent:
+        raise ValueError(
+            f"compression_ratios has no entry for category {absent[0]!r}: give one for each of {names}."
+        )
+    return {name: parse_ratios(ratios[name]) for name in names}

@@ -1,0 +1,257 @@
+"""Training of the network: a private skorch net, whole-tensor batches, best weights restored."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from adaptive_vq.modules import CodecModule
+
+TRAIN_BEAM = 4
+"""Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
+
+
+@dataclass(frozen=True)
+class Rows(Dataset):  # type: ignore[type-arg]
+    """Rows of a table for training or judging: filled cells, and the weight of each cell (0 = missing)."""
+
+    table: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+class TensorBatches:
+    """Shuffled batches cut out of whole tensors.
+
+    A DataLoader fetches row by row, which costs more than the training step itself on tables of this kind.
+    """
+
+    def __init__(
+        self, dataset: Rows, batch_size: int, generator: torch.Generator | None = None
+    ) -> None:
+        self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        order = torch.randperm(len(self.dataset), generator=self.generator)
+        for chosen in order.split(self.batch_size):
+            table, weight = self.dataset.table[chosen], self.dataset.weight[chosen]
+            yield {"table": table, "weight": weight}, table
+
+
+class TrainingModule(nn.Module):
+    """One training step's forward pass around the codec; updates the codebooks as it goes."""
+
+    def __init__(self, codec: CodecModule, decay: float) -> None:
+        super().__init__()
+        self.codec = codec
+        self.decay = decay
+        self.usage = [torch.zeros(len(book.weight)) for book in codec.codebooks]
+
+    def forward(self, table: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction, squared distance of latents to their codewords per row, and the weights."""
+        codec = self.codec
+        found = codec.quantize(table, TRAIN_BEAM, max(len(table), 1))
+        commitment = table.new_zeros(len(table))
+        out = codec.offset.expand(len(table), -1)
+        books, tables = codec.tables(codec.layout.n_levels)
+        out = out + sum(t[found.codes[:, j]] for j, t in zip(books, tables, strict=True))
+        straight = [table.new_zeros(len(table), 0)]
+        for encoder, z, value in zip(codec.encoders, found.latents, found.values, strict=True):
+            commitment = commitment + ((z - value) ** 2).sum(1)
+            # Straight-through: the value of the codeword, the gradient of the latent.
+            straight.append(z + (value - z).detach())
+            out = out.index_add(1, encoder.columns, (z - z.detach()) @ encoder.basis.T)
+        joined = torch.cat(straight, 1)
+        if joined.shape[1] == 0:
+            joined = table.new_zeros(len(table), 1)
+        out = out + codec.correction(joined)
+        if self.training:
+            self._update_codebooks(found.latents, found.values, found.codes, weight)
+        return out, commitment, weight
+
+    @torch.no_grad()
+    def _update_codebooks(
+        self, latents: list[Tensor], values: list[Tensor], codes: Tensor, weight: Tensor
+    ) -> None:
+        row_weight = weight.amax(1)
+        for g, (start, end) in enumerate(self.codec.layout.spans()):
+            left = latents[g] - values[g]
+            for j in range(start, end):
+                book = self.codec.codebooks[j]
+                target = left[:, : book.weight.shape[1]] + book.weight[codes[:, j]]
+                self.usage[j] += torch.bincount(codes[:, j], minlength=len(book.weight))
+                book.update(target, codes[:, j], row_weight, self.decay)
+
+    def take_usage(self) -> list[Tensor]:
+        """Hits per codeword since the last call: after an epoch, over the whole training set."""
+        usage = self.usage
+        self.usage = [torch.zeros_like(hits) for hits in usage]
+        return usage
+
+
+class CodecLoss(nn.Module):
+    """Weighted reconstruction error plus commitment, both in units of the data's variance.
+
+    ``sum w (x - x_hat)^2 / (n * variance) + commitment_weight * sum ||z - sg(q)||^2 / (n * variance)``; codebooks
+    follow by moving averages (van den Oord et al., 2017, "Neural discrete representation learning").
+    """
+
+    def __init__(self, commitment_weight: float, variance: float) -> None:
+        super().__init__()
+        self.commitment_weight = commitment_weight
+        self.variance = max(variance, 1e-12)
+
+    def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
+        """Scalar loss of a batch."""
+        reconstruction, commitment, weight = output
+        error = (weight * (target - reconstruction) ** 2).sum()
+        rows = weight.amax(1)
+        total = error + self.commitment_weight * (rows * commitment).sum()
+        return total / (len(target) * self.variance)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the estimator passes on."""
+
+    max_epochs: int
+    batch_size: int
+    lr: float
+    commitment_weight: float
+    ema_decay: float
+    patience: int
+    beam: int
+    seed: int
+
+
+def valid_error(codec: CodecModule, rows: Rows, beam: int) -> tuple[float, Tensor]:
+    """Weighted summed squared error of all rows, and per column."""
+    codes = codec.encode(rows.table, beam)
+    per_column = (rows.weight * (rows.table - codec.decode(codes, codec.layout.n_levels)) ** 2).sum(
+        0
+    )
+    return float(per_column.sum()), per_column
+
+
+def _net(module: TrainingModule, options: TrainingOptions, variance: float) -> NeuralNet:
+    return NeuralNet(
+        module,
+        criterion=CodecLoss(options.commitment_weight, variance),
+        optimizer=torch.optim.Adam,
+        lr=options.lr,
+        batch_size=options.batch_size,
+        iterator_train=TensorBatches,
+        iterator_train__generator=torch.Generator().manual_seed(options.seed),
+        train_split=None,
+        callbacks="disable",
+        verbose=0,
+        device=None,
+    ).initialize()
+
+
+def train(
+    codec: CodecModule,
+    rows: Rows,
+    valid: Rows | None,
+    options: TrainingOptions,
+    on_epoch: Callable[[dict[str, Any], CodecModule], bool],
+) -> tuple[list[dict[str, Any]], bool]:
+    """Train in place; at the end the weights are the best seen on the rows kept aside.
+
+    Parameters
+    ----------
+    codec : CodecModule
+        The classical start.
+    rows, valid : Rows
+        Training rows, and rows kept aside (None: every epoch counts as better).
+    options : TrainingOptions
+    on_epoch : callable (record, codec) -> bool
+        Called after every epoch; True stops.
+
+    Returns
+    -------
+    history : list of dict
+        One record per epoch.
+    improved : bool
+        Whether training beat the start.
+    """
+    module = TrainingModule(codec, options.ema_decay)
+    net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
+    best = math.inf if valid is None else valid_error(codec, valid, options.beam)[0]
+    scale = (
+        1.0
+        if valid is None
+        else max(float((valid.weight * (valid.table - codec.offset) ** 2).sum()), 1e-30)
+    )
+    start = None if valid is None else best / scale
+    kept, improved, waited = copy.deepcopy(codec.state_dict()), False, 0
+    codec.corrects.fill_(True)
+    history: list[dict[str, Any]] = []
+    for epoch in range(1, options.max_epochs + 1):
+        net.fit_loop(rows, epochs=1)
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "start_nmse": start,
+            "train_loss": _mean_loss(net),
+        }
+        record |= _usage_figures(module.take_usage())
+        error = math.inf
+        if not math.isfinite(record["train_loss"]):
+            record["diverged"] = True
+        elif valid is not None:
+            error, per_column = valid_error(codec, valid, options.beam)
+            record["valid_nmse"] = error / scale
+            record["valid_error_per_category"] = _per_category(codec, per_column, valid)
+        else:
+            error = -epoch
+        better = error < best
+        if better:
+            best, improved, waited = error, True, 0
+            kept = copy.deepcopy(codec.state_dict())
+        waited += not better
+        record["best"] = better
+        history.append(record)
+        stop = on_epoch(record, codec)
+        if stop or record.get("diverged") or waited >= options.patience:
+            break
+    codec.load_state_dict(kept)
+    return history, improved
+
+
+def _mean_loss(net: NeuralNet) -> float:
+    batches = net.history[-1, "batches", :, ("train_loss", "train_batch_size")]
+    return float(np.average([b[0] for b in batches], weights=[b[1] for b in batches]))
+
+
+def _per_category(codec: CodecModule, per_column: Tensor, valid: Rows) -> dict[str, float]:
+    energy = (valid.weight * (valid.table - codec.offset) ** 2).sum(0)
+    return {
+        c.name: float(per_column[c.columns].sum() / energy[c.columns].sum().clamp_min(1e-30))
+        for c in codec.layout.categories
+    }
+
+
+def _usage_figures(usage: list[Tensor]) -> dict[str, float]:
+    """Share of codewords used and mean perplexity / size over an epoch, that is the whole training set."""
+    if not usage:
+        return {"utilization": 1.0, "perplexity_share": 1.0}
+    used = sum(int((hits > 0).sum()) for hits in usage) / sum(len(hits) for hits in usage)
+    shares = []
+    for hits in usage:
+        p = hits[hits > 0] / hits.sum()
+        shares.append(float(torch.exp(-(p * p.log()).sum())) / len(hits))
+    return {"utilization": used, "perplexity_share": float(np.mean(shares))}
