@@ -17,6 +17,7 @@ from benchmarks.peers import (
     ProductQuantizer,
     ResidualQuantizer,
 )
+from benchmarks.prior import PriorSystem
 from benchmarks.protocol import Categories, Split
 
 OURS = "ours"
@@ -30,6 +31,7 @@ PEERS: dict[str, Callable[[int, int], Codec]] = {
     "residual_vq": ResidualAutoencoder,
     "kbins": BinnedColumns,
     "category_kmeans": CategoryKMeans,
+    "prior": PriorSystem,
 }
 #: Peers that a figure "against the best peer" looks at.
 CLASSICAL = ("pq", "opq", "rq_beam5", "rq_beam32", "lsq")

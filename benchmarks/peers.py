@@ -254,10 +254,12 @@ class CategoryKMeans:
     def fit(self, A: Matrix) -> Self:
         self.width = A.shape[1]
         self.categories: Categories = ward_categories(A, self.n_categories)
-        size = min(2**_WORD, len(A))
+        parts = [A[:, columns] for columns in self.categories.values()]
+        # A part of few distinct rows gets no more centers than these, and its rate counts so.
+        sizes = [min(2**_WORD, len(np.unique(part, axis=0))) for part in parts]
         self.models = [
-            KMeans(size, n_init=1, random_state=self.seed).fit(A[:, columns])
-            for columns in self.categories.values()
+            KMeans(size, n_init=1, random_state=self.seed).fit(part)
+            for part, size in zip(parts, sizes, strict=True)
         ]
         return self
 

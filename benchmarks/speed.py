@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import resource
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def grown(A: Matrix, factor: int, seed: int) -> Matrix:
 def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> dict[str, Any]:
     """Time one method; run in a fresh process, so that the peak of memory is its own."""
     use_threads(threads)
-    before = _peak()
+    before, load = _peak(), os.getloadavg()[0]
     codec = build(method, bits, seed)
     _, fit = timed(lambda: codec.fit(split.train))
     codes, encode = timed(lambda: codec.encode(split.held), _REPEATS)
@@ -47,6 +48,7 @@ def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> di
         "decode_rows_per_second": len(split.held) / decode,
         "peak_mb": _peak(),
         "added_mb": _peak() - before,
+        "load_before": load,
     }
 
 

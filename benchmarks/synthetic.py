@@ -135,5 +135,5 @@ def summarize(rows: Rows) -> str:
     head = ["source", "method", "categories", "bits", "D(R)", "NMSE", "gap dB", "held - train dB"]
     head += ["codewords used", "least perplexity / size", "fit s", "worst gap dB"]
     return "### Gap to the distortion-rate function: mean over seeds\n\n" + report.table(
-        head, lines
+        head, lines, n_text=3
     )

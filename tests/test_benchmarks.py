@@ -173,6 +173,18 @@ def test_autoencoder_codes_decode():
     assert np.array_equal(codes, again.encode(split.held))
 
 
+def test_prior_system_keeps_to_the_budget_and_decodes():
+    pytest.importorskip("vector_quantize_pytorch")
+    from benchmarks.prior import PriorSystem
+
+    split = prepare(tiny(), 0)
+    codec = PriorSystem(20, 0, n_categories=2, epochs=2).fit(split.train)
+    assert codec.sizes == [10] * 6  # 2 categories, 3 levels: 20 / 6 bits each
+    codes = codec.encode(split.held)
+    assert codes.max() < 10
+    assert codec.decode(codes).shape == split.held.shape
+
+
 def test_unknown_method_is_named():
     check_methods(["ours", "ours:minimax", "pq"])
     with pytest.raises(ValueError, match="no method 'px'"):
