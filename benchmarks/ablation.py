@@ -70,7 +70,8 @@ def run(
             for split, categories, budget in _cells(name, bits, seed):
                 methods = [f"ours:{strategy}" for strategy in strategies]
                 for row in rows_of(methods, split, budget, seed, categories, given=categories):
-                    results.add(row | {"strategy": row["method"].removeprefix("ours:")})
+                    strategy = row["method"].removeprefix("ours:")
+                    results.add(row | {"strategy": strategy, "asked_bits": bits})
 
 
 def _cells(name: str, bits: int, seed: int) -> Iterator[tuple[Split, Categories, int]]:
@@ -87,6 +88,13 @@ def _cells(name: str, bits: int, seed: int) -> Iterator[tuple[Split, Categories,
 
 def summarize(rows: Rows) -> str:
     """Tables of one run."""
+    return "\n\n".join(
+        f"## {bits} bits\n\n{_tables(report.pick(rows, asked_bits=bits))}"
+        for bits in report.values(rows, "asked_bits")
+    )
+
+
+def _tables(rows: Rows) -> str:
     parts = [
         "### NMSE per strategy at equal bits and the same categories: mean over seeds (worst)",
         report.grid(rows, "set", "strategy", report.mean_and_worst("nmse")),

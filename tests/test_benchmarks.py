@@ -275,7 +275,6 @@ def test_an_unusable_method_is_refused_by_the_command_line(capsys):
 
 
 def test_ours_runs_through_every_step():
-    pytest.importorskip("adaptive_vq.vqvae")
     split = prepare(tiny(), 0)
     given = ward_categories(split.train, 2)
     (row,) = rows_of(["ours:uniform"], split, 12, 0, given, given=given)
