@@ -89,11 +89,12 @@ class CodeTable:
         Raises
         ------
         ValueError
-            For a wrong width, other column names, codes out of range, not whole, or no one-hot rows.
+            For a wrong width, other column names, codes out of range or not whole, or rows that are
+            not one-hot.
         """
-        if isinstance(given, pd.DataFrame):
-            given = self._by_name(given, encode)
-        values = given if sp.issparse(given) else np.asarray(given)
+        if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
+            given = self._by_name(given, encode, n_all)
+        values: Any = given if sp.issparse(given) else np.asarray(given)
         if values.ndim != 2:
             raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
         books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
@@ -107,15 +108,27 @@ class CodeTable:
             start = end
         return codes, levels
 
-    def _by_name(self, given: pd.DataFrame, encode: str) -> NDArray[Any]:
-        known = self.columns(encode)
-        unknown = [c for c in given.columns if c not in set(known)]
+    def _by_name(self, given: Any, encode: str, n_all: int) -> NDArray[Any]:
+        """Columns in coding order; they must be all those of the first levels."""
+        known, present = self.columns(encode), {str(name) for name in given.columns}
+        unknown = [str(name) for name in given.columns if str(name) not in set(known)]
         if unknown:
             raise ValueError(
-                f"Column {unknown[0]!r} is no code column of this codec; its columns begin {known[:3]}."
+                f"Column {unknown[0]!r} is no code column of this codec; its columns begin "
+                f"{known[:3]}."
             )
-        present = set(given.columns)
-        return np.asarray(given[[name for name in known if name in present]].to_numpy())
+        for n_levels in range(n_all, 0, -1):
+            wanted = [c for j in self.prefix(n_levels) for c in self._columns_of(j, encode)]
+            if present.issuperset(wanted):
+                break
+        absent = [c for c in wanted if c not in present]
+        spare = [c for c in known if c in present and c not in set(wanted)]
+        if absent or spare:
+            needed = (
+                f"{absent[0]!r} is missing" if absent else f"{spare[0]!r} belongs to a later one"
+            )
+            raise ValueError(f"Codes must hold every column of the first levels: {needed}.")
+        return np.asarray(given[wanted].to_numpy())
 
     def _covered(
         self, width: int, encode: str, n_levels: int | None, n_all: int
@@ -126,8 +139,11 @@ class CodeTable:
             for p in range(n_all, 0, -1)
         }
         matching = [p for p, w in widths.items() if w == width]
-        if n_levels is not None and not 1 <= n_levels <= n_all:
-            raise ValueError(f"n_levels={n_levels} must lie between 1 and {n_all}.")
+        whole = n_levels is None or isinstance(n_levels, (int, np.integer))
+        if not whole or (n_levels is not None and not 1 <= n_levels <= n_all):
+            raise ValueError(
+                f"n_levels={n_levels!r} must be None or a whole number from 1 to {n_all}."
+            )
         if not matching:
             raise ValueError(
                 f"Codes have {width} columns; with encode={encode!r} this codec has "
@@ -159,8 +175,8 @@ class CodeTable:
         codes = number.astype(np.int64) - offset
         if len(codes) and (codes.min() < 0 or codes.max() >= self.sizes[j]):
             raise ValueError(
-                f"Codes in column {self.names[j]!r} must lie between {offset} and {offset + self.sizes[j] - 1}; "
-                f"found {int(number.min())} to {int(number.max())}."
+                f"Codes in column {self.names[j]!r} must lie between {offset} and "
+                f"{offset + self.sizes[j] - 1}; found {int(number.min())} to {int(number.max())}."
             )
         return codes
 
@@ -185,7 +201,7 @@ class CodeTable:
 
 
 def code_names(categories: Sequence[tuple[str, Sequence[int]]]) -> list[str]:
-    """Column names ``category__L0``; where a level has several codebooks, ``category__L2a``, ``category__L2b``.
+    """Column names ``category__L0``; ``category__L2a``, ``..L2b`` where a level has several.
 
     Examples
     --------
