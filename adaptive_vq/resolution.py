@@ -20,14 +20,14 @@ from adaptive_vq.sharing import parse_ratios
 from adaptive_vq.units import CodecUnits, resolve_units
 
 OWNER = "HierarchicalVQVAE"
-_NEEDS_SELECTOR = ("FeatureCharacterizer", "AdaptiveRatioSelector")
+_ANNOTATING = ("FeatureCharacterizer", "AdaptiveRatioSelector")
 
 
 def refuse_lost_note(context: Any, note: Mapping[str, Any] | None) -> None:
-    """Raise if a selector or characterizer ran earlier in this pipeline but its note did not arrive.
+    """Raise if a selector or characterizer ran earlier in this pipeline but its note got lost.
 
-    A step in between that builds a new table (a scaler, an imputer) drops the note; without this error
-    ``ratios__strategy`` would silently do nothing.
+    A step in between that builds a new table (a scaler, an imputer) drops the note; without this
+    error ``ratios__strategy`` would silently do nothing.
 
     Parameters
     ----------
@@ -40,20 +40,42 @@ def refuse_lost_note(context: Any, note: Mapping[str, Any] | None) -> None:
     ------
     ValueError
         Naming the step after which the note was lost.
+
+    Notes
+    -----
+    A step that ``Pipeline(memory=...)`` takes from its cache does not run and cannot be seen here.
     """
-    if context.parent is None:
-        return
     arrived = set() if note is None else set(note.get("by", []))
-    before = [c for c in context.parent._children_map.values() if c is not context]
-    for place, step in enumerate(before):
-        if step.estimator_name in _NEEDS_SELECTOR and step.estimator_name not in arrived:
-            culprit = before[place + 1] if place + 1 < len(before) else step
-            name = (culprit.source_task_name or culprit.task_name).removeprefix("fit-transform-")
+    steps = _steps_before(context)
+    for place, step in enumerate(steps):
+        if step.estimator_name in _ANNOTATING and step.estimator_name not in arrived:
+            culprit = _name_of(steps[min(place + 1, len(steps) - 1)])
             raise ValueError(
-                f"The note of {step.estimator_name} was lost on the way to {OWNER}: step {name!r} returns a table "
-                f"without it, so the plan would be ignored. Move step {name!r} in front of {step.estimator_name}, "
-                f"or leave scaling to {OWNER}(scaler=...)."
+                f"The note of {step.estimator_name} was lost on the way to {OWNER}: step "
+                f"{culprit!r} returns a table without it, so the plan would be ignored. Move step "
+                f"{culprit!r} in front of {step.estimator_name}, or leave scaling to "
+                f"{OWNER}(scaler=...)."
             )
+
+
+def _steps_before(context: Any) -> list[Any]:
+    """Contexts of the steps that ran before this one, in pipelines around it and inside them."""
+    steps: list[Any] = []
+    while context.parent is not None and context.parent.estimator_name == "Pipeline":
+        siblings = list(context.parent._children_map.values())
+        before = siblings[: siblings.index(context)]
+        steps = [leaf for step in before for leaf in _leaves(step)] + steps
+        context = context.parent
+    return steps
+
+
+def _leaves(step: Any) -> list[Any]:
+    inner = list(step._children_map.values()) if step.estimator_name == "Pipeline" else []
+    return [leaf for child in inner for leaf in _leaves(child)] or [step]
+
+
+def _name_of(step: Any) -> str:
+    return str(step.source_task_name or step.task_name).removeprefix("fit-transform-")
 
 
 def resolve_plan(
@@ -131,15 +153,16 @@ def _note_of(nested: Any, X: Any) -> dict[str, Any]:
 
 
 def _refuse_other(estimator: Any, plan: Plan) -> None:
-    for name, here, there in (
-        ("bits", estimator.bits, plan.budget),
-        ("n_levels", estimator.n_levels, plan.n_levels),
-    ):
-        if here is not None and here != there:
-            raise ValueError(
-                f"{OWNER}({name}={here}) contradicts AdaptiveRatioSelector, which planned {name}={there}. "
-                f"Set {name} in one of the two places only."
-            )
+    _refuse("bits", estimator.bits, plan.budget)
+    _refuse("n_levels", estimator.n_levels, plan.n_levels)
+
+
+def _refuse(name: str, here: int | None, there: int) -> None:
+    if here is not None and here != there:
+        raise ValueError(
+            f"{OWNER}({name}={here}) contradicts AdaptiveRatioSelector, which planned "
+            f"{name}={there}. Set {name} on AdaptiveRatioSelector only."
+        )
 
 
 def _plan_given(
@@ -161,12 +184,22 @@ def _plan_given(
     n_levels = lengths.pop()
     if estimator.n_levels is not None and estimator.n_levels != n_levels:
         raise ValueError(
-            f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has {n_levels} levels."
+            f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has "
+            f"{n_levels} levels."
         )
     Z = CodecUnits(scaler, clip).fit(table).to_codec(table)
     Z = ConditionalMeanImputer().fit(Z, categories).transform(Z)
-    goal = Goal(n_levels, estimator.bits)
+    goal = Goal(n_levels, _budget_given(estimator, note))
     return plan_from_ratios("given", per_category, Z, categories, note.get("scores", {}), goal)
+
+
+def _budget_given(estimator: Any, note: Mapping[str, Any]) -> int | None:
+    """Return the budget that was asked for here or in an earlier step."""
+    planned = note.get("plan") or {}
+    if not planned.get("explicit_budget"):
+        return None if estimator.bits is None else int(estimator.bits)
+    _refuse("bits", estimator.bits, planned["budget"])
+    return int(planned["budget"])
 
 
 def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
@@ -178,11 +211,13 @@ def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
         close = difflib.get_close_matches(str(unknown[0]), names, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"compression_ratios names the unknown category {unknown[0]!r}; there are {names}.{hint}"
+            f"compression_ratios names the unknown category {unknown[0]!r}; there are {names}."
+            f"{hint}"
         )
     absent = [name for name in names if name not in ratios]
     if absent:
         raise ValueError(
-            f"compression_ratios has no entry for category {absent[0]!r}: give one for each of {names}."
+            f"compression_ratios has no entry for category {absent[0]!r}: give one for each of "
+            f"{names}."
         )
     return {name: parse_ratios(ratios[name]) for name in names}
