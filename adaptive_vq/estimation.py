@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from adaptive_vq import quantize
+from adaptive_vq._training_record import remember
 from adaptive_vq.classical import CategorySpec
-from adaptive_vq.fitting import Fitted, FitOptions, fit_codec
+from adaptive_vq.fitting import FitOptions, fit_codec
 from adaptive_vq.modules import CodecModule, Layout
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width
-from adaptive_vq.training import TrainingOptions
-
-JOINT_SWEEPS = 2
+from adaptive_vq.training import Rows, TrainingOptions
 
 
 def fit_estimator(
@@ -35,22 +35,45 @@ def fit_estimator(
 ) -> None:
     """Fit the network of a plan and store everything on the estimator as numpy arrays."""
     seed = 0
+    for of_earlier_fit in ("training_", "curves_"):
+        estimator.__dict__.pop(of_earlier_fit, None)
     if estimator.random_state is not None:
         seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
     specs = specs_of(plan, estimator.codebook_sizes)
-    table = torch.from_numpy(np.ascontiguousarray(Z))
-    weight = torch.from_numpy(observed.astype(np.float32))
+    options, request = _options(estimator, plan, seed), _request(estimator, specs)
+    before = None
+    if estimator.warm_start and getattr(estimator, "_request", None) == request:
+        before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fitted = fit_codec(
-            table, weight, specs, plan.n_levels, _options(estimator, plan, seed), on_epoch
-        )
+        fitted = fit_codec(_rows(Z, observed), specs, plan.n_levels, options, on_epoch, before)
     _warn_if_diverged(fitted.history)
-    estimator._keep_plan(_plan_as_fitted(plan, fitted))
+    estimator._request = request
+    estimator._keep_plan(_plan_as_fitted(plan, fitted.module))
     keep(estimator, fitted.module)
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs
+    estimator.budget_ = plan.budget
+    if plan.curves is not None:
+        estimator.curves_ = plan.curves
+    local = estimator.context == "local"
+    remember(estimator, Z, observed, fitted.codes.numpy() if local else estimator._codes(Z))
+
+
+def _rows(Z: NDArray[np.float32], observed: NDArray[np.bool_]) -> Rows:
+    weight = torch.from_numpy(observed.astype(np.float32))
+    return Rows(torch.from_numpy(np.ascontiguousarray(Z)), weight)
+
+
+def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
+    """Return all that shapes the network; a warm start goes on where nothing of it has changed."""
+    encoders = estimator.encoders or {}
+    return {
+        "categories": [[s.name, s.columns.tolist(), s.sizes, s.widths] for s in specs],
+        "hidden": [estimator.group_hidden_dim, estimator.group_embedding_dim, estimator.dropout],
+        "encoders": {name: repr(module) for name, module in encoders.items()},
+    }
 
 
 def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
@@ -68,6 +91,7 @@ def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
         budget=float(plan.budget),
         may_grow=isinstance(estimator.codebook_sizes, str),
         beam=estimator.beam_width,
+        joint=estimator.context == "joint",
         hidden=estimator.group_hidden_dim,
         embedding=estimator.group_embedding_dim,
         dropout=estimator.dropout,
@@ -84,7 +108,8 @@ def _own_encoders(estimator: Any, plan: Plan) -> dict[str, Any] | None:
     unknown = [name for name in estimator.encoders if name not in plan.categories]
     if unknown:
         raise ValueError(
-            f"encoders names the unknown category {unknown[0]!r}; there are {list(plan.categories)}."
+            f"encoders names the unknown category {unknown[0]!r}; there are "
+            f"{list(plan.categories)}."
         )
     return {name: copy.deepcopy(module) for name, module in estimator.encoders.items()}
 
@@ -106,7 +131,8 @@ def specs_of(plan: Plan, codebook_sizes: Any) -> list[CategorySpec]:
     asked = sum(math.log2(size) for spec in specs for level in spec.sizes for size in level)
     if asked > plan.budget + 1e-6:
         raise ValueError(
-            f"codebook_sizes={codebook_sizes!r} take {asked:.1f} bits per row, the budget is {plan.budget}."
+            f"codebook_sizes={codebook_sizes!r} take {asked:.1f} bits per row, the budget is "
+            f"{plan.budget}."
         )
     return specs
 
@@ -117,7 +143,8 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
         unknown = [key for key in given if key not in plan.categories]
         if unknown:
             raise ValueError(
-                f"codebook_sizes names the unknown category {unknown[0]!r}; there are {list(plan.categories)}."
+                f"codebook_sizes names the unknown category {unknown[0]!r}; there are "
+                f"{list(plan.categories)}."
             )
         if name not in given:
             raise ValueError(f"codebook_sizes has no entry for category {name!r}.")
@@ -126,42 +153,41 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
     whole = all(isinstance(size, (int, np.integer)) and size >= 1 for size in levels)
     if len(levels) != plan.n_levels or not whole:
         raise ValueError(
-            f"codebook_sizes={codebook_sizes!r}: give one whole number per level ({plan.n_levels}), at least 1."
+            f"codebook_sizes={codebook_sizes!r}: give one whole number per level "
+            f"({plan.n_levels}), at least 1."
         )
     return [int(size) for size in levels]
 
 
-def _plan_as_fitted(plan: Plan, fitted: Fitted) -> Plan:
-    """The plan with the bits as they ended: a growth moves bits to categories that can use them."""
-    bits = {
-        spec.name: [sum(math.ceil(math.log2(size)) for size in level) for level in spec.sizes]
-        for spec in fitted.specs
-    }
-    moved = {name for name in bits if bits[name] != list(plan.bits[name])}
+def _plan_as_fitted(plan: Plan, module: CodecModule) -> Plan:
+    """Return the plan with the bits as they ended: whole bits that hold the final codebooks."""
+    bits = {name: [0] * plan.n_levels for name in plan.bits}
+    for (start, end), category in zip(module.layout.spans(), module.layout.categories, strict=True):
+        for level, book in zip(category.levels, module.codebooks[start:end], strict=True):
+            bits[category.name][level] += math.ceil(math.log2(len(book.weight)))
     decisions = [
-        {**entry, "reason": entry["reason"] + " Bits freed elsewhere were added."}
-        if entry["category"] in moved
-        and sum(bits[entry["category"]]) > sum(plan.bits[entry["category"]])
-        else dict(entry)
+        {**entry, "reason": entry["reason"] + _moved(plan.bits[name], bits[name])}
         for entry in plan.decisions
+        for name in [entry["category"]]
     ]
-    return Plan(
-        plan.strategy,
-        plan.budget,
-        plan.n_levels,
-        plan.categories,
-        plan.ratios,
-        {name: bits.get(name, list(plan.bits[name])) for name in plan.bits},
-        decisions,
-        plan.curves,
-        plan.explicit_budget,
-    )
+    return replace(plan, bits=bits, decisions=decisions)
+
+
+def _moved(planned: Sequence[int], spent: Sequence[int]) -> str:
+    """Return a sentence on bits that moved after planning, or nothing."""
+    change = sum(spent) - sum(planned)
+    if change > 0:
+        return f" {change} bits freed elsewhere were added."
+    if change < 0:
+        return f" {-change} of its bits found nothing more to tell apart."
+    return ""
 
 
 def _warn_if_diverged(history: list[dict[str, Any]]) -> None:
     if history and history[-1].get("diverged"):
         warnings.warn(
-            "Training diverged (the loss is not finite) and was undone; the classical start is kept. Lower lr.",
+            "Training diverged (the loss is not finite) and was undone back to the best weights "
+            "before that. Lower lr.",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -208,12 +234,7 @@ def encode_rows(
 ) -> NDArray[np.int64]:
     """Codes (n, m) of rows in codec units."""
     table = torch.from_numpy(np.ascontiguousarray(Z))
-    codes = module.encode(table, beam)
-    if context == "joint" and codes.shape[1]:
-        _, tables = module.tables(module.layout.n_levels)
-        codes = quantize.refine(
-            table - module.offset, codes, [t.detach() for t in tables], JOINT_SWEEPS
-        )
+    codes = module.encode(table, beam, joint=context == "joint")
     return np.asarray(codes.numpy(), dtype=np.int64)
 
 
@@ -248,19 +269,14 @@ class _Bridge:
         snapshot._keep_plan(self.plan)
         keep(snapshot, module)
         snapshot.history_, snapshot.n_iter_ = [dict(record)], record["epoch"]
-        return {
-            key: value
-            for key, value in vars(snapshot).items()
-            if not key.startswith("_skl")
-            and key not in self.estimator.get_params(deep=False)
-            and not key.startswith("_callback")
-        }
+        return dict(snapshot._fitted_attributes())
 
 
 def update_estimator(estimator: Any, Z: NDArray[np.float32], observed: NDArray[np.bool_]) -> None:
     """Move codewords and tables towards new rows; nothing else changes."""
     module = module_of(estimator)
-    table = torch.from_numpy(np.ascontiguousarray(Z))
-    weight = torch.from_numpy(observed.astype(np.float32))
-    module.absorb(table, weight, estimator.beam_width)
+    rows = _rows(Z, observed)
+    joint = estimator.context == "joint"
+    module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
     keep(estimator, module)
+    remember(estimator, Z, observed, estimator._codes(Z))

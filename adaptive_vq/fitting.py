@@ -1,7 +1,11 @@
-"""From a plan and rows to a fitted network: start, freed bits, joint tables, training, clean-up (torch only)."""
+"""From a plan and rows to a fitted network (torch only).
+
+Start, freed bits, joint tables, training, and the clean-up at the end.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
+from adaptive_vq._pruning import without_unused
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.modules import CodecModule, layout_of
 from adaptive_vq.training import Rows, TrainingOptions, train
 
 FOLD_IN_ROWS = 20_000
-"""Up to this many training rows, the rows kept aside are folded back in once everything is decided."""
+"""Up to this many training rows, those kept aside are folded back in once all is decided."""
 
 MIN_GAIN = 0.002
 """Relative gain on the rows kept aside below which training counts as not having helped."""
@@ -29,6 +34,7 @@ class FitOptions:
     budget: float
     may_grow: bool
     beam: int
+    joint: bool
     hidden: int
     embedding: int
     dropout: float
@@ -45,13 +51,12 @@ class FitOptions:
 
 @dataclass
 class Fitted:
-    """A fitted network and how it came about."""
+    """A fitted network, the codes (n, m) of its training rows, and how it came about."""
 
     module: CodecModule
-    specs: list[CategorySpec]
+    codes: Tensor
     history: list[dict[str, Any]]
     n_epochs: int
-    codes: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,52 +68,134 @@ class Decided:
     ridges: list[float]
 
 
+class ClassicalStart:
+    """Networks that start as the classical codec of some rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        Rows to fit on.
+    valid : Rows or None
+        Rows kept aside, which choose smoothing and ridges.
+    specs : list of CategorySpec
+        What the plan says of every category.
+    n_levels : int
+    options : FitOptions
+    """
+
+    corrects = False
+
+    def __init__(
+        self,
+        rows: Rows,
+        valid: Rows | None,
+        specs: list[CategorySpec],
+        n_levels: int,
+        options: FitOptions,
+    ) -> None:
+        self.rows, self.n_levels, self.options = rows, n_levels, options
+        self.decided, self.codec = _start(rows, valid, specs, n_levels, options)
+
+    def network(self) -> CodecModule:
+        """Network on the rows to fit on."""
+        return _network(self.codec, self.rows, self.options)
+
+    def network_on_all(self, rows: Rows) -> CodecModule:
+        """Network on all rows, with everything as decided on those to fit on."""
+        return _network(
+            _codec_on_all(rows, self.decided, self.n_levels, self.options), rows, self.options
+        )
+
+
+class WarmStart:
+    """Networks that start from an earlier fit.
+
+    Parameters
+    ----------
+    module : CodecModule
+        The fitted network; it is not changed.
+    """
+
+    def __init__(self, module: CodecModule) -> None:
+        self.module = module
+        self.corrects = bool(module.corrects)
+
+    def network(self) -> CodecModule:
+        """Copy of the earlier network."""
+        return copy.deepcopy(self.module)
+
+    def network_on_all(self, rows: Rows) -> CodecModule:
+        """Copy of the earlier network, which no rows have to decide on."""
+        return self.network()
+
+
 def fit_codec(
-    table: Tensor,
-    weight: Tensor,
+    rows: Rows,
     specs: list[CategorySpec],
     n_levels: int,
     options: FitOptions,
     on_epoch: Callable[[dict[str, Any], CodecModule], bool],
+    before: CodecModule | None = None,
 ) -> Fitted:
-    """Fit start and network, restore the best weights, fold the rows kept aside back in, drop unused codewords.
+    """Start, train, restore the best weights, fold the rows kept aside back in, clean up.
 
     Parameters
     ----------
-    table : Tensor of shape (n, n_features)
-        Training rows in codec units, missing cells filled.
-    weight : Tensor of shape (n, n_features)
-        Weight of every cell, 0 where it was missing.
+    rows : Rows
+        Training rows in codec units, missing cells filled and of weight 0.
     specs : list of CategorySpec
-        Categories that have any bits.
+        What the plan says of every category.
     n_levels : int
     options : FitOptions
     on_epoch : callable
         Called after every epoch; True stops the training.
+    before : CodecModule, default=None
+        Network of an earlier fit to go on from, instead of a classical start.
+
+    Returns
+    -------
+    Fitted
     """
-    rows = Rows(table, weight)
-    kept_aside = _split(rows, options)
-    fit_rows, valid = (rows, None) if kept_aside is None else kept_aside
-    decided, codec = _start(fit_rows, valid, specs, n_levels, options)
-    module = _network(codec, fit_rows, options)
-    history, improved = train(module, fit_rows, valid, options.training, on_epoch)
-    n_epochs = max((r["epoch"] for r in history if r["best"]), default=0) if improved else 0
-    if n_epochs and valid is not None and not _worthwhile(history):
+    observed = rows.observed()
+    fit_rows, valid = _split(observed, options)
+    start: ClassicalStart | WarmStart
+    if before is None:
+        start = ClassicalStart(fit_rows, valid, specs, n_levels, options)
+    else:
+        start = WarmStart(before)
+    module = start.network()
+    history, _ = train(module, fit_rows, valid, options.training, on_epoch)
+    n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
+    if valid is not None and not _worthwhile(history):
         n_epochs = 0
-    if valid is not None and len(rows) <= FOLD_IN_ROWS:
-        module = _fold_in(rows, decided, n_levels, n_epochs, options)
-    elif valid is not None and n_epochs == 0:
-        module = _network(codec, fit_rows, options)
-    module.corrects.fill_(n_epochs > 0)
-    codes = module.encode(table, options.beam)
-    module, codes = without_unused(module, codes)
-    return Fitted(module, decided.specs, history, n_epochs, codes)
+    if valid is not None and len(observed) <= FOLD_IN_ROWS:
+        module = start.network_on_all(observed)
+        if n_epochs:
+            again = replace(options.training, max_epochs=n_epochs)
+            train(module, observed, None, again, lambda *_: False)
+    elif n_epochs == 0:
+        module = start.network()
+    module.corrects.fill_(n_epochs > 0 or start.corrects)
+    return Fitted(*_cleaned(module, rows, options), history, n_epochs)
 
 
-def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows] | None:
+def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
+    """Network without unused codewords, and the final codes of the rows."""
+    while True:
+        codes = module.encode(rows.table, options.beam, joint=options.joint)
+        n_codewords = sum(len(book.weight) for book in module.codebooks)
+        smaller = without_unused(module, codes)
+        if sum(len(book.weight) for book in smaller.codebooks) == n_codewords:
+            return module, codes
+        # The beam met codewords that have gone: the codes are searched again.
+        module = smaller
+
+
+def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
+    """Rows to fit on, and rows kept aside (None: too few rows, or not wanted)."""
     n_valid = int(options.validation_fraction * len(rows))
     if not options.early_stopping or n_valid < 2:
-        return None
+        return rows, None
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))
     aside, fit = order[:n_valid], order[n_valid:]
     return Rows(rows.table[fit], rows.weight[fit]), Rows(rows.table[aside], rows.weight[aside])
@@ -181,7 +268,7 @@ def _offer_freed_bits(
 
 
 def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) -> dict[str, int]:
-    """One bit at a time to the category with the largest error left, taking each bit to halve it."""
+    """One bit at a time to the category with the largest error left; a bit counts as halving it."""
     errors = {
         p.spec.name: classical.category_error(p, rows.table, 4)
         for p in parts
@@ -240,26 +327,20 @@ def _worthwhile(history: list[dict[str, Any]]) -> bool:
     return bool(errors) and errors[-1] <= (1 - MIN_GAIN) * history[0]["start_nmse"]
 
 
-def _fold_in(
-    rows: Rows, decided: Decided, n_levels: int, n_epochs: int, options: FitOptions
-) -> CodecModule:
-    """Repeat the fit on all rows with everything as decided, for as many epochs as were best."""
+def _codec_on_all(rows: Rows, decided: Decided, n_levels: int, options: FitOptions) -> Codec:
+    """Repeat the start on all rows with everything as decided."""
     start, weight = StartOptions(options.seed), rows.weight.amax(1)
     parts = [
         classical.fit_category(rows.table, spec, weight, start, decided.bootstraps[spec.name])
         for spec in decided.specs
     ]
-    if (
-        _spent(parts) > options.budget + 1e-6
-    ):  # more rows, more distinct ones: keep within the budget
+    # More rows have more distinct values; the budget still holds.
+    if _spent(parts) > options.budget + 1e-6:
         parts = [_capped(part, rows, start, weight) for part in parts]
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
     classical.fit_tables(codec, rows.table, rows.weight == 0, weight, None, start.beam)
-    module = _network(codec, rows, options)
-    if n_epochs:
-        train(module, rows, None, replace(options.training, max_epochs=n_epochs), lambda *_: False)
-    return module
+    return codec
 
 
 def _capped(part: CategoryCodec, rows: Rows, start: StartOptions, weight: Tensor) -> CategoryCodec:
@@ -267,36 +348,3 @@ def _capped(part: CategoryCodec, rows: Rows, start: StartOptions, weight: Tensor
     return classical.fit_category(
         rows.table, replace(part.spec, sizes=sizes), weight, start, part.bootstrap
     )
-
-
-@torch.no_grad()
-def without_unused(module: CodecModule, codes: Tensor) -> tuple[CodecModule, Tensor]:
-    """Copy of the network without codewords that no row uses, and the codes renumbered."""
-    used = [
-        torch.bincount(codes[:, j], minlength=len(b.weight)) > 0
-        for j, b in enumerate(module.codebooks)
-    ]
-    if not used or all(bool(u.all()) for u in used):
-        return module, codes
-    custom = {
-        c.name: encoder.body
-        for c, encoder in zip(module.layout.categories, module.encoders, strict=True)
-    }
-    smaller = CodecModule(module.layout, [int(u.sum()) for u in used], custom)
-    state = module.state_dict()
-    for key in list(state):
-        position = _book_of(key)
-        if position is not None:
-            state[key] = state[key][used[position]]
-    smaller.load_state_dict(state)
-    new = torch.stack([(u.long().cumsum(0) - 1)[codes[:, j]] for j, u in enumerate(used)], 1)
-    return smaller.eval(), new
-
-
-def _book_of(key: str) -> int | None:
-    """Codebook that a weight of the network belongs to, by its name."""
-    if key.startswith("codebooks."):
-        return int(key.split(".")[1])
-    if key.startswith("delta_"):
-        return int(key.rsplit("_", 1)[1])
-    return None

@@ -1,4 +1,7 @@
-"""The network: category encoders, residual codebooks, joint decoder. It starts as the classical codec."""
+"""The network: category encoders, residual codebooks, joint decoder.
+
+It starts as the classical codec.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from adaptive_vq import classical, quantize
 from adaptive_vq.classical import Codec
 
 _REVIVE_BELOW = 1e-3
+_JOINT_SWEEPS = 2
 _ABSORB_RIDGE = 30.0
-"""Rows that a codeword counts for against those of a later chunk."""
+"""Rows of a later chunk that where a codeword stands counts for."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Layout:
 
 
 def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layout:
-    """Layout of the network that starts as `codec`."""
+    """Layout of the network that starts as `codec`; categories without a codebook need no part."""
     categories = [
         CategoryLayout(
             part.spec.name,
@@ -83,6 +87,7 @@ def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layo
             [codebook.shape[1] for codebook in part.chain],
         )
         for part in codec.parts
+        if part.chain
     ]
     return Layout(codec.n_features, codec.n_levels, hidden, embedding, dropout, categories)
 
@@ -90,9 +95,16 @@ def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layo
 class CategoryEncoder(nn.Module):
     """Principal axes plus a learned correction that starts at zero.
 
-    The correction is a network of the category's own columns (or a module given by the user), scaled by a gate per
-    latent that starts at zero: the encoder begins exactly as the classical one (Bachlechner et al., 2021, "ReZero").
+    The correction is a network of the category's own columns (or a module given by the user),
+    scaled by a gate per latent that starts at zero: the encoder begins exactly as the classical one
+    (Bachlechner et al., 2021, "ReZero"). What all rows have in common, and no codebook says, is
+    `shift`.
     """
+
+    columns: Tensor
+    mean: Tensor
+    basis: Tensor
+    shift: Tensor
 
     def __init__(
         self, layout: CategoryLayout, hidden: int, dropout: float, custom: nn.Module | None
@@ -102,7 +114,11 @@ class CategoryEncoder(nn.Module):
         self.register_buffer("columns", torch.tensor(layout.columns, dtype=torch.long))
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("basis", torch.zeros(k, layout.width))
-        body = custom or nn.Sequential(nn.Linear(k, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.register_buffer("shift", torch.zeros(layout.width))
+        if custom is None:
+            body: nn.Module = nn.Sequential(nn.Linear(k, hidden), nn.GELU(), nn.Dropout(dropout))
+        else:
+            body = custom
         self.body = body
         self.head = nn.Linear(_output_width(body, k, hidden, custom), layout.width)
         self.gate = nn.Parameter(torch.zeros(layout.width))
@@ -110,10 +126,17 @@ class CategoryEncoder(nn.Module):
     def forward(self, table: Tensor) -> Tensor:
         """Latents (n, width) of rows of the whole table."""
         rows = table[:, self.columns] - self.mean
-        latents = rows @ self.basis
+        latents = rows @ self.basis - self.shift
         if bool((self.gate != 0).any()) or self.training:
             latents = latents + self.gate * self.head(self.body(rows))
         return latents
+
+
+def _zero_linear(n_in: int, n_out: int) -> nn.Linear:
+    layer = nn.Linear(n_in, n_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None) -> int:
@@ -127,11 +150,15 @@ def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None
 
 
 class Codebook(nn.Module):
-    """Codewords with running counts and sums (exponential moving average), as in van den Oord et al. (2017).
+    """Codewords with running counts and sums (exponential moving averages).
 
-    Counts and sums start from the data, and a revived codeword gets vector, count and sum together, so that the next
-    update keeps it.
+    As in van den Oord et al. (2017), but counts and sums start from the data, and a revived
+    codeword gets vector, count and sum together, so that the next update keeps it.
     """
+
+    weight: Tensor
+    count: Tensor
+    total: Tensor
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -147,28 +174,33 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor, codes: Tensor, row_weight: Tensor, decay: float) -> None:
-        """Move codewords towards the weighted mean of the rows that chose them."""
-        size, width = self.weight.shape
-        count = torch.bincount(codes, weights=row_weight, minlength=size)
-        total = torch.zeros_like(self.total).index_add_(
-            0, codes, rows[:, :width] * row_weight[:, None]
-        )
+        """Move codewords towards the weighted mean of the rows that chose them.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n, width)
+            What this codebook has to represent.
+        codes : long Tensor of shape (n,)
+        row_weight : Tensor of shape (n,)
+        decay : float
+        """
+        error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
+        count = torch.bincount(codes, weights=row_weight, minlength=len(self.weight))
+        total = torch.zeros_like(self.total).index_add_(0, codes, rows * row_weight[:, None])
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
         alive = self.count > _REVIVE_BELOW
         self.weight[alive] = self.total[alive] / self.count[alive, None]
-        dead = torch.nonzero(~alive).flatten()[: len(rows)]
-        if len(dead):
-            self.revive(dead, rows)
+        self.revive(torch.nonzero(~alive).flatten(), rows, error)
 
     @torch.no_grad()
-    def revive(self, dead: Tensor, rows: Tensor) -> None:
-        """Put dead codewords on the rows with the largest norm of what is left; vector, count and sum together."""
-        worst = torch.topk((rows**2).sum(1), len(dead)).indices
-        fresh = rows[worst][:, : self.weight.shape[1]]
-        self.weight[dead] = fresh
+    def revive(self, dead: Tensor, rows: Tensor, error: Tensor) -> None:
+        """Put dead codewords on the rows served worst; vector, count and sum together."""
+        worst = torch.topk(error, min(len(dead), len(rows))).indices
+        dead = dead[: len(worst)]
+        self.weight[dead] = rows[worst]
         self.count[dead] = 1.0
-        self.total[dead] = fresh
+        self.total[dead] = rows[worst]
 
 
 @dataclass
@@ -181,7 +213,21 @@ class Quantized:
 
 
 class CodecModule(nn.Module):
-    """Encoders, codebooks, joint tables of every prefix, and the learned correction of the full decode."""
+    """Encoders, codebooks, joint tables of every prefix, and the learned correction of the whole.
+
+    Parameters
+    ----------
+    layout : Layout
+    sizes : list of int
+        Codewords of every codebook.
+    encoders : dict of str to torch.nn.Module, default=None
+        Own encoder body per category.
+    """
+
+    encoders: Sequence[CategoryEncoder]
+    codebooks: Sequence[Codebook]
+    offsets: Tensor
+    corrects: Tensor
 
     def __init__(
         self, layout: Layout, sizes: Sequence[int], encoders: Mapping[str, nn.Module] | None = None
@@ -189,13 +235,15 @@ class CodecModule(nn.Module):
         super().__init__()
         custom = encoders or {}
         self.layout = layout
-        self.encoders = nn.ModuleList(
+        self.encoders = nn.ModuleList(  # type: ignore[assignment]
             CategoryEncoder(c, layout.hidden, layout.dropout, custom.get(c.name))
             for c in layout.categories
         )
         widths = [w for c in layout.categories for w in c.book_widths]
-        self.codebooks = nn.ModuleList(Codebook(k, w) for k, w in zip(sizes, widths, strict=True))
-        self.register_buffer("offset", torch.zeros(layout.n_features))
+        self.codebooks = nn.ModuleList(  # type: ignore[assignment]
+            Codebook(k, w) for k, w in zip(sizes, widths, strict=True)
+        )
+        self.register_buffer("offsets", torch.zeros(layout.n_levels, layout.n_features))
         for prefix in range(1, layout.n_levels + 1):
             for j in layout.books_of_prefix(prefix):
                 self.register_buffer(
@@ -205,24 +253,28 @@ class CodecModule(nn.Module):
             nn.Linear(max(layout.latent_width, 1), layout.embedding),
             nn.GELU(),
             nn.Dropout(layout.dropout),
-            nn.Linear(layout.embedding, layout.n_features),
+            _zero_linear(layout.embedding, layout.n_features),
         )
-        nn.init.zeros_(self.correction[3].weight)
-        nn.init.zeros_(self.correction[3].bias)
         self.register_buffer("corrects", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def offset(self) -> Tensor:
+        """What the full decode gives where no code says anything, shape (n_features,)."""
+        return self.offsets[-1]
 
     @torch.no_grad()
     def start_from(self, codec: Codec, counts: Sequence[Tensor]) -> None:
         """Take over the classical start; `counts` are the codewords' rows per batch."""
         own = classical.own_tables(codec.parts, codec.n_features)
         position = 0
-        for encoder, part in zip(self.encoders, codec.parts, strict=True):
+        coded = [part for part in codec.parts if part.chain]
+        for encoder, part in zip(self.encoders, coded, strict=True):
             encoder.mean.copy_(part.mean)
             encoder.basis.copy_(part.basis)
             for codebook in part.chain:
                 self.codebooks[position].start(codebook, counts[position])
                 position += 1
-        self.offset.copy_(codec.offset)
+        self.offsets.copy_(codec.offset.expand_as(self.offsets))
         for prefix, tables in enumerate(codec.tables, start=1):
             for j, table in zip(self.layout.books_of_prefix(prefix), tables, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").copy_(table - own[j])
@@ -246,8 +298,11 @@ class CodecModule(nn.Module):
         return Quantized(latents, torch.cat([empty, *codes], 1), values)
 
     @torch.no_grad()
-    def encode(self, table: Tensor, beam: int) -> Tensor:
-        """Codes of a table in tiles of fixed size, so that a row's codes never depend on its neighbors."""
+    def encode(self, table: Tensor, beam: int, *, joint: bool = False) -> Tensor:
+        """Codes of a table, in tiles of fixed size: a row's codes never depend on its neighbors.
+
+        With `joint` they are refined against the joint decoder's error in all columns.
+        """
         self.eval()
         parts = [torch.zeros(0, len(self.codebooks), dtype=torch.long)]
         for rows in table.split(quantize.TILE):
@@ -255,7 +310,11 @@ class CodecModule(nn.Module):
             if n < quantize.TILE:
                 rows = torch.cat([rows, rows.new_zeros(quantize.TILE - n, rows.shape[1])])
             parts.append(self.quantize(rows, beam, quantize.TILE).codes[:n])
-        return torch.cat(parts)
+        codes = torch.cat(parts)
+        if joint and codes.shape[1]:
+            tables = self.tables(self.layout.n_levels)[1]
+            codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)
+        return codes
 
     def tables(self, prefix: int) -> tuple[list[int], list[Tensor]]:
         """Codebooks of a prefix and what each of their codewords adds to every column."""
@@ -270,17 +329,13 @@ class CodecModule(nn.Module):
             tables.append(table)
         return books, tables
 
-    def embed(self, codes: Tensor, books: Sequence[int] | None = None) -> Tensor:
-        """Quantized latents of all categories side by side (n, latent width); only of some codebooks if given."""
-        chosen = set(range(len(self.codebooks)) if books is None else books)
+    def embed(self, codes: Tensor) -> Tensor:
+        """Quantized latents of all categories side by side, shape (n, latent width)."""
         blocks = [torch.zeros(len(codes), 0)]
         for g, (start, end) in enumerate(self.layout.spans()):
-            block = torch.zeros(len(codes), self.layout.categories[g].width)
-            for j in range(start, end):
-                if j in chosen:
-                    weight = self.codebooks[j].weight
-                    block[:, : weight.shape[1]] += weight[codes[:, j]]
-            blocks.append(block)
+            width = self.layout.categories[g].width
+            own = quantize.decode(codes[:, start:end], self.chain(g), width)
+            blocks.append(own + self.encoders[g].shift)
         return torch.cat(blocks, 1)
 
     @torch.no_grad()
@@ -291,37 +346,47 @@ class CodecModule(nn.Module):
         """
         self.eval()
         books, tables = self.tables(n_levels)
-        out = self.offset.expand(len(codes), -1).clone()
+        out = self.offsets[n_levels - 1].expand(len(codes), -1).clone()
         for j, table in zip(books, tables, strict=True):
             out += table[codes[:, j]]
-        if n_levels == self.layout.n_levels and bool(self.corrects):
-            for rows, part in zip(
-                codes.split(quantize.TILE), out.split(quantize.TILE), strict=True
-            ):
-                part += self.correction(_pad(self.embed(rows)))[: len(rows)]
-        return out
+        return out + self._corrected(codes) if n_levels == self.layout.n_levels else out
+
+    def _corrected(self, codes: Tensor) -> Tensor:
+        """What the learned correction adds to the full decode, in tiles of fixed size."""
+        if not bool(self.corrects):
+            return torch.zeros(len(codes), self.layout.n_features)
+        parts = [
+            self.correction(_pad(self.embed(rows)))[: len(rows)]
+            for rows in codes.split(quantize.TILE)
+        ]
+        return torch.cat(parts)
 
     @torch.no_grad()
-    def absorb(self, table: Tensor, weight: Tensor, beam: int) -> None:
+    def absorb(self, table: Tensor, weight: Tensor, beam: int, *, joint: bool = False) -> None:
         """Move codewords, then the tables of every prefix, towards new rows; sizes and units stay.
 
-        Ridge-regularized least squares towards where they stand, with the rows seen so far as the ridge.
+        Least squares with a ridge towards where they stand.
         """
+        self.eval()
         row_weight = weight.amax(1)
         for g, (start, end) in enumerate(self.layout.spans()):
             if start == end:
                 continue
-            latents = self.encoders[g].eval()(table)
+            latents = self.encoders[g](table)
             codes, _ = quantize.search(latents, self.chain(g), beam)
             moved = quantize.refit(latents, codes, self.chain(g), _ABSORB_RIDGE, row_weight)
             for j, codebook in zip(range(start, end), moved, strict=True):
                 self.codebooks[j].start(codebook, self.codebooks[j].count)
-        codes = self.encode(table, beam)
+        codes = self.encode(table, beam, joint=joint)
         for prefix in range(1, self.layout.n_levels + 1):
             books, tables = self.tables(prefix)
             if not books:
                 continue
-            target = torch.where(weight > 0, table, self.decode(codes, prefix)) - self.offset
+            # The tables are to fit what the learned correction leaves.
+            target = torch.where(weight > 0, table, self.decode(codes, prefix))
+            target = target - self.offsets[prefix - 1]
+            if prefix == self.layout.n_levels:
+                target = target - self._corrected(codes)
             moved = quantize.refit(target, codes[:, books], tables, _ABSORB_RIDGE, row_weight)
             for j, old, new in zip(books, tables, moved, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").add_(new - old)

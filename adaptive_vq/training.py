@@ -22,7 +22,7 @@ TRAIN_BEAM = 4
 
 @dataclass(frozen=True)
 class Rows(Dataset):  # type: ignore[type-arg]
-    """Rows of a table for training or judging: filled cells, and the weight of each cell (0 = missing)."""
+    """Rows for training or judging: filled cells, and the weight of each cell (0 = missing)."""
 
     table: Tensor
     weight: Tensor
@@ -30,11 +30,17 @@ class Rows(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.table)
 
+    def observed(self) -> Rows:
+        """Rows with any observed cell; there is nothing to learn from the others."""
+        seen = self.weight.amax(1) > 0
+        return self if bool(seen.all()) else Rows(self.table[seen], self.weight[seen])
+
 
 class TensorBatches:
     """Shuffled batches cut out of whole tensors.
 
-    A DataLoader fetches row by row, which costs more than the training step itself on tables of this kind.
+    A DataLoader fetches row by row, which costs more than the training step itself on tables of
+    this kind.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class TensorBatches:
 class TrainingModule(nn.Module):
     """One training step's forward pass around the codec; updates the codebooks as it goes."""
 
+    codec: CodecModule
+
     def __init__(self, codec: CodecModule, decay: float) -> None:
         super().__init__()
         self.codec = codec
@@ -62,7 +70,7 @@ class TrainingModule(nn.Module):
         self.usage = [torch.zeros(len(book.weight)) for book in codec.codebooks]
 
     def forward(self, table: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, squared distance of latents to their codewords per row, and the weights."""
+        """Reconstruction, squared distance of latents to codewords per row, and the weights."""
         codec = self.codec
         found = codec.quantize(table, TRAIN_BEAM, max(len(table), 1))
         commitment = table.new_zeros(len(table))
@@ -73,7 +81,7 @@ class TrainingModule(nn.Module):
         for encoder, z, value in zip(codec.encoders, found.latents, found.values, strict=True):
             commitment = commitment + ((z - value) ** 2).sum(1)
             # Straight-through: the value of the codeword, the gradient of the latent.
-            straight.append(z + (value - z).detach())
+            straight.append(z + (value - z).detach() + encoder.shift)
             out = out.index_add(1, encoder.columns, (z - z.detach()) @ encoder.basis.T)
         joined = torch.cat(straight, 1)
         if joined.shape[1] == 0:
@@ -92,6 +100,7 @@ class TrainingModule(nn.Module):
             left = latents[g] - values[g]
             for j in range(start, end):
                 book = self.codec.codebooks[j]
+                # What this codebook would have to say, given what all others say.
                 target = left[:, : book.weight.shape[1]] + book.weight[codes[:, j]]
                 self.usage[j] += torch.bincount(codes[:, j], minlength=len(book.weight))
                 book.update(target, codes[:, j], row_weight, self.decay)
@@ -106,8 +115,15 @@ class TrainingModule(nn.Module):
 class CodecLoss(nn.Module):
     """Weighted reconstruction error plus commitment, both in units of the data's variance.
 
-    ``sum w (x - x_hat)^2 / (n * variance) + commitment_weight * sum ||z - sg(q)||^2 / (n * variance)``; codebooks
-    follow by moving averages (van den Oord et al., 2017, "Neural discrete representation learning").
+    ``(sum w (x - x_hat)^2 + commitment_weight * sum ||z - sg(q)||^2) / (n * variance)``; codebooks
+    have no term, they follow by moving averages (van den Oord et al., 2017, "Neural discrete
+    representation learning").
+
+    Parameters
+    ----------
+    commitment_weight : float
+    variance : float
+        Summed variance of all columns.
     """
 
     def __init__(self, commitment_weight: float, variance: float) -> None:
@@ -172,6 +188,8 @@ def train(
 ) -> tuple[list[dict[str, Any]], bool]:
     """Train in place; at the end the weights are the best seen on the rows kept aside.
 
+    The weights that it starts with count too: training can only lower the error on these rows.
+
     Parameters
     ----------
     codec : CodecModule
@@ -191,45 +209,55 @@ def train(
     """
     module = TrainingModule(codec, options.ema_decay)
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
-    best = math.inf if valid is None else valid_error(codec, valid, options.beam)[0]
-    scale = (
-        1.0
-        if valid is None
-        else max(float((valid.weight * (valid.table - codec.offset) ** 2).sum()), 1e-30)
-    )
-    start = None if valid is None else best / scale
-    kept, improved, waited = copy.deepcopy(codec.state_dict()), False, 0
+    judge = _Judge(codec, valid, options.beam)
     codec.corrects.fill_(True)
     history: list[dict[str, Any]] = []
     for epoch in range(1, options.max_epochs + 1):
         net.fit_loop(rows, epochs=1)
-        record: dict[str, Any] = {
-            "epoch": epoch,
-            "start_nmse": start,
-            "train_loss": _mean_loss(net),
-        }
+        record = {"epoch": epoch, "start_nmse": judge.start_nmse, "train_loss": _mean_loss(net)}
         record |= _usage_figures(module.take_usage())
-        error = math.inf
+        judge.look(record)
+        history.append(record)
+        if on_epoch(record, codec) or "diverged" in record or judge.waited >= options.patience:
+            break
+    codec.load_state_dict(judge.kept)
+    return history, judge.improved
+
+
+class _Judge:
+    """Judges every epoch on the rows kept aside and keeps the best weights."""
+
+    def __init__(self, codec: CodecModule, valid: Rows | None, beam: int) -> None:
+        self.codec, self.valid, self.beam = codec, valid, beam
+        self.kept = copy.deepcopy(codec.state_dict())
+        self.improved, self.waited = False, 0
+        self.best, self.scale = math.inf, 1.0
+        self.start_nmse: float | None = None
+        if valid is not None:
+            energy = float((valid.weight * (valid.table - codec.offset) ** 2).sum())
+            self.scale = max(energy, 1e-30)
+            self.best = valid_error(codec, valid, beam)[0]
+            self.start_nmse = self.best / self.scale
+
+    def look(self, record: dict[str, Any]) -> None:
+        """Complete the record of an epoch; keep its weights if it is the best so far."""
+        error = self._error(record)
+        record["best"] = error < self.best
+        self.waited += not record["best"]
+        if record["best"]:
+            self.best, self.improved, self.waited = error, True, 0
+            self.kept = copy.deepcopy(self.codec.state_dict())
+
+    def _error(self, record: dict[str, Any]) -> float:
         if not math.isfinite(record["train_loss"]):
             record["diverged"] = True
-        elif valid is not None:
-            error, per_column = valid_error(codec, valid, options.beam)
-            record["valid_nmse"] = error / scale
-            record["valid_error_per_category"] = _per_category(codec, per_column, valid)
-        else:
-            error = -epoch
-        better = error < best
-        if better:
-            best, improved, waited = error, True, 0
-            kept = copy.deepcopy(codec.state_dict())
-        waited += not better
-        record["best"] = better
-        history.append(record)
-        stop = on_epoch(record, codec)
-        if stop or record.get("diverged") or waited >= options.patience:
-            break
-    codec.load_state_dict(kept)
-    return history, improved
+            return math.inf
+        if self.valid is None:
+            return -float(record["epoch"])  # nothing to judge on: a later epoch counts as better
+        error, per_column = valid_error(self.codec, self.valid, self.beam)
+        record["valid_nmse"] = error / self.scale
+        record["valid_error_per_category"] = _per_category(self.codec, per_column, self.valid)
+        return error
 
 
 def _mean_loss(net: NeuralNet) -> float:
@@ -246,7 +274,7 @@ def _per_category(codec: CodecModule, per_column: Tensor, valid: Rows) -> dict[s
 
 
 def _usage_figures(usage: list[Tensor]) -> dict[str, float]:
-    """Share of codewords used and mean perplexity / size over an epoch, that is the whole training set."""
+    """Share of codewords used, and mean perplexity / size, over an epoch: all training rows."""
     if not usage:
         return {"utilization": 1.0, "perplexity_share": 1.0}
     used = sum(int((hits > 0).sum()) for hits in usage) / sum(len(hits) for hits in usage)
