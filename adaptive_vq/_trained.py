@@ -1,0 +1,204 @@
+"""What a trained codec does: rows to codes, codes to rows, and figures on both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from adaptive_vq.codes import CodeTable, code_names
+from adaptive_vq.metrics import Evaluation, reconstruction_nmse
+from adaptive_vq.missing import ConditionalMeanImputer
+from adaptive_vq.tables import check_table, column_names, like_training
+from adaptive_vq.units import CodecUnits
+
+if TYPE_CHECKING:
+    from adaptive_vq.modules import CodecModule
+
+Categories = dict[str, NDArray[np.int64]]
+
+
+class TrainedCodec(TransformerMixin):
+    """Use of a fitted `HierarchicalVQVAE`; how it is fitted stands there.
+
+    Split off so that each of the two can be read on its own. All state is numpy: the network is
+    rebuilt for every call, so that a fitted estimator pickles, clones and travels like any other.
+    """
+
+    encode: str
+    sparse_output: bool
+    beam_width: int
+    context: str
+    cleaner_: Any
+    units_: CodecUnits
+    categories_: Categories
+    codebooks_: dict[str, NDArray[np.float32]]
+    _imputer: ConditionalMeanImputer
+    _layout: dict[str, Any]
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+            Rows with the training columns; NaN marks a missing cell.
+
+        Returns
+        -------
+        ndarray or csr_matrix of shape (n_samples, n_columns)
+            Codes in the form of `encode`; ``get_feature_names_out`` names the columns.
+        """
+        check_is_fitted(self, "codebooks_")
+        codes = self._codes(self._codec_rows(X)[0])
+        return self._code_table().encode(codes, self.encode, self.sparse_output)
+
+    def inverse_transform(self, codes: Any, n_levels: int | None = None) -> Any:
+        """Decode what `transform` of the same `encode` returned.
+
+        Parameters
+        ----------
+        codes : array-like, sparse matrix or DataFrame of shape (n_samples, n_columns)
+            All code columns, or only those of the first levels.
+        n_levels : int, default=None
+            Decode the first levels only; None uses all that are there.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_samples, n_features)
+            Rows in original units; a DataFrame if the codec was fitted on named columns.
+
+        Raises
+        ------
+        ValueError
+            If the width is wrong, columns are none of this codec's, or a code is out of range.
+        """
+        check_is_fitted(self, "codebooks_")
+        ordinal, levels = self._code_table().decode(
+            codes, self.encode, n_levels, self._layout["n_levels"]
+        )
+        return like_training(self, self._to_table(self._decode(ordinal, levels)))
+
+    def reconstruct(self, X: ArrayLike) -> Any:
+        """Encode and decode rows: what survives of them.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_samples, n_features)
+            Every cell filled, in original units.
+        """
+        check_is_fitted(self, "codebooks_")
+        codes = self._codes(self._codec_rows(X)[0])
+        return like_training(self, self._to_table(self._decode(codes, self._layout["n_levels"])))
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            1 for a perfect reconstruction, 0 for the training mean; below 0 for worse.
+        """
+        found = self._evaluate(X)
+        return float(
+            1.0 - reconstruction_nmse(found.target, found.output, reference=found.reference)
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the code columns, such as ``cluster_1__L0``.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored; for compatibility.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "codebooks_")
+        return np.asarray(self._code_table().columns(self.encode), dtype=object)
+
+    def _evaluate(self, X: ArrayLike) -> Evaluation:
+        """Targets, reconstruction and codes of rows in one pass, in codec units."""
+        check_is_fitted(self, "codebooks_")
+        table = self._inner(X)
+        Z = self._imputer.transform(self.units_.to_codec(table))
+        codes = self._codes(Z)
+        table_of_codes = self._code_table()
+        owner = [c["name"] for c in self._layout["categories"] for _ in c["levels"]]
+        books = {
+            name: (owner[j], table_of_codes.levels[j], table_of_codes.sizes[j])
+            for j, name in enumerate(table_of_codes.names)
+        }
+        return Evaluation(
+            target=self.units_.to_codec(table, cap=False).astype(np.float64),
+            output=self._decode(codes, self._layout["n_levels"]).astype(np.float64),
+            reference=self.units_.reference_,
+            codes=codes,
+            categories=self.categories_,
+            codebooks=books,
+        )
+
+    def _inner(self, X: Any) -> NDArray[np.float64]:
+        table = check_table(self, X, reset=False)
+        if not hasattr(self, "cleaner_"):
+            return table
+        return np.ascontiguousarray(np.asarray(self.cleaner_.transform(X), dtype=np.float64))
+
+    def _inner_names(self) -> list[str]:
+        if not hasattr(self, "cleaner_"):
+            return column_names(self)
+        return [str(name) for name in self.cleaner_.get_feature_names_out()]
+
+    def _codec_rows(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        Z = self.units_.to_codec(self._inner(X))
+        return self._imputer.transform(Z), ~np.isnan(Z)
+
+    def _to_table(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+        table = self.units_.from_codec(Z)
+        if hasattr(self, "cleaner_"):
+            table = np.nan_to_num(
+                np.asarray(self.cleaner_.inverse_transform(table), dtype=np.float64)
+            )
+        return table
+
+    def _module(self) -> CodecModule:
+        from adaptive_vq.estimation import module_of
+
+        return module_of(self)
+
+    def _codes(self, Z: NDArray[np.float32]) -> NDArray[np.int64]:
+        from adaptive_vq.estimation import encode_rows
+
+        return encode_rows(self._module(), Z, self.beam_width, self.context)
+
+    def _decode(self, codes: NDArray[np.int64], n_levels: int) -> NDArray[np.float32]:
+        from adaptive_vq.estimation import decode_rows
+
+        return decode_rows(self._module(), codes, n_levels)
+
+    def _code_table(self) -> CodeTable:
+        categories = [(c["name"], c["levels"]) for c in self._layout["categories"]]
+        levels = [level for _, of_category in categories for level in of_category]
+        return CodeTable(code_names(categories), levels, list(self.codebooks_.values()))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
