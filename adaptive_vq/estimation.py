@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,9 @@ from adaptive_vq.modules import CodecModule, Layout
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width
 from adaptive_vq.training import Rows, TrainingOptions
+
+# torch has one generator for all threads; fits side by side would draw each other's numbers.
+_ONE_SEED_AT_A_TIME = threading.RLock()
 
 
 def fit_estimator(
@@ -45,7 +49,7 @@ def fit_estimator(
     if estimator.warm_start and getattr(estimator, "_request", None) == request:
         before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
-    with torch.random.fork_rng(devices=[]):
+    with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fitted = fit_codec(_rows(Z, observed), specs, plan.n_levels, options, on_epoch, before)
     _warn_if_diverged(fitted.history)
@@ -221,11 +225,11 @@ def module_of(estimator: Any) -> CodecModule:
     layout = Layout.from_json(estimator._layout)
     sizes = [len(book) for book in estimator.codebooks_.values()]
     custom = {name: copy.deepcopy(m) for name, m in (estimator.encoders or {}).items()}
-    with torch.random.fork_rng(devices=[]):
+    # Without storage nothing is drawn: a transform leaves torch's random numbers alone.
+    with torch.device("meta"):
         module = CodecModule(layout, sizes, custom)
-    module.load_state_dict(
-        {key: torch.from_numpy(np.array(value)) for key, value in estimator._state.items()}
-    )
+    state = {key: torch.from_numpy(np.array(value)) for key, value in estimator._state.items()}
+    module.load_state_dict(state, assign=True)
     return module.eval()
 
 

@@ -144,7 +144,7 @@ def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None
         return hidden
     was_training = body.training
     with torch.no_grad():
-        width = body.eval()(torch.zeros(2, k)).shape[-1]
+        width = body.eval()(torch.zeros(2, k, device="cpu")).shape[-1]
     body.train(was_training)
     return int(width)
 
