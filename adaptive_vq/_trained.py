@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq.codes import CodeTable, code_names
@@ -54,6 +55,7 @@ class TrainedCodec(TransformerMixin):
             Codes in the form of `encode`; ``get_feature_names_out`` names the columns.
         """
         check_is_fitted(self, "codebooks_")
+        self._refuse_sparse_frame()
         codes = self._codes(self._codec_rows(X)[0])
         return self._code_table().encode(codes, self.encode, self.sparse_output)
 
@@ -132,6 +134,13 @@ class TrainedCodec(TransformerMixin):
         """
         check_is_fitted(self, "codebooks_")
         return np.asarray(self._code_table().columns(self.encode), dtype=object)
+
+    def _refuse_sparse_frame(self) -> None:
+        container = _get_output_config("transform", self)["dense"]
+        if self.encode == "onehot" and self.sparse_output and container != "default":
+            raise ValueError(
+                f"A {container} DataFrame cannot hold sparse codes: set sparse_output=False."
+            )
 
     def _evaluate(self, X: ArrayLike) -> Evaluation:
         """Targets, reconstruction and codes of rows in one pass, in codec units."""

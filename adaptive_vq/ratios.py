@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq import _budgets, _reasons
+from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -220,6 +221,8 @@ class AdaptiveRatioSelector(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         table = check_table(self, X, reset=True, ensure_min_samples=2)
         self._check_parameters()
+        if self.characterizer is None:
+            refuse_lost_note(context, annotation(X), type(self).__name__)
         note = self._profile(X)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
@@ -293,25 +296,21 @@ class AdaptiveRatioSelector(
         note = annotation(X)
         if self.characterizer is None and note is not None and "categories" in note:
             return note
-        nested = self._nested_characterizer()
+        nested = FeatureCharacterizer(random_state=self.random_state)
+        if self.characterizer is not None:
+            nested = clone(self.characterizer)
+        own = nested.get_params(deep=False)
+        follows = [key for key in ("scaler", "clip") if _is_auto(own.get(key))]
+        nested.set_params(**{key: getattr(self, key) for key in follows})
         found = annotation(nested.fit(X).transform(X))
         if found is None or "categories" not in found:
             raise TypeError(
                 f"characterizer={self.characterizer!r} leaves no note of categories: use a "
                 "FeatureCharacterizer."
             )
-        return found
-
-    def _nested_characterizer(self) -> Any:
-        if self.characterizer is None:
-            return FeatureCharacterizer(
-                scaler=self.scaler, clip=self.clip, random_state=self.random_state
-            )
-        nested = clone(self.characterizer)
-        own = nested.get_params(deep=False)
-        follows = [key for key in ("scaler", "clip") if isinstance(own.get(key), str)]
-        follows = [key for key in follows if own[key] == "auto"]
-        return nested.set_params(**{key: getattr(self, key) for key in follows})
+        decided = [key for key in follows if not _is_auto(getattr(self, key))]
+        given = found["units"]["given"] | dict.fromkeys(decided, type(self).__name__)
+        return {**found, "units": {**found["units"], "given": given}}
 
     def _plan(
         self, table: NDArray[np.float64], Z: NDArray[np.float32], categories: Categories, note: Any
@@ -385,6 +384,10 @@ class AdaptiveRatioSelector(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
         return tags
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _as_arrays(categories: dict[str, list[int]]) -> Categories:

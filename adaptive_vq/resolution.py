@@ -20,62 +20,6 @@ from adaptive_vq.sharing import parse_ratios
 from adaptive_vq.units import CodecUnits, resolve_units
 
 OWNER = "HierarchicalVQVAE"
-_ANNOTATING = ("FeatureCharacterizer", "AdaptiveRatioSelector")
-
-
-def refuse_lost_note(context: Any, note: Mapping[str, Any] | None) -> None:
-    """Raise if a selector or characterizer ran earlier in this pipeline but its note got lost.
-
-    A step in between that builds a new table (a scaler, an imputer) drops the note; without this
-    error ``ratios__strategy`` would silently do nothing.
-
-    Parameters
-    ----------
-    context : sklearn.callback.CallbackContext
-        Of this fit.
-    note : dict or None
-        What arrived.
-
-    Raises
-    ------
-    ValueError
-        Naming the step after which the note was lost.
-
-    Notes
-    -----
-    A step that ``Pipeline(memory=...)`` takes from its cache does not run and cannot be seen here.
-    """
-    arrived = set() if note is None else set(note.get("by", []))
-    steps = _steps_before(context)
-    for place, step in enumerate(steps):
-        if step.estimator_name in _ANNOTATING and step.estimator_name not in arrived:
-            culprit = _name_of(steps[min(place + 1, len(steps) - 1)])
-            raise ValueError(
-                f"The note of {step.estimator_name} was lost on the way to {OWNER}: step "
-                f"{culprit!r} returns a table without it, so the plan would be ignored. Move step "
-                f"{culprit!r} in front of {step.estimator_name}, or leave scaling to "
-                f"{OWNER}(scaler=...)."
-            )
-
-
-def _steps_before(context: Any) -> list[Any]:
-    """Contexts of the steps that ran before this one, in pipelines around it and inside them."""
-    steps: list[Any] = []
-    while context.parent is not None and context.parent.estimator_name == "Pipeline":
-        siblings = list(context.parent._children_map.values())
-        before = siblings[: siblings.index(context)]
-        steps = [leaf for step in before for leaf in _leaves(step)] + steps
-        context = context.parent
-    return steps
-
-
-def _leaves(step: Any) -> list[Any]:
-    inner = list(step._children_map.values()) if step.estimator_name == "Pipeline" else []
-    return [leaf for child in inner for leaf in _leaves(child)] or [step]
-
-
-def _name_of(step: Any) -> str:
-    return str(step.source_task_name or step.task_name).removeprefix("fit-transform-")
 
 
 def resolve_plan(
@@ -100,6 +44,8 @@ def resolve_plan(
     note : dict
         The note that the plan came from.
     """
+    if note is not None:  # a conflict with an earlier step, before nested estimators follow
+        resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios
     by_selector = isinstance(ratios, AdaptiveRatioSelector)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):

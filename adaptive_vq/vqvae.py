@@ -14,11 +14,12 @@ from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._trained import TrainedCodec
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
-from adaptive_vq.resolution import refuse_lost_note, resolve_plan
+from adaptive_vq.resolution import OWNER, resolve_plan
 from adaptive_vq.tables import check_table
 from adaptive_vq.units import CodecUnits
 
@@ -284,7 +285,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         table = check_table(self, X, reset=True, ensure_min_samples=2)
         note = annotation(X)
-        refuse_lost_note(context, note)
+        refuse_lost_note(context, note, OWNER)
         inner, table = self._clean(X, table, note)
         plan, scaler, clip, _ = resolve_plan(self, inner, table, note)
         self.units_ = CodecUnits(scaler, clip).fit(table, names=self._inner_names())
