@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
 
 MEASURING_ROWS = 10_000
+CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
 MOST_DIRECTIONS = 64
 MERGE_TOLERANCE = 1.02
@@ -35,6 +36,8 @@ something are worth 2 % of the error, not more."""
 
 _QUICK_ITERATIONS = 5
 _EXACT = 1e-7
+_MOST_BITS_PER_COLUMN = 10
+_HOPELESS = 1.2
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,7 @@ def measure(
     greedy chain is measured once per category, at the bits it would get, and carried over to the whole curve.
     """
     bench = _Bench(Z, random_state)
-    trials = [_Trial(bench, cut, budget) for cut in cuts]
-    best = _choose(trials)
+    best = _choose(_trials(bench, cuts, budget))
     bits = best.divide(objective)
     return best.result(bits, n_levels)
 
@@ -134,6 +136,7 @@ class _Bench:
         n_valid = max(1, int(VALIDATION_SHARE * len(order)))
         rows = torch.from_numpy(np.ascontiguousarray(Z[order]))
         self.valid, self.train = rows[:n_valid], rows[n_valid:][:MEASURING_ROWS]
+        self.few = self.train[:CURVE_ROWS]
         self.seed = seed
         self._nodes: dict[tuple[tuple[int, ...], int], _Node] = {}
 
@@ -171,7 +174,7 @@ class _Node:
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
         options = StartOptions(
-            self.bench.seed, train_beam=3, n_iter=_QUICK_ITERATIONS, n_refits=2, beam=8
+            self.bench.seed, train_beam=2, n_iter=_QUICK_ITERATIONS, n_refits=1, beam=4
         )
         weight = torch.ones(len(self.bench.train))
         part = fit_category(self.bench.train, spec, weight, options, 0.0)
@@ -180,7 +183,7 @@ class _Node:
 
 def _greedy_curve(bench: _Bench, columns: Tensor, max_bits: int) -> Floats:
     """Fit stage after stage; within a stage, every number of bits up to a full codebook."""
-    train, valid = bench.train[:, columns], bench.valid[:, columns]
+    train, valid = bench.few[:, columns], bench.valid[:, columns]
     width = min(len(columns), MOST_DIRECTIONS)
     mean, basis = principal_axes(train, width, torch.ones(len(train)))
     beyond = float((((valid - mean) - (valid - mean) @ basis @ basis.T) ** 2).sum()) / len(valid)
@@ -191,18 +194,32 @@ def _greedy_curve(bench: _Bench, columns: Tensor, max_bits: int) -> Floats:
     done = 0
     while done < max_bits:
         most = min(quantize.MAX_CODEBOOK_BITS, max_bits - done)
-        for b in range(1, most + 1):
+        for b in _steps(most, done):
             codebook = quantize.kmeans(left, 2**b, generator, n_iter=_QUICK_ITERATIONS)
             curve[done + b] = float(quantize.nearest(held, codebook)[0].sum()) / len(valid) + beyond
         left = left - codebook[quantize.nearest(left, codebook)[1]]
         held = held - codebook[quantize.nearest(held, codebook)[1]]
+        _interpolate(curve, done, done + most)
         done += most
-        if curve[done] <= _EXACT * curve[0] or float((left**2).sum()) <= _EXACT * curve[0] * len(
-            train
-        ):
+        exact = float((left**2).sum()) <= _EXACT * curve[0] * len(train)
+        if exact or curve[done] <= _EXACT * curve[0]:
             curve[done + 1 :] = curve[done]
             break
     return np.asarray(lower_envelope(curve), dtype=np.float64)
+
+
+def _steps(most: int, done: int) -> list[int]:
+    """Bits tried within a stage: all in the first, where columns of few values are settled, then every other."""
+    return list(range(1, most + 1)) if done == 0 else [b for b in range(most, 0, -2)][::-1]
+
+
+def _interpolate(curve: Floats, start: int, end: int) -> None:
+    """Fill what was not tried: error falls geometrically between two tried numbers of bits."""
+    inside = np.arange(start, end + 1)
+    known = inside[np.isfinite(curve[inside])]
+    logs = np.log(np.maximum(curve[known], 1e-300))
+    gaps = inside[~np.isfinite(curve[inside])]
+    curve[gaps] = np.exp(np.interp(gaps, known, logs))
 
 
 def _spectrum(rows: Tensor) -> Floats:
@@ -219,7 +236,10 @@ class _Trial:
         self.columns = [np.asarray(cut[name], dtype=np.int64) for name in self.names]
         self.order = list(cut)
         self.budget = budget
-        self.nodes = [bench.node(columns, budget) for columns in self.columns]
+        self.nodes = [
+            bench.node(columns, min(budget, _MOST_BITS_PER_COLUMN * len(columns)))
+            for columns in self.columns
+        ]
         self.curves = [node.greedy for node in self.nodes]
         for _ in range(2):
             bits = self.divide("total")
@@ -262,6 +282,17 @@ def _ratios(spectrum: Floats, bits: Sequence[int]) -> list[float]:
     spent = np.cumsum(bits)
     counts = active_directions(spectrum, 2 * spent + 8)
     return [max(1, min(int(count), MOST_DIRECTIONS)) / len(spectrum) for count in counts]
+
+
+def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
+    """Try cuts from coarse to fine; stop when two in a row are far above the best."""
+    trials: list[_Trial] = []
+    for cut in sorted(cuts, key=len):
+        trials.append(_Trial(bench, cut, budget))
+        least = min(trial.error for trial in trials)
+        if len(trials) > 2 and min(t.error for t in trials[-2:]) > _HOPELESS * least:
+            break
+    return trials
 
 
 def _choose(trials: Sequence[_Trial]) -> _Trial:

@@ -19,16 +19,19 @@ from torch import Tensor
 
 Chain = list[Tensor]
 
-TILE = 1024
+TILE = 256
 """Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is cut."""
 
 MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
 _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
-_ROWS_PER_CODEWORD = 64
+_ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
+_RESTART_SAMPLE = 1024
 _RESTARTS = 4
+_NEAREST_TILE = 1024
+_SEEDING_ROUNDS = 24
 _CHEAP = 256
 """Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more iterations."""
 
@@ -52,39 +55,44 @@ def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
 
 def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance to, and index of, the nearest codeword of each row."""
-    scores = torch.addmm((codebook * codebook).sum(1), rows, codebook.T, alpha=-2.0)
-    best, index = scores.min(1)
-    return (best + (rows * rows).sum(1)).clamp_min_(0.0), index
+    best, index = torch.empty(len(rows)), torch.empty(len(rows), dtype=torch.long)
+    norms, transposed = (codebook * codebook).sum(1), codebook.T
+    for start in range(0, len(rows), _NEAREST_TILE):
+        part = slice(start, start + _NEAREST_TILE)
+        scores = torch.addmm(norms, rows[part], transposed, alpha=-2.0)
+        torch.min(scores, 1, out=(best[part], index[part]))
+    return best.add_((rows * rows).sum(1)).clamp_min_(0.0), index
 
 
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
-    """k-means++ seeding (Arthur and Vassilvitskii, 2007) on a sample; stops when every row is a codeword."""
-    n_sample = min(len(rows), SEEDING_ROWS_PER_CODEWORD * size + 256)
-    if n_sample < len(rows):
-        chosen = torch.randperm(len(rows), generator=generator)[:n_sample]
-        rows, weight = rows[chosen], weight[chosen]
+    """Seed on a sample in a few rounds; stops when every row is a codeword.
+
+    Rounds of draws in proportion to the squared distance to what was drawn before (Bahmani et al., 2012, "Scalable
+    k-means++") replace one draw at a time, which would cost more than Lloyd's algorithm itself.
+    """
+    rows, weight = _subsample(rows, weight, SEEDING_ROWS_PER_CODEWORD * size + 256, generator)
     norms = (rows * rows).sum(1)
     total = float((weight * norms).sum())
-    first = int(torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator))
-    picks = [first]
-    closest = _distance_to(rows, norms, first)
-    draws = torch.rand(size, generator=generator)
-    for draw in draws[1:]:
-        mass = (closest * weight).cumsum(0)
-        if float(mass[-1]) <= _NEGLIGIBLE * total:
+    picks = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
+    closest = _distance_to(rows, norms, picks)
+    while len(picks) < size:
+        mass = closest * weight
+        open_rows = int((mass > 0).sum())
+        if open_rows == 0 or float(mass.sum()) <= _NEGLIGIBLE * total:
             break
-        pick = min(int(torch.searchsorted(mass, draw * mass[-1])), len(rows) - 1)
-        picks.append(pick)
-        closest = torch.minimum(closest, _distance_to(rows, norms, pick))
+        n_draws = min(max(1, size // _SEEDING_ROUNDS), size - len(picks), open_rows)
+        drawn = torch.multinomial(mass, n_draws, generator=generator)
+        picks = torch.cat([picks, drawn])
+        closest = torch.minimum(closest, _distance_to(rows, norms, drawn))
     return rows[picks].clone()
 
 
-def _distance_to(rows: Tensor, norms: Tensor, index: int) -> Tensor:
-    distance = torch.mv(rows, rows[index]).mul_(-2.0).add_(norms).add_(norms[index])
+def _distance_to(rows: Tensor, norms: Tensor, picks: Tensor) -> Tensor:
+    """Squared distance to the nearest of some rows, exactly zero for equal ones."""
+    level = norms[:, None] + norms[picks]
+    distance = torch.addmm(level, rows, rows[picks].T, alpha=-2.0)
     # Cancellation leaves noise of the size of the norms; below it two rows count as equal.
-    return torch.where(
-        distance > 1e-6 * (norms + norms[index]), distance, torch.zeros_like(distance)
-    )
+    return torch.where(distance > 1e-6 * level, distance, 0.0).amin(1)
 
 
 def kmeans(
@@ -108,7 +116,7 @@ def kmeans(
         for _ in range(_RESTARTS if cheap else 1)
     ]
     if cheap:
-        few, few_weight = _subsample(sample, sample_weight, _LEAST_SAMPLE, generator)
+        few, few_weight = _subsample(sample, sample_weight, _RESTART_SAMPLE, generator)
         runs = [_lloyd(few, codebook, few_weight, n_iter) for codebook in tries]
         tries = [min(runs, key=lambda run: run[1])[0]]
     codebook, _ = _lloyd(sample, tries[0], sample_weight, 2 * n_iter if cheap else n_iter)
