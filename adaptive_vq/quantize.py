@@ -24,6 +24,8 @@ TILE = 256
 
 MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
+COMBINATIONS_PER_CANDIDATE = 32
+"""So many combinations of codewords for every candidate whose residual a stage is trained on."""
 _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
@@ -277,13 +279,17 @@ def fit_chain(
     scale = float((rows * rows).sum())
     residual, codes = rows[:, None, :], torch.zeros(len(rows), 1, 0, dtype=torch.long)
     chain: Chain = []
+    combinations = 1
     for size, width in zip(sizes, widths, strict=True):
         if float((residual[:, 0] ** 2).sum()) <= _NEGLIGIBLE * scale:
             break
-        flat = residual.reshape(-1, rows.shape[1])[:, :width].contiguous()
-        every = weight.repeat_interleave(residual.shape[1])
+        # Of few combinations even the worst is a candidate, which no search would end with.
+        good = max(1, min(residual.shape[1], combinations // COMBINATIONS_PER_CANDIDATE))
+        flat = residual[:, :good].reshape(-1, rows.shape[1])[:, :width].contiguous()
+        every = weight.repeat_interleave(good)
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
+        combinations *= len(codebook)
         parts = [
             extend(r, c, codebook, beam)
             for r, c in zip(residual.split(TILE), codes.split(TILE), strict=True)
