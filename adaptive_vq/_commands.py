@@ -1,0 +1,308 @@
+"""The commands of ``adaptive-vq``: demo, fit, encode, decode, diagnose, compare, inspect."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import adaptive_vq
+from adaptive_vq import _reports
+from adaptive_vq._config import build_pipeline, read_config
+from adaptive_vq._console import Talk
+from adaptive_vq._files import refuse_existing
+from adaptive_vq._tables_io import (
+    STREAM,
+    check_suffix,
+    codes_frame,
+    read_table,
+    write_table,
+)
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Turn a numeric feature table into a few small integers per row.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
+Model = Annotated[Path, typer.Argument(help="A file written by fit.", metavar="MODEL")]
+TABLE = "CSV, TSV, Parquet, Feather, NPZ or NPY by its suffix; - is CSV on stdin or stdout."
+Table = Annotated[str, typer.Argument(help=TABLE, metavar="TABLE")]
+Out = Annotated[str, typer.Option("--output", "-o", help=TABLE)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"adaptive-vq {adaptive_vq.__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    rows: Annotated[int, typer.Option(min=50, help="Rows of the generated table.")] = 10_000,
+    bits: Annotated[int, typer.Option(min=1, help="Budget in bits per row.")] = 64,
+    strategy: Annotated[str, typer.Option(help="To compare with uniform.")] = "rate_distortion",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of table, split and fits.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for codes, picture and model; a new one."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Uniform against adaptive allocation on a generated table, at equal bits."""
+    _require("matplotlib", "the picture of the demo")
+    from adaptive_vq import _demo
+
+    talk = Talk(as_json, quiet)
+    folder = _new_folder(output)
+    _one_thread()
+    with talk.warnings_as_remarks():
+        found = _demo.run_demo(
+            rows, bits, strategy, seed, callbacks=talk.callbacks, say=talk.remark
+        )
+        files = _write_demo(found, folder)
+    figures = {**found.figures(), "files": {name: str(path) for name, path in files.items()}}
+    talk.result(figures, lambda: _reports.show_demo(talk, found, files))
+
+
+@app.command()
+def fit(
+    table: Table,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for the model (.safetensors).")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    bits: Annotated[int | None, typer.Option(min=1, help="Budget in bits per row.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="How the budget is divided.")] = None,
+    levels: Annotated[int | None, typer.Option(min=1, help="Levels, coarse to fine.")] = None,
+    categories: Annotated[
+        str | None, typer.Option(help="auto, prefix, a number, or a JSON file.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Most epochs of training.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random choices.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print categories, ratios, bits and sizes only.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a codec to a table. Options override the settings of --config."""
+    if not dry_run:
+        output = _required(output)
+        _check_output(output, overwrite)
+    options = {
+        "ratios__bits": bits,
+        "ratios__strategy": strategy,
+        "ratios__n_levels": levels,
+        "characterize__categories": _categories(categories),
+        "vq__max_epochs": epochs,
+        "seed__random_state": seed,
+    }
+    settings = read_config(config) if config is not None else {}
+    settings |= {name: value for name, value in options.items() if value is not None}
+    talk = Talk(as_json, quiet)
+    pipeline = build_pipeline(settings)
+    X = read_table(table)
+    with talk.warnings_as_remarks():
+        if output is None or dry_run:
+            plan = _reports.plan_figures(pipeline, X)
+            talk.result(plan, lambda: _reports.show_plan(talk, plan))
+            return
+        talk.remark(f"Fitting on {X.shape[0]:,} rows x {X.shape[1]} columns")
+        if callbacks := talk.callbacks():
+            pipeline.set_callbacks(*callbacks)
+        pipeline.fit(X)
+        adaptive_vq.save(pipeline, output)
+        figures = {"model": str(output), **_reports.fit_figures(pipeline, X)}
+    talk.result(figures, lambda: _reports.show_fit(talk, figures))
+
+
+@app.command()
+def encode(
+    model: Model,
+    table: Table,
+    output: Out,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn rows into codes, one column per category and level."""
+    _check_table_output(output, overwrite)
+    talk = Talk(as_json, quiet, output == STREAM)
+    estimator, X = _loaded(model), read_table(table)
+    with talk.warnings_as_remarks():
+        codes = codes_frame(estimator, estimator.transform(X))
+    write_table(codes, output)
+    figures = {"codes": output, "rows": codes.shape[0], "columns": list(codes.columns)}
+    talk.result(
+        figures, lambda: talk.line(f"{len(codes):,} rows x {codes.shape[1]} codes -> {output}")
+    )
+
+
+@app.command()
+def decode(
+    model: Model,
+    codes: Annotated[str, typer.Argument(help=f"Codes. {TABLE}", metavar="CODES")],
+    output: Out,
+    levels: Annotated[int | None, typer.Option(min=1, help="Decode the first levels only.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn codes back into rows in the original units."""
+    _check_table_output(output, overwrite)
+    talk = Talk(as_json, quiet, output == STREAM)
+    estimator, given = _loaded(model), read_table(codes)
+    with talk.warnings_as_remarks():
+        rows = _reports.decoded(estimator, given, levels)
+    write_table(rows, output)
+    figures = {"table": output, "rows": rows.shape[0], "columns": rows.shape[1]}
+    talk.result(
+        figures, lambda: talk.line(f"{len(rows):,} rows x {rows.shape[1]} columns -> {output}")
+    )
+
+
+@app.command()
+def diagnose(
+    model: Model,
+    table: Table,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Report: .html or .json.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a model on a table: error per category and column, use of codebooks, advice."""
+    _check_report(output, overwrite)
+    talk = Talk(as_json, quiet)
+    estimator, X = _loaded(model), read_table(table)
+    with talk.warnings_as_remarks():
+        figures = _reports.judged(estimator, X)
+        if output is not None:
+            _reports.write_report(adaptive_vq.diagnose(estimator, X), output)
+            figures["report"] = str(output)
+    talk.result(figures, lambda: _reports.show_judged(talk, figures))
+
+
+@app.command()
+def compare(
+    models: Annotated[list[Path], typer.Argument(help="Files written by fit.", metavar="MODEL...")],
+    table: Table,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Report: .html or .json.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge several models on the same rows. Compare at equal bits only."""
+    _check_report(output, overwrite)
+    talk = Talk(as_json, quiet)
+    names = [path.stem for path in models]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in models]
+    estimators = {name: _loaded(path) for name, path in zip(names, models, strict=True)}
+    X = read_table(table)
+    with talk.warnings_as_remarks():
+        figures = {name: _reports.judged(est, X) for name, est in estimators.items()}
+        if output is not None:
+            _reports.write_report(adaptive_vq.compare(estimators, X), output)
+    talk.result(figures, lambda: _reports.show_compared(talk, figures))
+
+
+@app.command()
+def inspect(model: Model, as_json: Json = False) -> None:
+    """Print what a model file holds: versions, columns, categories, ratios, bits, codebooks."""
+    talk = Talk(as_json)
+    figures = _reports.file_figures(model, _loaded(model))
+    talk.result(figures, lambda: _reports.show_file(talk, figures))
+
+
+# ------------------------------------------------------------------------------ inside
+def _loaded(path: Path) -> Any:
+    return adaptive_vq.load(path)
+
+
+def _categories(given: str | None) -> str | int | None:
+    return int(given) if given is not None and given.isdigit() else given
+
+
+def _required(output: Path | None) -> Path:
+    if output is None:
+        raise ValueError("fit needs -o MODEL for the model, or --dry-run.")
+    return output
+
+
+def _require(library: str, what: str) -> None:
+    if find_spec(library) is None:
+        raise ImportError(f"{what} needs {library}: pip install 'adaptive-vq[cli,plot]'.")
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    if not overwrite:
+        try:
+            refuse_existing(path)
+        except FileExistsError as error:
+            raise FileExistsError(f"{error} Give --overwrite or another -o.") from None
+    if not path.resolve().parent.is_dir():
+        raise FileNotFoundError(f"The folder {path.parent} does not exist; create it first.")
+
+
+def _check_table_output(output: str, overwrite: bool) -> None:
+    check_suffix(output)
+    if output != STREAM:
+        _check_output(Path(output), overwrite)
+
+
+def _check_report(output: Path | None, overwrite: bool) -> None:
+    if output is None:
+        return
+    if output.suffix.lower() not in (".html", ".json"):
+        raise ValueError(f"{output}: a report ends in .html or .json.")
+    _check_output(output, overwrite)
+
+
+def _new_folder(given: Path | None) -> Path:
+    """Return a folder that was not there before, so that nothing is overwritten."""
+    if given is not None:
+        refuse_existing(given)
+        return given
+    names = ["adaptive-vq-demo", *(f"adaptive-vq-demo-{i}" for i in range(2, 1000))]
+    return next(Path(name) for name in names if not Path(name).exists())
+
+
+def _write_demo(found: Any, folder: Path) -> dict[str, Path]:
+    from adaptive_vq import _demo
+
+    folder.mkdir(parents=True)
+    files = {"codes": _demo.write_codes(found, folder)}
+    files["picture"] = folder / "demo.png"
+    _demo.draw(found, files["picture"])
+    files["model"] = folder / "model.safetensors"
+    adaptive_vq.save(found.after.pipeline, files["model"])
+    return files
+
+
+def _one_thread() -> None:
+    """Keep torch to one thread.
+
+    Its operations are small here; where cores are shared, more threads wait for each other.
+    """
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,87 @@
+"""Writing files so that a reader sees the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["refuse_existing", "replacing"]
+
+
+def refuse_existing(path: str | os.PathLike[str]) -> None:
+    """Raise if there is already something at `path`.
+
+    Parameters
+    ----------
+    path : str or path
+        Where a file is to be written.
+
+    Raises
+    ------
+    FileExistsError
+        Naming the path.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{os.fspath(path)} already exists and is left as it is.")
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; at the end it takes the place of `path`.
+
+    If anything fails on the way (a full disk, an error in the block), the temporary file is removed
+    and what was at `path` stays untouched.
+
+    Parameters
+    ----------
+    path : str or path
+        Where the file is to be. A symbolic link is followed.
+
+    Yields
+    ------
+    pathlib.Path
+        In the same folder, with the same suffix.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or can not be written to, or `path` is no regular file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from adaptive_vq._files import replacing
+    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replacing(target) as place:
+    ...     _ = place.write_text("whole")
+    >>> target.read_text(), [found.name for found in target.parent.iterdir()]
+    ('whole', ['note.txt'])
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        # Also devices: replacing /dev/null by a file would be a nuisance.
+        raise OSError(f"{os.fspath(path)} is no regular file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
+    place = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    try:
+        yield place
+        _flush(place)
+        place.replace(target)
+    finally:
+        place.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not every system can flush a folder
+        _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

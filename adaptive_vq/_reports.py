@@ -1,0 +1,253 @@
+"""Figures of the commands, and how they are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sklearn.pipeline import Pipeline
+
+from adaptive_vq._console import Talk, plain
+from adaptive_vq._files import replacing
+from adaptive_vq.annotations import annotation
+from adaptive_vq.metrics import codec_of
+from adaptive_vq.persistence import read_document
+
+if TYPE_CHECKING:
+    from adaptive_vq._demo import Demo
+
+SCORES = ("variance", "dimensionality", "information", "correlation")
+
+
+# ------------------------------------------------------------------------------ figures
+def judged(estimator: Any, X: Any) -> dict[str, Any]:
+    """Return error, rate and use of codebooks of a fitted codec on rows."""
+    codec, reached = codec_of(estimator, X)
+    found = codec._evaluate(reached)
+    return {
+        "rows": len(found.target),
+        "bits": found.bits,
+        "quality": found.quality,
+        "nmse": found.nmse,
+        "worst_category": found.worst_category,
+        "worst_category_nmse": found.per_category[found.worst_category],
+        **found.imbalance,
+        "codewords": int(found.sizes.sum()),
+        "utilization": found.used_share,
+        "perplexity_share": found.perplexity_share,
+        "category_nmse": found.per_category,
+        "category_bits": {name: sum(bits) for name, bits in codec.bits_.items()},
+    }
+
+
+def fit_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
+    """Return what was decided, and the error on the training rows as they are."""
+    codec = pipeline[-1]
+    return {
+        "columns": int(pipeline[0].n_features_in_),
+        "cells_capped": int(codec.n_capped_.sum()),
+        "epochs": int(codec.n_iter_),
+        "decisions": codec.decisions_,
+        **judged(pipeline, X),
+    }
+
+
+def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
+    """Return categories, ratios, bits and codebook sizes without training."""
+    from adaptive_vq.estimation import specs_of
+    from adaptive_vq.resolution import resolve_plan
+    from adaptive_vq.tables import check_table, column_names
+
+    reached = pipeline[:-1].fit_transform(X)
+    codec = pipeline[-1]
+    codec._validate_params()
+    table = check_table(codec, reached, reset=True, ensure_min_samples=2)
+    plan, *_ = resolve_plan(codec, reached, table, annotation(reached))
+    names = column_names(codec)
+    return {
+        "rows": len(table),
+        "columns": table.shape[1],
+        "budget": plan.budget,
+        "strategy": plan.strategy,
+        "categories": {k: [names[j] for j in columns] for k, columns in plan.categories.items()},
+        "ratios": plan.ratios,
+        "bits": plan.bits,
+        "codebook_sizes": {s.name: s.sizes for s in specs_of(plan, codec.codebook_sizes)},
+        "decisions": plan.decisions_frame(),
+    }
+
+
+def file_figures(path: Path, estimator: Any) -> dict[str, Any]:
+    """Return what a model file holds."""
+    document = read_document(path)
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    figures = {
+        "model": str(path),
+        "schema": document["schema"],
+        "versions": document["versions"],
+        "columns": document["columns"],
+        "steps": [type(s).__name__ for _, s in getattr(estimator, "steps", [(None, estimator)])],
+    }
+    for name in ("categories_", "ratios_", "bits_"):
+        if hasattr(last, name):
+            figures[name.removesuffix("_")] = getattr(last, name)
+    if hasattr(last, "codebooks_"):
+        figures["n_bits"] = last.n_bits_
+        figures["codebooks"] = {name: len(book) for name, book in last.codebooks_.items()}
+        figures["epochs"] = last.n_iter_
+    if hasattr(last, "decisions_"):
+        figures["decisions"] = last.decisions_
+    return figures
+
+
+def decoded(estimator: Any, codes: Any, levels: int | None) -> Any:
+    """Decode codes through all steps, the first levels only if asked for."""
+    if levels is None:
+        return estimator.inverse_transform(codes)
+    if not isinstance(estimator, Pipeline):
+        return estimator.inverse_transform(codes, n_levels=levels)
+    rows = estimator[-1].inverse_transform(codes, n_levels=levels)
+    return estimator[:-1].inverse_transform(rows) if len(estimator) > 1 else rows
+
+
+def write_report(report: Any, path: Path) -> None:
+    """Write a diagnosis or comparison as HTML or JSON."""
+    with replacing(path) as place:
+        if path.suffix.lower() == ".html":
+            report.to_html(place)
+        else:
+            content = report.to_json()
+            text = content if isinstance(content, str) else json.dumps(plain(content), indent=2)
+            place.write_text(text, encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------ printing
+def show_decisions(talk: Talk, decisions: Any) -> None:
+    """Print one line per category and the reasons below."""
+    levels = [name.removeprefix("bits_") for name in decisions.columns if _is_level(name)]
+    scores = [name for name in SCORES if name in decisions.columns]
+    rows = []
+    for name, row in decisions.iterrows():
+        ratios = " ".join(f"{row[f'ratio_{level}']:.2f}" for level in levels)
+        bits = " + ".join(str(row[f"bits_{level}"]) for level in levels)
+        figures = [f"{row[score]:.2f}" for score in scores]
+        predicted = "-" if math.isnan(row["predicted_nmse"]) else f"{row['predicted_nmse']:.3f}"
+        rows.append([name, row["n_columns"], *figures, ratios, bits, row["bits"], predicted])
+    heads = [score[:4] + "." for score in scores]
+    columns = ["category", "cols", *heads, f"ratios {' '.join(levels)}"]
+    columns += [f"bits {' + '.join(levels)}", "sum", "pred. NMSE"]
+    talk.table("Decisions per category", columns, rows, numbers=1)
+    for name, row in decisions.iterrows():
+        talk.line(f"  {name}: {row['reason']}")
+    talk.line()
+
+
+def _is_level(column: str) -> bool:
+    return column.startswith("bits_L") and column.removeprefix("bits_L").isdigit()
+
+
+def show_plan(talk: Talk, plan: Mapping[str, Any]) -> None:
+    """Print a plan that was not trained."""
+    talk.line(
+        f"{plan['rows']:,} rows x {plan['columns']} columns, {plan['budget']} bits per row, "
+        f"strategy {plan['strategy']} (nothing was trained)"
+    )
+    show_decisions(talk, plan["decisions"])
+    for name, columns in plan["categories"].items():
+        sizes = plan["codebook_sizes"].get(name, [])
+        text = ", ".join(
+            f"L{level}: {' x '.join(map(str, of_level)) or '-'}"
+            for level, of_level in enumerate(sizes)
+        )
+        talk.line(f"  {name}: codewords {text or '-'}; columns {', '.join(columns)}")
+
+
+def show_fit(talk: Talk, figures: Mapping[str, Any]) -> None:
+    """Print what a fit decided and reached."""
+    show_decisions(talk, figures["decisions"])
+    talk.line(
+        f"Training rows: quality {figures['quality']:.4f}, NMSE {figures['nmse']:.4f} at "
+        f"{figures['bits']:.1f} bits per row; worst category {figures['worst_category']} "
+        f"({figures['worst_category_nmse']:.4f})"
+    )
+    talk.line(f"Model: {figures['model']}")
+
+
+def show_judged(talk: Talk, figures: Mapping[str, Any]) -> None:
+    """Print the figures of one model on a table."""
+    show_compared(talk, {"model": figures})
+    if "report" in figures:
+        talk.line(f"Report: {figures['report']}")
+
+
+def show_compared(talk: Talk, runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print figures side by side, then error and bits per category."""
+    names = list(runs)
+    lines = [
+        ("bits per row", "bits"),
+        ("quality (1 - NMSE)", "quality"),
+        ("NMSE", "nmse"),
+        ("worst category", "worst_category"),
+        ("NMSE of worst category", "worst_category_nmse"),
+        ("max / min category", "max_min"),
+        ("max / median category", "max_median"),
+        ("Gini of category errors", "gini"),
+        ("codewords", "codewords"),
+        ("codewords used", "utilization"),
+        ("perplexity / size", "perplexity_share"),
+    ]
+    rows = [[label, *(runs[name][key] for name in names)] for label, key in lines]
+    talk.table("Same rows", ["", *names], rows, numbers=1)
+    categories = list(dict.fromkeys(c for name in names for c in runs[name]["category_nmse"]))
+    rows = [[c, *(cell for name in names for cell in _cells(runs[name], c))] for c in categories]
+    heads = [head for name in names for head in (f"NMSE {name}", f"bits {name}")]
+    talk.table("Per category", ["category", *heads], rows, numbers=1)
+
+
+def _cells(run: Mapping[str, Any], category: str) -> tuple[Any, Any]:
+    if category not in run["category_nmse"]:
+        return "-", "-"
+    return run["category_nmse"][category], run["category_bits"][category]
+
+
+def show_file(talk: Talk, figures: Mapping[str, Any]) -> None:
+    """Print what a model file holds."""
+    columns = figures["columns"]
+    talk.line(f"{figures['model']}: {' > '.join(figures['steps'])}, schema {figures['schema']}")
+    talk.line("versions: " + ", ".join(f"{k} {v}" for k, v in figures["versions"].items()))
+    if columns is None:
+        talk.line("not fitted")
+        return
+    named = "named" if columns["named"] else "without names"
+    talk.line(f"columns: {columns['n']} {named}, digest {columns['digest'][:16]}")
+    if "decisions" in figures:
+        show_decisions(talk, figures["decisions"])
+    if "codebooks" in figures:
+        books = ", ".join(f"{name} {size}" for name, size in figures["codebooks"].items())
+        talk.line(f"{figures['n_bits']:.1f} bits per row; codewords: {books}")
+
+
+def show_demo(talk: Talk, demo: Demo, files: Mapping[str, Path]) -> None:
+    """Print the demo: decisions, comparison, files."""
+    before, after = demo.before.figures(), demo.after.figures()
+    talk.line()
+    talk.line(
+        f"Generated table: {len(demo.table):,} rows x {demo.table.shape[1]} columns in "
+        f"{len(after['category_bits'])} categories; {demo.n_train:,} rows to fit on, "
+        f"{len(demo.held_out):,} kept aside. All errors are on the rows kept aside."
+    )
+    show_decisions(talk, demo.after.codec.decisions_)
+    show_compared(talk, {before["strategy"]: before, after["strategy"]: after})
+    change = 100 * (1 - after["nmse"] / before["nmse"])
+    word = "less" if change >= 0 else "more"
+    talk.line(
+        f"{after['strategy']} leaves {abs(change):.0f} % {word} error than {before['strategy']} "
+        f"with the same rows, categories, seed and budget "
+        f"({before['fit_seconds']} s and {after['fit_seconds']} s to fit)."
+    )
+    for name, path in files.items():
+        talk.line(f"{name}: {path}")
+    talk.line(f"Next: adaptive-vq inspect {files['model']}")

@@ -1,0 +1,217 @@
+"""Tables from and to files: CSV, Parquet, Feather, NPY, NPZ; ``-`` is CSV on stdin or stdout."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adaptive_vq._files import replacing
+
+__all__ = ["STREAM", "check_suffix", "codes_frame", "has_pyarrow", "read_table", "write_table"]
+
+STREAM = "-"
+Table = pd.DataFrame | NDArray[Any]
+
+
+def has_pyarrow() -> bool:
+    """Tell whether Parquet and Feather files can be read and written.
+
+    Returns
+    -------
+    bool
+    """
+    return find_spec("pyarrow") is not None
+
+
+def read_table(path: str | Path) -> Table:
+    r"""Read a table.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in .csv, .tsv, .parquet, .feather, .npz or .npy; ``-`` reads CSV from stdin. An NPZ
+        file holds a 2-D array ``X`` (or only one array) and may hold ``feature_names``.
+
+    Returns
+    -------
+    pandas.DataFrame or ndarray of shape (n_samples, n_features)
+        An array where the file has no column names.
+
+    Raises
+    ------
+    OSError
+        If the file can not be read.
+    ValueError
+        If it is no such table, naming the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from adaptive_vq._tables_io import read_table
+    >>> path = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> _ = path.write_text("a,b\n1,2\n")
+    >>> read_table(path).shape
+    (1, 2)
+    """
+    if str(path) == STREAM:
+        return _parsed(path, lambda: _read_csv(sys.stdin))
+    reader = _by_suffix(path, _READERS)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    return _parsed(path, lambda: reader(path))
+
+
+def write_table(table: Table, path: str | Path) -> None:
+    """Write a table; a file that is already there is replaced at the end or not at all.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or ndarray of shape (n_samples, n_features)
+        An array gets the names x0, x1, ... where the form of the file has names.
+    path : str or path
+        As for `read_table`; ``-`` writes CSV to stdout.
+
+    Raises
+    ------
+    OSError
+        If the file can not be written.
+    ValueError
+        For an unknown suffix.
+    """
+    frame = table if isinstance(table, pd.DataFrame) else _named(table)
+    if str(path) == STREAM:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    writer = _by_suffix(path, _WRITERS)
+    with replacing(path) as place:
+        writer(frame, place)
+
+
+def check_suffix(path: str | Path) -> None:
+    """Raise for a file whose form is not known, before any work is done.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    ValueError
+        Naming the suffixes that are known.
+    """
+    if str(path) != STREAM:
+        _by_suffix(path, _WRITERS)
+
+
+def codes_frame(estimator: Any, codes: Any) -> pd.DataFrame:
+    """Give codes the names of their categories and levels.
+
+    Parameters
+    ----------
+    estimator : codec, or Pipeline ending in one
+        Fitted.
+    codes : array-like, sparse matrix or DataFrame of shape (n_samples, n_columns)
+        What its ``transform`` returned.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_samples, n_columns)
+        Columns such as ``cluster_1__L0``, without an index of its own.
+    """
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    cells = codes.toarray() if hasattr(codes, "toarray") else np.asarray(codes)
+    return pd.DataFrame(cells, columns=pd.Index(last.get_feature_names_out(), dtype=str))
+
+
+# ------------------------------------------------------------------------------ inside
+def _parsed(path: str | Path, read: Callable[[], Table]) -> Table:
+    try:
+        table = read()
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # every reader has errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{_shown(path)} can not be read as a table: {reason}") from error
+    if table.ndim != 2:
+        raise ValueError(f"{_shown(path)} holds an array of shape {table.shape}; 2-D is needed.")
+    return table
+
+
+def _shown(path: str | Path) -> str:
+    return "stdin" if str(path) == STREAM else str(path)
+
+
+def _by_suffix(path: str | Path, table: dict[str, Any]) -> Any:
+    suffix = Path(path).suffix.lower()
+    if suffix not in table:
+        raise ValueError(
+            f"{path}: the form of a table follows from its suffix; use one of "
+            f"{', '.join(table)}, or - for CSV."
+        )
+    if suffix in (".parquet", ".feather") and not has_pyarrow():
+        raise ImportError(f"{path}: {suffix} files need pyarrow; use .csv, or pip install pyarrow.")
+    return table[suffix]
+
+
+def _named(cells: NDArray[Any]) -> pd.DataFrame:
+    return pd.DataFrame(cells, columns=pd.Index([f"x{j}" for j in range(cells.shape[1])]))
+
+
+def _read_csv(source: Any, sep: str = ",") -> pd.DataFrame:
+    # The other parsers of pandas are faster and wrong in the last digit.
+    table = pd.read_csv(source, sep=sep, float_precision="round_trip")
+    if table.columns.str.startswith("Unnamed: ").any():
+        raise ValueError("a column has no name in the first line.")
+    return table
+
+
+def _read_npz(path: Any) -> Table:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            key = "X" if "X" in file else next(iter(file)) if len(file.files) == 1 else None
+            if key is None:
+                raise ValueError(f"it holds {file.files}; name the table 'X'.")
+            cells = file[key]
+            names = [str(name) for name in file["feature_names"]] if "feature_names" in file else []
+    except zipfile.BadZipFile as error:
+        raise ValueError("it is no NPZ file.") from error
+    if not names:
+        return np.asarray(cells)
+    return pd.DataFrame(cells, columns=pd.Index(names))
+
+
+def _read_npy(path: Any) -> Table:
+    return np.asarray(np.load(path, allow_pickle=False))
+
+
+_READERS: dict[str, Callable[[Any], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": lambda path: _read_csv(path, "\t"),
+    ".parquet": pd.read_parquet,
+    ".feather": pd.read_feather,
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+}
+
+
+def _write_npz(frame: pd.DataFrame, path: Path) -> None:
+    np.savez(path, X=frame.to_numpy(), feature_names=np.array(frame.columns, dtype=str))
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+    ".feather": lambda frame, path: frame.to_feather(path),
+    ".npz": _write_npz,
+    ".npy": lambda frame, path: np.save(path, frame.to_numpy()),
+}

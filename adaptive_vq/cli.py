@@ -1,0 +1,74 @@
+"""The command ``adaptive-vq``: what it needs, and what becomes of errors.
+
+The commands themselves are in :mod:`adaptive_vq._commands`, which is imported late, so that a
+missing extra is one clear line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+USAGE, INTERRUPTED = 2, 130
+_NEEDED = ("typer", "rich")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        None takes those of the process.
+
+    Raises
+    ------
+    SystemExit
+        Code 0 when all went well; 2 with one line on stderr for bad input, bad settings or a
+        missing library; 130 after Ctrl-C.
+
+    Examples
+    --------
+    >>> from adaptive_vq.cli import main
+    >>> main(["--version"])
+    Traceback (most recent call last):
+    SystemExit: 0
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        _fail(
+            f"the command line needs {' and '.join(missing)}: pip install 'adaptive-vq[cli,plot]'"
+        )
+    from adaptive_vq._commands import app
+
+    try:
+        code = app(args=arguments, prog_name="adaptive-vq", standalone_mode=False)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        _fail(_one_line(error))
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own errors of usage have it
+            raise
+        _fail(error.format_message())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename2 or error.filename
+        return f"{name}: {error.strerror}" if name else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(reason: str, code: int = USAGE) -> None:
+    print(f"adaptive-vq: error: {reason}", file=sys.stderr)
+    sys.exit(code)
