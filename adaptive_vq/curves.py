@@ -155,27 +155,30 @@ class _Node:
         self.bench, self.columns = bench, columns
         self.greedy = _greedy_curve(bench, columns, max_bits)
         self.spectrum = _spectrum(bench.train[:, columns])
-        self._gain: dict[int, float] = {}
+        self._gain: dict[tuple[int, bool], float] = {}
 
-    def curve(self, bits: int) -> Floats:
+    def curve(self, bits: int, thorough: bool) -> Floats:
         """Return the curve, corrected by what search and refit gain at `bits`."""
         stages = np.array([len(quantize.split_bits(b)) for b in range(len(self.greedy))])
         here = len(quantize.split_bits(bits))
         if here < 2 or self.greedy[bits] <= _EXACT * self.greedy[0]:
             return self.greedy
-        if here not in self._gain:
-            self._gain[here] = self._refitted(bits) / self.greedy[bits]
+        key = (here, thorough)
+        if key not in self._gain:
+            self._gain[key] = self._refitted(bits, thorough) / self.greedy[bits]
         exponent = np.clip(stages - 1, 0, None) / (here - 1)
-        corrected: Floats = self.greedy * min(1.0, self._gain[here]) ** np.minimum(exponent, 1.5)
+        corrected: Floats = self.greedy * min(1.0, self._gain[key]) ** np.minimum(exponent, 1.5)
         return np.minimum.accumulate(corrected)
 
-    def _refitted(self, bits: int) -> float:
+    def _refitted(self, bits: int, thorough: bool) -> float:
         width = min(len(self.columns), MOST_DIRECTIONS)
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        options = StartOptions(
-            self.bench.seed, train_beam=2, n_iter=_QUICK_ITERATIONS, n_refits=1, beam=4
-        )
+        options = StartOptions(self.bench.seed)
+        if not thorough:
+            options = StartOptions(
+                self.bench.seed, train_beam=2, n_iter=_QUICK_ITERATIONS, n_refits=1, beam=4
+            )
         weight = torch.ones(len(self.bench.train))
         part = fit_category(self.bench.train, spec, weight, options, 0.0)
         return category_error(part, self.bench.valid, 16) / len(self.bench.valid)
@@ -241,12 +244,18 @@ class _Trial:
             for columns in self.columns
         ]
         self.curves = [node.greedy for node in self.nodes]
+        self.error = math.inf
+        self.correct(thorough=False)
+
+    def correct(self, thorough: bool) -> None:
+        """Correct the curves at the bits they would get, twice, since that moves the bits."""
         for _ in range(2):
             bits = self.divide("total")
-            self.curves = [node.curve(int(b)) for node, b in zip(self.nodes, bits, strict=True)]
-        self.error = sum(
-            float(c[b]) for c, b in zip(self.curves, self.divide("total"), strict=True)
-        )
+            self.curves = [
+                node.curve(int(b), thorough) for node, b in zip(self.nodes, bits, strict=True)
+            ]
+        bits = self.divide("total")
+        self.error = sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
 
     def divide(self, objective: str) -> NDArray[np.int64]:
         """Bits per category under an objective."""
@@ -296,7 +305,11 @@ def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Tri
 
 
 def _choose(trials: Sequence[_Trial]) -> _Trial:
-    """Take the finest cut whose error is within the tolerance of the best."""
+    """Measure the promising cuts as they will be fitted; take the finest within the tolerance of the best."""
     least = min(trial.error for trial in trials)
-    close = [trial for trial in trials if trial.error <= MERGE_TOLERANCE * least]
+    close = [trial for trial in trials if trial.error <= _HOPELESS * least]
+    for trial in close:
+        trial.correct(thorough=True)
+    least = min(trial.error for trial in close)
+    close = [trial for trial in close if trial.error <= MERGE_TOLERANCE * least]
     return max(close, key=lambda trial: (len(trial.names), -trial.error))

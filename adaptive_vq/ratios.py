@@ -72,7 +72,7 @@ class AdaptiveRatioSelector(
 
     Parameters
     ----------
-    strategy : str, list or callable, default="balanced"
+    strategy : str, list or callable, default="rate_distortion"
         Formula strategies turn a category's scores into one compression ratio per level, and the
         ratios into bits, in proportion to latent widths:
 
@@ -173,7 +173,7 @@ class AdaptiveRatioSelector(
 
     def __init__(
         self,
-        strategy: str | Sequence[Any] | Callable[..., float] = "balanced",
+        strategy: str | Sequence[Any] | Callable[..., float] = "rate_distortion",
         *,
         bits: int | None = None,
         max_nmse: float | None = None,

@@ -41,7 +41,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         category, a selector to be fitted here, or ``"auto"``: the plan of an
         `AdaptiveRatioSelector` earlier in the pipeline, else of a selector with
         `auto_compression_strategy`.
-    auto_compression_strategy : str, list or callable, default="balanced"
+    auto_compression_strategy : str, list or callable, default="rate_distortion"
         Strategy of the selector fitted here where no earlier step has made a plan.
     bits : int, default=None
         Budget in bits per row. None follows the plan (one bit per column, at least 16, at most
@@ -203,7 +203,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self,
         compression_ratios: Any = "auto",
         *,
-        auto_compression_strategy: Any = "balanced",
+        auto_compression_strategy: Any = "rate_distortion",
         bits: int | None = None,
         codebook_sizes: Any = "auto",
         n_levels: int | None = None,
