@@ -48,7 +48,7 @@ class CategorySpec:
     widths: list[int]
 
     def flat(self) -> tuple[list[int], list[int], list[int]]:
-        """Sizes, widths and levels of all codebooks in coding order; widths never shrink from level to level."""
+        """Sizes, widths and levels of all codebooks; widths never shrink from level to level."""
         reach = [max(self.widths[: i + 1]) for i in range(len(self.widths))]
         books = [
             (size, reach[level], level) for level, sizes in enumerate(self.sizes) for size in sizes
@@ -98,7 +98,7 @@ def seed_of(seed: int, name: str) -> torch.Generator:
 
 
 def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and the `width` leading principal directions (k, width) of rows, signs fixed by content."""
+    """Mean and leading principal directions (k, width) of rows, signs fixed by content."""
     double = rows.double()
     mean = (weight.double() @ double) / weight.double().sum()
     centered = (double - mean) * weight.double().sqrt()[:, None]
@@ -183,7 +183,7 @@ def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:
 
 
 def own_tables(parts: Sequence[CategoryCodec], n_features: int) -> Chain:
-    """Each codebook as a table (K, n_features): its codewords in the columns of its category, zero elsewhere."""
+    """Each codebook as a table (K, n_features), zero outside the columns of its category."""
     tables = []
     for part in parts:
         for codebook in part.chain:
@@ -214,7 +214,7 @@ def fit_tables(
     valid: tuple[Tensor, Tensor] | None,
     beam: int,
 ) -> None:
-    """Fit the joint decoder of every prefix of levels; ridges come from the rows kept aside, or stay as set."""
+    """Fit the joint tables of every prefix; rows kept aside choose ridges not yet set."""
     codes = encode(codec.parts, table, beam)
     valid_codes = None if valid is None else encode(codec.parts, valid[0], beam)
     own, levels = own_tables(codec.parts, codec.n_features), level_of_books(codec.parts)
@@ -235,7 +235,7 @@ def fit_tables(
 def _with_decoded_holes(
     target: Tensor, codes: Tensor, tables: Chain, missing: Tensor | None
 ) -> Tensor:
-    """Missing cells take the decoded value: they then pull nothing, which is weight 0 in least squares."""
+    """Missing cells take the decoded value, which is weight 0 in least squares."""
     if missing is None or not bool(missing.any()):
         return target
     return torch.where(missing, quantize.decode(codes, tables, target.shape[1]), target)

@@ -1,4 +1,4 @@
-"""Measured distortion-rate curves of categories, and the choice of bits and of a cut made on them."""
+"""Measured distortion-rate curves of categories; the choice of bits and of a cut."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
 MOST_DIRECTIONS = 64
 MERGE_TOLERANCE = 1.02
-"""A finer cut is kept while its predicted error is at most this many times that of the best cut: categories that mean
-something are worth 2 % of the error, not more."""
+"""A finer cut is kept while its predicted error is at most this many times that of the best cut:
+categories that mean something are worth 2 % of the error, not more."""
 
 _QUICK_ITERATIONS = 5
 _EXACT = 1e-7
@@ -84,8 +84,8 @@ def measure(
     budget : int
         Bits per row.
     objective : {"total", "minimax"}
-        What the division minimizes: the summed error, or the largest category NMSE. The cut is always chosen on the
-        summed error, since a single category would trivially be its own worst.
+        What the division minimizes: the summed error, or the largest category NMSE. The cut is
+        always chosen on the summed error, since a single category would trivially be its own worst.
     n_levels : int
         Levels over which a category's bits are split.
     random_state : int
@@ -97,9 +97,10 @@ def measure(
 
     Notes
     -----
-    A curve is the error, on rows kept aside, of residual codebooks fitted on the others; one chain of codebooks serves
-    all numbers of bits, only its last stage is refitted for each. What beam search and joint refit gain over that
-    greedy chain is measured once per category, at the bits it would get, and carried over to the whole curve.
+    A curve is the error, on rows kept aside, of residual codebooks fitted on the others; one
+    chain of codebooks serves all numbers of bits, only its last stage is refitted for each. What
+    beam search and joint refit gain over that greedy chain is measured once per category, at the
+    bits it would get, and carried over to the whole curve.
     """
     bench = _Bench(Z, random_state)
     best = _choose(_trials(bench, cuts, budget))
@@ -108,7 +109,7 @@ def measure(
 
 
 def level_bits(bits: int, n_levels: int) -> list[int]:
-    """Split a category's bits over levels at codebook boundaries, each level about one part more than the one before.
+    """Split a category's bits over levels at codebook boundaries, coarse levels smaller.
 
     Examples
     --------
@@ -212,8 +213,8 @@ def _greedy_curve(bench: _Bench, columns: Tensor, max_bits: int) -> Floats:
 
 
 def _steps(most: int, done: int) -> list[int]:
-    """Bits tried within a stage: all in the first, where columns of few values are settled, then every other."""
-    return list(range(1, most + 1)) if done == 0 else [b for b in range(most, 0, -2)][::-1]
+    """Bits tried within a stage: all in the first, which settles columns of few values."""
+    return list(range(1, most + 1)) if done == 0 else sorted(range(most, 0, -2))
 
 
 def _interpolate(curve: Floats, start: int, end: int) -> None:
@@ -283,10 +284,10 @@ class _Trial:
 
 
 def _ratios(spectrum: Floats, bits: Sequence[int]) -> list[float]:
-    """Share of principal directions that water-filling would code at twice the bits spent up to each level.
+    """Share of principal directions that water-filling codes at twice the bits of each level.
 
-    Twice, because real columns carry structure beyond their covariance: on tables seen so far coding fewer directions
-    costs error, more cost only time.
+    Twice, because real columns carry structure beyond their covariance: on tables seen so far
+    coding fewer directions costs error, more cost only time.
     """
     spent = np.cumsum(bits)
     counts = active_directions(spectrum, 2 * spent + 8)
@@ -305,7 +306,7 @@ def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Tri
 
 
 def _choose(trials: Sequence[_Trial]) -> _Trial:
-    """Measure the promising cuts as they will be fitted; take the finest within the tolerance of the best."""
+    """Measure the promising cuts as they will be fitted; take the finest of the best ones."""
     least = min(trial.error for trial in trials)
     close = [trial for trial in trials if trial.error <= _HOPELESS * least]
     for trial in close:

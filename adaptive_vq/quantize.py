@@ -1,11 +1,11 @@
 """Residual codebooks of one category: start, search, joint refit and update (torch only).
-
-A *chain* is a list of codebooks, each a float32 tensor ``(K_j, width_j)``. A row of latents ``z`` is
-approximated by the sum of one codeword per codebook; a codebook narrower than the latents acts on the leading
-coordinates only. The chain is trained stage by stage on what the earlier stages leave (Juang and Gray, 1982,
-"Multiple stage vector quantization for speech coding"), searched with a beam, and its codewords are then refitted
-together by least squares, as additive quantization does (Babenko and Lempitsky, 2014, "Additive quantization for
-extreme vector compression").
+ A *chain* is a list of codebooks, each a float32 tensor ``(K_j, width_j)``. A row of latents ``z``
+is approximated by the sum of one codeword per codebook; a codebook narrower than the latents acts
+on the leading coordinates only. The chain is trained stage by stage on what the earlier stages
+leave (Juang and Gray, 1982, "Multiple stage vector quantization for speech coding"), searched with
+a beam, and its codewords are then refitted together by least squares, as additive quantization does
+(Babenko and Lempitsky, 2014,
+"Additive quantization for extreme vector compression").
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import Tensor
 Chain = list[Tensor]
 
 TILE = 256
-"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is cut."""
+"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is
+cut."""
 
 MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
@@ -35,13 +36,15 @@ _RESTARTS = 4
 _NEAREST_TILE = 1024
 _SEEDING_ROUNDS = 24
 _CHEAP = 256
-"""Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more iterations."""
+"""Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more
+iterations."""
 
 
 def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
     """Split the bits of a level over codebooks: full ones first, the rest last.
 
-    One large codebook and one small beat two of like size wherever the columns take few distinct values.
+    One large codebook and one small beat two of like size wherever the columns take few distinct
+    values.
 
     Examples
     --------
@@ -69,8 +72,9 @@ def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
     """Seed on a sample in a few rounds; stops when every row is a codeword.
 
-    Rounds of draws in proportion to the squared distance to what was drawn before (Bahmani et al., 2012, "Scalable
-    k-means++") replace one draw at a time, which would cost more than Lloyd's algorithm itself.
+    Rounds of draws in proportion to the squared distance to what was drawn before (Bahmani et al.,
+    2012, "Scalable k-means++") replace one draw at a time, which would cost more than Lloyd's
+    algorithm itself.
     """
     rows, weight = _subsample(rows, weight, SEEDING_ROWS_PER_CODEWORD * size + 256, generator)
     norms = (rows * rows).sum(1)
@@ -159,7 +163,7 @@ def _means(rows: Tensor, index: Tensor, weight: Tensor, previous: Tensor) -> tup
 
 
 def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> Tensor:
-    """Move unused codewords onto the rows that are served worst; leave them where no row has an error."""
+    """Move unused codewords onto the rows that are served worst, if any row has an error."""
     dead = torch.nonzero(counts <= 0).flatten()[: len(rows)]
     if len(dead) == 0:
         return codebook
@@ -170,10 +174,11 @@ def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> 
 
 
 def _smallest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact row-wise k smallest of a wide matrix: rank groups of 16 by their minimum, then look inside the best k.
+    """Exact row-wise k smallest of a wide matrix.
 
-    The k smallest entries always lie in the k groups with the smallest minima, and a full `topk` over
-    beam x codebook entries would otherwise dominate the search.
+    Groups of 16 are ranked by their minimum, then searched: the k smallest entries always lie in
+    the k groups with the smallest minima, and a full `topk`
+    over beam x codebook entries would otherwise dominate the search.
     """
     n, width = scores.shape
     group = 16
@@ -270,10 +275,10 @@ def fit_chain(
     beam: int = 5,
     n_iter: int = 10,
 ) -> Chain:
-    """Train one codebook per entry of `sizes` on what the earlier ones leave, carrying a beam of candidates.
+    """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
-    Training each stage on the residuals of all candidates teaches it what the search will really meet
-    (Liu et al., 2015, "Improved residual vector quantization").
+    Training each stage on the residuals of all candidates teaches it what the search will really
+    meet (Liu et al., 2015, "Improved residual vector quantization").
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
@@ -326,9 +331,9 @@ def refit(
 ) -> Chain:
     """All codewords at once by ridge-regularized least squares, shrunk towards where they stand.
 
-    Minimizes ``sum_i w_i ||target_i - sum_j C_j[code_ij]||^2 + ridge * sum ||C - C_start||^2``: a codeword with few
-    rows hardly moves, one with many goes to the optimum given all the others. `ridge` is in rows. Coordinates that a
-    narrow codebook does not reach stay zero.
+    Minimizes ``sum_i w_i ||target_i - sum_j C_j[code_ij]||^2 + ridge * sum ||C - C_start||^2``: a
+    codeword with few rows hardly moves, one with many goes to the optimum given all the others.
+    `ridge` is in rows. Coordinates that a narrow codebook does not reach stay zero.
     """
     weight = torch.ones(len(target)) if weight is None else weight
     sizes = [len(c) for c in chain]
@@ -368,9 +373,9 @@ def smoothed_bootstrap(
 ) -> Tensor:
     """Rows followed by `copies` times as many draws from a kernel estimate of their distribution.
 
-    Each draw is a row plus `width` times Gaussian noise of the rows' covariance, shrunk so that the covariance is
-    kept (Silverman and Young, 1987, "The bootstrap: to smooth or not to smooth?"). It keeps deep codebooks of small
-    tables from memorizing single rows.
+    Each draw is a row plus `width` times Gaussian noise of the rows' covariance, shrunk so that the
+    covariance is kept (Silverman and Young, 1987, "The bootstrap: to smooth or not to smooth?"). It
+    keeps deep codebooks of small tables from memorizing single rows.
     """
     mean = rows.mean(0)
     centered = rows - mean
@@ -384,9 +389,10 @@ def smoothed_bootstrap(
 
 
 def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:
-    """Coordinate descent on the joint error: each codebook in turn takes its best codeword given all others.
+    """Coordinate descent on the joint error, one codebook at a time.
 
-    The error ``||target - sum_j T_j[code_j]||^2`` never grows (iterated conditional modes; Besag, 1986).
+    The error ``||target - sum_j T_j[code_j]||^2`` never grows (iterated conditional modes; Besag,
+    1986).
     """
     done = []
     for start in range(0, len(target), tile):
