@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
+from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.modules import CodecModule, layout_of
@@ -176,7 +177,10 @@ def fit_codec(
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
-    return Fitted(*_cleaned(module, rows, options), history, n_epochs)
+    module, codes = _cleaned(module, rows, options)
+    seen = rows.weight.amax(1) > 0
+    settle_prefixes(module, observed, codes[seen])
+    return Fitted(module, codes, history, n_epochs)
 
 
 def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:

@@ -1,0 +1,65 @@
+"""Decoders of the first levels that are never worse than those of fewer levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adaptive_vq import quantize
+from adaptive_vq.modules import CodecModule
+from adaptive_vq.training import Rows
+
+_RIDGE = 10.0
+"""Rows of a table's entry that where it stands counts for."""
+_TOLERANCE = 1e-6
+
+
+@torch.no_grad()
+def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> None:
+    """Refit, in place, each decoder with a larger error on the training rows than the one before.
+
+    Codes are searched for all levels together, so that the first ones alone may point anywhere: a
+    sum of their codewords can be further from the row than the mean. The refit starts from the
+    decoder of one level less, with nothing for the new codebooks, and so cannot end above it.
+
+    Parameters
+    ----------
+    module : CodecModule
+    rows : Rows
+        Training rows with any observed cell.
+    codes : long Tensor of shape (n, n_codebooks)
+        Their final codes.
+    """
+    mass = rows.weight.double()
+    mean = (mass * rows.table.double()).sum(0) / mass.sum(0).clamp_min(1e-30)
+    before = mean.float().expand(len(rows), -1)
+    for n_levels in range(1, module.layout.n_levels + 1):
+        after = module.decode(codes, n_levels)
+        if _error(rows, after) > (1 + _TOLERANCE) * _error(rows, before):
+            _refit(module, rows, codes, n_levels, mean.float(), before)
+            after = module.decode(codes, n_levels)
+        before = after
+
+
+def _error(rows: Rows, output: Tensor) -> float:
+    return float((rows.weight * (rows.table - output) ** 2).sum(dtype=torch.float64))
+
+
+def _refit(
+    module: CodecModule, rows: Rows, codes: Tensor, n_levels: int, mean: Tensor, before: Tensor
+) -> None:
+    if n_levels == module.layout.n_levels:
+        module.corrects.fill_(False)
+    module.offsets[n_levels - 1] = mean if n_levels == 1 else module.offsets[n_levels - 2]
+    fewer, earlier = module.tables(n_levels - 1) if n_levels > 1 else ([], [])
+    books, tables = module.tables(n_levels)
+    if not books:
+        return
+    start = [
+        earlier[fewer.index(j)] if j in fewer else torch.zeros_like(t)
+        for j, t in zip(books, tables, strict=True)
+    ]
+    target = torch.where(rows.weight > 0, rows.table, before) - module.offsets[n_levels - 1]
+    moved = quantize.refit(target, codes[:, books], start, _RIDGE, rows.weight.amax(1))
+    for j, table, new in zip(books, tables, moved, strict=True):
+        getattr(module, f"delta_{n_levels}_{j}").add_(new - table)
