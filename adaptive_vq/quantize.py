@@ -1,11 +1,12 @@
 """Residual codebooks of one category: start, search, joint refit and update (torch only).
- A *chain* is a list of codebooks, each a float32 tensor ``(K_j, width_j)``. A row of latents ``z``
+
+A *chain* is a list of codebooks, each a float32 tensor ``(K_j, width_j)``. A row of latents ``z``
 is approximated by the sum of one codeword per codebook; a codebook narrower than the latents acts
 on the leading coordinates only. The chain is trained stage by stage on what the earlier stages
 leave (Juang and Gray, 1982, "Multiple stage vector quantization for speech coding"), searched with
 a beam, and its codewords are then refitted together by least squares, as additive quantization does
-(Babenko and Lempitsky, 2014,
-"Additive quantization for extreme vector compression").
+(Babenko and Lempitsky, 2014, "Additive
+quantization for extreme vector compression").
 """
 
 from __future__ import annotations
