@@ -1,0 +1,114 @@
+"""What all rules of the recommendations share: thresholds, the record, words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+WORST_OVER_MEDIAN = 3.0
+"""NMSE of a category over the median category."""
+
+NOTABLE_NMSE = 0.01
+"""Errors below this are small enough whatever they are compared with."""
+
+LOW_UTILIZATION = 0.5
+"""Share of a codebook's codewords in use."""
+
+JUDGED_ROWS = 10
+"""Rows per codeword that it takes to judge from given rows whether a codebook is used."""
+
+ONE_CODE = 0.999
+"""Share of rows with one and the same code from which a codebook says nothing."""
+
+DOMINANT_COLUMN = 0.5
+"""Share of its category's error, in categories of three columns and more."""
+
+BEYOND_CAPS = 0.5
+"""Share of the error that capping the cells would take away."""
+
+HALVED = 0.5
+"""NMSE predicted for more bits over that for the budget."""
+
+WASTED = 1.1
+"""NMSE predicted for fewer bits over that for the budget."""
+
+LEVEL_GAIN = 0.02
+"""Part of the NMSE that a level with at least a tenth of the bits should take away."""
+
+ROWS_PER_CODEWORD = 10.0
+"""Training rows per codeword."""
+
+ABOVE_TRAINING = 1.5
+"""NMSE of the given rows over that of the training rows, both capped."""
+
+ABOVE_PREDICTED = 1.5
+"""Measured NMSE over the predicted one, both capped."""
+
+CAPPED_ABOVE = 0.05
+"""Share of a column's cells beyond the caps, in excess of training."""
+
+MEAN_SHIFT = 0.5
+"""Training standard deviations between the means of given and training rows."""
+
+SPREAD_RATIO = 2.0
+"""Standard deviation over that of training, or the inverse."""
+
+MISSING_ABOVE = 0.1
+"""Share of missing cells in excess of training."""
+
+NEW_CODES = 0.05
+"""Share of rows with a code that no training row had."""
+
+ROWS_FOR_SHIFT = 30
+"""Rows it takes to speak of a shift."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Something that stands out, and what to do about it.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule.
+    subject : str
+        Category, column or codebook it is about; ``"all"`` for the whole.
+    value, threshold : float
+        The figure, and the limit that it passes.
+    parameter : str
+        What to change.
+    message : str
+        Both in words.
+    """
+
+    rule: str
+    subject: str
+    value: float
+    threshold: float
+    parameter: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"[{self.rule}] {self.message}"
+
+
+Found = Iterator[Recommendation]
+
+
+def listed(names: pd.Index | list[str], most: int = 4) -> str:
+    """Names in quotes, the first few of many."""
+    shown = [repr(name) for name in list(names)[:most]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def many(n: int, one: str, more: str) -> str:
+    """Count with its noun."""
+    return f"{n} {one if n == 1 else more}"
+
+
+def percent(share: float) -> str:
+    """Share in percent, one digit more below 1 %."""
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"

@@ -1,0 +1,219 @@
+"""Rules on errors: where they are, what the budget buys, what was predicted."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from adaptive_vq._advice import (
+    ABOVE_PREDICTED,
+    ABOVE_TRAINING,
+    BEYOND_CAPS,
+    DOMINANT_COLUMN,
+    HALVED,
+    LEVEL_GAIN,
+    NOTABLE_NMSE,
+    WASTED,
+    WORST_OVER_MEDIAN,
+    Found,
+    Recommendation,
+    listed,
+    many,
+    percent,
+)
+from adaptive_vq._knee import LESS, MORE
+
+if TYPE_CHECKING:
+    from adaptive_vq.diagnosis import Diagnosis
+
+
+# ------------------------------------------------------------------------ where the error is
+def worst_category(d: Diagnosis) -> Found:
+    """Categories far worse than the median one."""
+    # Capped: bits are no remedy for cells that the codec never gets to see.
+    errors = d.categories["nmse_capped"].dropna()
+    median = float(errors.median()) if len(errors) else math.nan
+    if len(errors) < 3 or not math.isfinite(median):
+        return
+    limit = max(WORST_OVER_MEDIAN * median, NOTABLE_NMSE)
+    for name, error in errors[errors > limit].sort_values(ascending=False).items():
+        bits = d.categories["bits"][str(name)]
+        ratio = error / median if median > 0 else math.inf
+        yield Recommendation(
+            "worst_category",
+            str(name),
+            float(ratio),
+            WORST_OVER_MEDIAN,
+            "strategy='minimax', or bits",
+            f"Category {name!r} has capped NMSE {error:.3g} at {bits:.3g} bits, {ratio:.3g} times "
+            f"the median category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: "
+            "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in "
+            "total.",
+        )
+
+
+def dominant_column(d: Diagnosis) -> Found:
+    """Columns with most of their category's error."""
+    of_category = d.categories[["n_columns", "nmse"]].rename(columns={"nmse": "nmse_category"})
+    columns = d.columns.join(of_category, on="category")
+    stands_out = (
+        (columns["share_of_category"] > DOMINANT_COLUMN)
+        & (columns["n_columns"] >= 3)
+        & (columns["nmse_category"] * columns["n_columns"] > NOTABLE_NMSE)
+    )
+    for name, row in columns[stands_out].iterrows():
+        yield Recommendation(
+            "dominant_column",
+            str(name),
+            float(row["share_of_category"]),
+            DOMINANT_COLUMN,
+            "categories",
+            f"Column {name!r} carries {percent(row['share_of_category'])} of the error of category "
+            f"{row['category']!r} (limit {percent(DOMINANT_COLUMN)}; {row['n_columns']} columns); "
+            f"its own NMSE is {row['nmse']:.3g}. " + _remedy(row["share_beyond_caps"]),
+        )
+
+
+def _remedy(beyond: float) -> str:
+    if beyond > BEYOND_CAPS:
+        return (
+            f"{percent(beyond)} of that is in cells beyond the caps: set scaler='quantile', widen "
+            "clip, or read the capped figures."
+        )
+    return (
+        "Look at it: noise is better dropped, and another kind of column is better in a category "
+        "of its own (categories=...)."
+    )
+
+
+def beyond_caps(d: Diagnosis) -> Found:
+    """Most of the error in cells that training would have capped."""
+    nmse, capped = d.summary["nmse"], d.summary["nmse_capped"]
+    share = float((d.categories["share"] * d.categories["share_beyond_caps"]).sum())
+    if not (share > BEYOND_CAPS and nmse > NOTABLE_NMSE):
+        return
+    heavy = d.columns[d.columns["capped"] > 0].sort_values("share", ascending=False)
+    yield Recommendation(
+        "beyond_caps",
+        "all",
+        share,
+        BEYOND_CAPS,
+        "clip, scaler",
+        f"Cells beyond the training caps carry {percent(share)} of the error (limit "
+        f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
+        f"capped ones. Most of it is in {listed(heavy.index, 3)}. If these extremes matter, widen "
+        "clip or set scaler='quantile'; if not, read the capped figures.",
+    )
+
+
+def singletons(d: Diagnosis) -> Found:
+    """Categories of one column."""
+    alone = d.categories.index[d.categories["n_columns"] == 1]
+    if len(alone) and len(d.categories) > 1:
+        yield Recommendation(
+            "single_column",
+            str(alone[0]),
+            len(alone),
+            0,
+            "min_category_size, categories",
+            f"Of a single column: {listed(alone)} ({len(alone)} of {len(d.categories)} "
+            "categories). A codebook of one column is a scalar quantizer and shares nothing; raise "
+            "min_category_size or join it to another category, unless the column is meant to have "
+            "a code of its own.",
+        )
+
+
+# ---------------------------------------------------------------------------------- the budget
+def knee(d: Diagnosis) -> Found:
+    """A budget from which more would gain much, or less would lose little."""
+    if d.frontier is None or not math.isfinite(d.summary["budget"]):
+        return
+    budget = int(d.summary["budget"])
+    predicted = d.frontier["predicted_nmse"]
+    here, more, less = (
+        float(predicted.get(b, math.nan)) for b in (budget, budget + MORE, budget - LESS)
+    )
+    if here > NOTABLE_NMSE and more <= HALVED * here:
+        yield Recommendation(
+            "budget_too_small",
+            "all",
+            more / here,
+            HALVED,
+            "bits",
+            f"{MORE} more bits are predicted to bring the NMSE from {here:.3g} to {more:.3g} "
+            f"({more / here:.2f} times; limit {HALVED:g}). Set bits={budget + MORE} or more.",
+        )
+    if less <= WASTED * here:
+        yield Recommendation(
+            "budget_too_large",
+            "all",
+            less / here if here > 0 else 1.0,
+            WASTED,
+            "bits",
+            f"{LESS} bits fewer are predicted to raise the NMSE only from {here:.3g} to {less:.3g} "
+            f"(limit {WASTED:g} times). Set bits={budget - LESS} or fewer.",
+        )
+
+
+def idle_level(d: Diagnosis) -> Found:
+    """A level that gains next to nothing."""
+    bits, nmse = d.levels["bits"], d.levels["nmse_capped"]
+    for level, (spent, gain) in enumerate(
+        zip(bits.diff().iloc[1:], (1 - nmse / nmse.shift()).iloc[1:], strict=True)
+    ):
+        if spent >= 0.1 * bits.iloc[-1] > 0 and gain < LEVEL_GAIN:
+            yield Recommendation(
+                "idle_level",
+                f"L{level}",
+                float(gain),
+                LEVEL_GAIN,
+                "n_levels, bits",
+                f"Level {level} takes {spent:.3g} bits and takes {gain:.1%} off the capped NMSE "
+                f"(limit {percent(LEVEL_GAIN)}). Lower n_levels or bits.",
+            )
+
+
+# ----------------------------------------------------------------------- against other figures
+def above_training(d: Diagnosis) -> Found:
+    """Given rows far worse than training rows."""
+    given, trained = d.summary["nmse_capped"], d.summary["training_nmse"]
+    if not (given > ABOVE_TRAINING * trained and given > NOTABLE_NMSE):
+        return
+    ratios = d.categories["nmse_capped"] / d.categories["training_nmse"]
+    weight = ratios.where(d.categories["share"] > 0.05).replace([math.inf], math.nan)
+    worst = f" It is worst in category {weight.idxmax()!r}." if weight.notna().any() else ""
+    yield Recommendation(
+        "above_training",
+        "all",
+        given / trained if trained > 0 else math.inf,
+        ABOVE_TRAINING,
+        "bits, or more training rows",
+        f"NMSE is {given:.3g} here and {trained:.3g} on the training rows, both capped (limit "
+        f"{ABOVE_TRAINING:g} times).{worst} Either these rows differ from the training rows, or "
+        "the codebooks are too large for them: fit on more rows, or lower bits.",
+    )
+
+
+def above_predicted(d: Diagnosis) -> Found:
+    """Categories worse than their plan predicted."""
+    table = d.categories[(d.categories["nmse_capped"] > NOTABLE_NMSE)]
+    ratio = table["nmse_capped"] / table["predicted_nmse"].clip(lower=NOTABLE_NMSE)
+    off = ratio[ratio > ABOVE_PREDICTED].sort_values(ascending=False)
+    if len(off):
+        row = table.loc[off.index[0]]
+        yield Recommendation(
+            "above_predicted",
+            str(off.index[0]),
+            float(off.iloc[0]),
+            ABOVE_PREDICTED,
+            "strategy",
+            f"Coded worse than planned (limit {ABOVE_PREDICTED:g} times): "
+            f"{many(len(off), 'category', 'categories')}, most {off.index[0]!r} with NMSE "
+            f"{row['nmse_capped']:.3g} instead of {row['predicted_nmse']:.3g}, both capped. "
+            + (
+                "The curves were measured on training rows: these rows differ from them, or the "
+                "training rows are few."
+                if d.curves is not None
+                else "Closed forms take columns for Gaussian; strategy='rate_distortion' measures."
+            ),
+        )

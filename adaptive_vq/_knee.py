@@ -1,0 +1,61 @@
+"""What other budgets would give, by the measured curves of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adaptive_vq._diagnostic_tables import Judged
+from adaptive_vq.allocation import allocate_total
+
+MORE, LESS = 8, 16
+"""Bits by which the recommendations raise or lower the budget."""
+
+_STEPS = 10
+
+
+def frontier(judged: Judged) -> pd.DataFrame | None:
+    """Least total NMSE predicted at budgets from 0 to `MORE` bits above the plan's.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        Index ``bits``, column ``predicted_nmse``; None where no curves were measured.
+    """
+    curves = getattr(judged.codec, "curves_", None)
+    if curves is None:
+        return None
+    weights = weights_of(judged.codec)
+    budget = int(judged.codec.budget_)
+    budgets = {*np.linspace(0, budget, _STEPS + 1).astype(int).tolist()}
+    budgets |= {budget + MORE, max(budget - LESS, 0)}
+    rows = [(bits, least(curves, weights, bits)) for bits in sorted(budgets)]
+    return pd.DataFrame(rows, columns=["bits", "predicted_nmse"]).set_index("bits")
+
+
+def weights_of(codec: Any) -> dict[str, float]:
+    """Variance of every category in codec units: its part of the total error at no bits."""
+    return {name: float(codec.units_.variance_[c].sum()) for name, c in codec.categories_.items()}
+
+
+def least(
+    curves: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float], budget: int
+) -> float:
+    """Least total NMSE within a budget, each category at most at the end of its curve.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._knee import least
+    >>> least({"a": np.array([1, 0.5]), "b": np.array([1, 0.1])}, {"a": 1.0, "b": 1.0}, 1)
+    0.55
+    """
+    names = sorted(curves)
+    factors = [weights[name] for name in names]
+    bits = allocate_total([curves[name] for name in names], budget, weights=factors, keys=names)
+    parts = [w * curves[name][b] for name, w, b in zip(names, factors, bits, strict=True)]
+    return float(sum(parts) / sum(factors)) if sum(factors) > 0 else 0.0

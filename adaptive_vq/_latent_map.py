@@ -1,0 +1,147 @@
+"""Latents of a codec: what geometry quantization keeps, and a map of the codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import davies_bouldin_score, silhouette_score
+
+from adaptive_vq._diagnostic_tables import Judged
+from adaptive_vq.metrics import topographic_similarity
+
+_ROWS_FOR_TSNE = 30
+"""Rows below which t-SNE has too few neighbors to place; PCA stands in."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatentMap:
+    """A map of rows by their quantized latents, and how well coarse codes separate there.
+
+    Attributes
+    ----------
+    points : pandas.DataFrame
+        Index: row positions in the given table; columns ``x``, ``y`` and ``code``, the coarse code
+        of `codebook`.
+    method : {"tsne", "pca"}
+        Embedding of scikit-learn that placed the points.
+    codebook : str
+        The coarse codebook with the most codewords, whose codes label the points.
+    scores : pandas.DataFrame
+        Index: coarse codebooks; columns ``silhouette`` and ``davies_bouldin`` of their codes as
+        clusters, in the quantized latents of their category; NaN where they are not defined.
+    notes : dict of str to str
+        Why a figure is missing.
+    """
+
+    points: pd.DataFrame
+    method: str
+    codebook: str
+    scores: pd.DataFrame
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latents before and after quantization, side by side over categories."""
+
+    rows: NDArray[np.float32]
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+    spans: dict[str, slice]
+
+
+@torch.no_grad()
+def latents_of(judged: Judged) -> Latents:
+    """Compute the latents of the judged rows."""
+    module = judged.codec._module()
+    filled = judged.codec._imputer.transform(judged.capped.astype(np.float32))
+    rows = torch.from_numpy(np.ascontiguousarray(filled))
+    parts = [torch.zeros(len(rows), 0), *(encoder(rows) for encoder in module.encoders)]
+    ends = np.cumsum([part.shape[1] for part in parts])
+    spans = {
+        category.name: slice(int(start), int(end))
+        for category, start, end in zip(module.layout.categories, ends[:-1], ends[1:], strict=True)
+    }
+    after = module.embed(torch.from_numpy(judged.run.codes))
+    return Latents(filled, torch.cat(parts, 1).numpy(), after.numpy(), spans)
+
+
+def similarities(latents: Latents, random_state: int) -> dict[str, float]:
+    """Topographic similarity between rows and latents, before and after quantization.
+
+    NaN where there are fewer than three rows or no latents.
+    """
+    figures = {}
+    for when in ("before", "after"):
+        values = getattr(latents, when)
+        known = len(values) >= 3 and values.shape[1] > 0
+        figures[f"topographic_{when}"] = (
+            topographic_similarity(latents.rows, values, random_state=random_state)
+            if known
+            else math.nan
+        )
+    return figures
+
+
+def latent_map(
+    judged: Judged, latents: Latents, embedding: str, n_rows: int, random_state: int
+) -> LatentMap | str:
+    """Place rows on a plane by their quantized latents, or say why that cannot be done."""
+    coarse = {name: book for name, book in judged.run.codebooks.items() if book[1] == 0}
+    if not coarse:
+        return "the codec has no codebook at the coarsest level"
+    chosen = _sample(len(judged.table), n_rows, random_state)
+    values = latents.after[chosen].astype(np.float64)
+    if len(np.unique(values, axis=0)) < 3:
+        return "the rows have fewer than 3 different codes"
+    notes = {}
+    if embedding == "tsne" and len(chosen) < _ROWS_FOR_TSNE:
+        embedding = "pca"
+        notes["latent_map"] = f"{len(chosen)} rows are too few for t-SNE; PCA stands in"
+    book = max(coarse, key=lambda name: (coarse[name][2], name))
+    codes = pd.DataFrame(judged.run.codes[chosen], columns=list(judged.run.codebooks))
+    points = pd.DataFrame(_embed(values, embedding, random_state), columns=["x", "y"], index=chosen)
+    points["code"] = codes[book].to_numpy()
+    scores = {
+        name: _cluster_scores(values[:, latents.spans[owner]], codes[name].to_numpy())
+        for name, (owner, _, _) in coarse.items()
+    }
+    table = pd.DataFrame.from_dict(
+        scores, orient="index", columns=["silhouette", "davies_bouldin"]
+    ).rename_axis("codebook")
+    undefined = table.index[table["silhouette"].isna()].tolist()
+    if undefined:
+        notes["cluster_scores"] = (
+            f"not defined for {', '.join(undefined)}: they need at least 2 codes, and fewer codes "
+            "than rows"
+        )
+    return LatentMap(points, embedding, book, table, notes)
+
+
+def _sample(n: int, most: int, random_state: int) -> NDArray[np.int64]:
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(random_state).permutation(n)[:most])
+
+
+def _embed(values: NDArray[np.float64], embedding: str, seed: int) -> NDArray[np.float64]:
+    if embedding == "pca" or values.shape[1] < 2:
+        flat = np.column_stack([values, np.zeros(len(values))])
+        return np.asarray(PCA(2, random_state=seed).fit_transform(flat), dtype=np.float64)
+    perplexity = min(30.0, (len(values) - 1) / 3)
+    tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+    return np.asarray(tsne.fit_transform(values), dtype=np.float64)
+
+
+def _cluster_scores(values: NDArray[np.float64], codes: NDArray[np.int64]) -> tuple[float, float]:
+    """Silhouette and Davies-Bouldin index; rows with equal latents all in one code score best."""
+    if not 2 <= len(np.unique(codes)) < len(codes) or not values.shape[1]:
+        return math.nan, math.nan
+    return float(silhouette_score(values, codes)), float(davies_bouldin_score(values, codes))

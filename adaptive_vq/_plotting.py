@@ -1,0 +1,129 @@
+"""What the displays share: a canvas, colors, labels. The only module that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+# Okabe and Ito's colors, told apart by people with any common kind of color blindness.
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+    "#F0E442",
+)
+GRAY = "#8a8a8a"
+CYCLE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW)
+
+_WIDTH, _ROW, _FRAME = 4.4, 0.19, 0.95
+_POINTS_PER_INCH = 72
+
+
+def pyplot() -> Any:
+    """Import matplotlib, or say how to install it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(
+            "Pictures need matplotlib: pip install 'adaptive-vq[plot]' (or matplotlib)."
+        ) from None
+    return plt
+
+
+def canvas(ax: Any, n_rows: int = 10) -> tuple[Any, float]:
+    """Axes to draw on, and a font size at which `n_rows` labels one below another fit.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        None makes a figure, high enough for the rows.
+    n_rows : int, default=10
+
+    Returns
+    -------
+    ax : matplotlib Axes
+    size : float
+        Points.
+    """
+    plt = pyplot()
+    if ax is None:
+        height = max(2.4, _FRAME + _ROW * n_rows)
+        _, ax = plt.subplots(figsize=(_WIDTH, height), layout="constrained")
+    inches = ax.get_window_extent().height / ax.figure.dpi
+    size = float(np.clip(0.75 * inches * _POINTS_PER_INCH / max(n_rows, 1), 3.0, 8.5))
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax, size
+
+
+def label(name: object, most: int = 22) -> str:
+    """Shorten a name in the middle, and keep dollar signs from turning into formulas.
+
+    Examples
+    --------
+    >>> from adaptive_vq._plotting import label
+    >>> label("price in US$ of the whole market", 16)
+    'price in… market'
+    """
+    text = str(name)
+    if len(text) > most:
+        half = (most - 1) // 2
+        text = text[: most - 1 - half] + "…" + text[len(text) - half :]
+    return text.replace("$", r"\$")
+
+
+def name_rows(ax: Any, names: Sequence[object], size: float) -> None:
+    """Label rows from top to bottom."""
+    ax.set_yticks(range(len(names)), [label(name) for name in names], fontsize=size)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+
+
+def beside(ax: Any, texts: Sequence[str], size: float, x: float = 1.01) -> None:
+    """Write a text to the right of each row."""
+    for row, text in enumerate(texts):
+        ax.annotate(
+            text,
+            (x, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=size,
+            annotation_clip=False,
+        )
+
+
+def entitle(ax: Any, title: str) -> None:
+    """Put a title and the legend above the axes, where they cover nothing."""
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.legend(
+        frameon=False,
+        fontsize=8,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.1,
+        ncols=4,
+        handlelength=1.0,
+        columnspacing=1.0,
+    )
+
+
+def nothing(ax: Any, why: str) -> None:
+    """Say on the picture why there is none."""
+    ax.text(0.5, 0.5, why, ha="center", va="center", wrap=True, transform=ax.transAxes)
+    ax.set_axis_off()
+
+
+class Display:
+    """Keeps the axes that were drawn on."""
+
+    ax_: Any
+    figure_: Any
+
+    def _keep(self, ax: Any) -> Self:
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,283 @@
+"""The HTML report: one self-contained page, light and dark, for desks and phones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from adaptive_vq import __version__
+from adaptive_vq._report_style import STYLE
+from adaptive_vq._report_text import comparison_cells, number, percent, verdict
+
+if TYPE_CHECKING:
+    from adaptive_vq.comparison import Comparison
+    from adaptive_vq.diagnosis import Diagnosis
+    from adaptive_vq.recommendations import Recommendation
+
+_WORDS = {
+    "n_columns": "columns",
+    "nmse": "NMSE",
+    "nmse_capped": "NMSE, capped",
+    "predicted_nmse": "NMSE, predicted",
+    "measured_nmse": "NMSE, measured",
+    "training_nmse": "NMSE, training",
+    "nmse_original": "NMSE, own units",
+    "mae": "MAE",
+    "mae_original": "MAE, own units",
+    "share": "share of error",
+    "share_of_category": "share of its category",
+    "share_beyond_caps": "beyond caps",
+}
+_SHARES = (
+    "share",
+    "missing",
+    "capped",
+    "utilization",
+    "top_share",
+    "unseen",
+    "training_missing",
+    "training_capped",
+    "training_utilization",
+    "training_top_share",
+)
+
+
+# ------------------------------------------------------------------------------ building blocks
+def table_html(table: pd.DataFrame, bars: Iterable[str] = ()) -> str:
+    """Table as HTML, figures shortened; `bars` are columns of shares drawn as bars behind them."""
+    marked = set(bars)
+    head = f"<th>{escape(str(table.index.name))}</th>"
+    head += "".join(f"<th{_kind(table[key])}>{escape(_words(key))}</th>" for key in table)
+    body = []
+    for name, row in zip(table.index, table.to_dict("records"), strict=True):
+        cells = "".join(_cell(str(key), value, key in marked) for key, value in row.items())
+        body.append(f'<tr><th scope="row">{escape(str(name))}</th>{cells}</tr>')
+    rows = "\n".join(body)
+    table_only = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide">{table_only}</div>'
+
+
+def _kind(column: pd.Series) -> str:
+    return "" if pd.api.types.is_numeric_dtype(column) else ' class="text"'
+
+
+def _words(key: Any) -> str:
+    return _WORDS.get(str(key), str(key).replace("_", " "))
+
+
+def _cell(key: str, value: Any, bar: bool) -> str:
+    if isinstance(value, str):
+        kind = ' class="text"' if len(value) > 24 else ' class="word"'
+        return f"<td{kind}>{escape(value)}</td>"
+    text = percent(value) if key in _SHARES or key.startswith("share") else number(value)
+    if not bar or not math.isfinite(value):
+        return f"<td>{text}</td>"
+    width = 100 * min(max(float(value), 0.0), 1.0)
+    return f'<td class="bar" style="--w:{width:.1f}%">{text}</td>'
+
+
+def tiles(diagnosis: Diagnosis) -> str:
+    """Headline figures as tiles."""
+    s = diagnosis.summary
+    found = [
+        ("quality", f"{s['quality']:.4f}", f"NMSE {number(s['nmse'])} as is"),
+        ("NMSE, capped", number(s["nmse_capped"]), f"{number(s['training_nmse'])} in training"),
+        (
+            "bits per row",
+            f"{s['bits']:.1f}",
+            f"of {number(s['budget'])}; entropy {s['entropy']:.1f}",
+        ),
+        ("worst category", number(s["worst_nmse"]), s["worst_category"]),
+        ("max / median", number(s["max_median"]), f"max/min {number(s['max_min'])}"),
+        ("codewords used", percent(s["utilization"]), f"in {s['n_codebooks']} codebooks"),
+        ("beyond caps", percent(s["capped"]), f"missing {percent(s['missing'])}"),
+        (
+            "similarity",
+            number(s["topographic_after"]),
+            f"{number(s['topographic_before'])} before quantization",
+        ),
+    ]
+    cards = [
+        f'<div class="tile"><span>{escape(name)}</span><b>{escape(value)}</b>'
+        f"<small>{escape(str(more))}</small></div>"
+        for name, value, more in found
+    ]
+    return f'<div class="tiles">{"".join(cards)}</div>'
+
+
+def advice(recommendations: Iterable[Recommendation]) -> str:
+    """Recommendations as a list."""
+    items = [
+        f"<li><b>{escape(_words(r.rule))}</b> "
+        f"<code>{escape(r.parameter)}</code><p>{escape(r.message)}</p></li>"
+        for r in recommendations
+    ]
+    if not items:
+        return '<p class="good">Nothing stands out.</p>'
+    return f'<ul class="advice">{"".join(items)}</ul>'
+
+
+def _notes(notes: dict[str, str]) -> str:
+    if not notes:
+        return ""
+    items = "".join(
+        f"<li><b>{escape(_words(k))}</b>: {escape(why)}</li>" for k, why in notes.items()
+    )
+    return f'<section><h2>Not computed</h2><ul class="notes">{items}</ul></section>'
+
+
+def _whole(title: str, body: str) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f'<body><main class="avq">{body}'
+        f"<footer>adaptive-vq {escape(__version__)}</footer></main></body></html>\n"
+    )
+
+
+def _section(title: str, body: str, lead: str = "") -> str:
+    lead = f"<p>{lead}</p>" if lead else ""
+    return f"<section><h2>{title}</h2>{lead}{body}</section>"
+
+
+def _details(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+
+
+# ---------------------------------------------------------------------------------- diagnosis
+def page(diagnosis: Diagnosis) -> str:
+    """Return the whole report as an HTML page."""
+    from adaptive_vq._pictures import pictures
+
+    d = diagnosis
+    drawn = "".join(
+        f"<figure>{svg}<figcaption>{escape(t)}</figcaption></figure>" for t, svg in pictures(d)
+    )
+    body = [
+        _header(d),
+        tiles(d),
+        f'<section class="pictures">{drawn}</section>',
+        _section(f"Recommendations ({len(d.recommendations)})", advice(d.recommendations)),
+        _categories(d),
+        _decisions(d),
+        _columns(d),
+        _codebooks(d),
+        _section(
+            "Coarse to fine",
+            table_html(d.levels),
+            "After no level (the training mean), L0, L0 and L1, ...",
+        ),
+        _map_scores(d),
+        _notes(d.notes),
+    ]
+    return _whole("Diagnosis of a codec", "\n".join(body))
+
+
+def fragment(diagnosis: Diagnosis) -> str:
+    """Return tiles, recommendations and categories as an HTML fragment for notebooks."""
+    d = diagnosis
+    body = tiles(d) + advice(d.recommendations) + _categories(d)
+    return f'<style>{STYLE}</style><div class="avq">{body}</div>'
+
+
+def _header(d: Diagnosis) -> str:
+    s = d.summary
+    return (
+        f"<header><h1>Diagnosis of a codec</h1><p>{s['n_rows']} rows, {s['n_columns']} columns in "
+        f"{s['n_categories']} categories; fitted on {number(s['n_training_rows'])} rows. Errors "
+        "are in codec units; NMSE is the squared error over the squared deviation from the "
+        "training mean.</p></header>"
+    )
+
+
+def _categories(d: Diagnosis) -> str:
+    table = d.categories.sort_values("nmse", ascending=False)
+    lead = (
+        "Worst first. <i>Capped</i>: the rows as the codec gets to see them, which is what plans "
+        "predict; <i>own units</i>: columns with large numbers dominate."
+    )
+    return _section("Categories", table_html(table, bars=["share", "share_beyond_caps"]), lead)
+
+
+def _decisions(d: Diagnosis) -> str:
+    first = ["bits", "predicted_nmse", "measured_nmse", "reason"]
+    main = table_html(d.decisions[first])
+    rest = table_html(d.decisions.drop(columns=first))
+    return _section(
+        "Why each ratio was chosen", main + _details("Scores, ratios and bits per level", rest)
+    )
+
+
+def _columns(d: Diagnosis) -> str:
+    worst = d.worst_columns(10)
+    keys = [c for c in worst.columns if c != "category"]
+    parts = [
+        _details(
+            f"{name} - {d.categories['n_columns'][str(name)]} columns, NMSE "
+            f"{number(d.categories['nmse'][str(name)])}",
+            table_html(group[keys], bars=["share_of_category"]),
+        )
+        for name, group in worst.groupby("category", sort=False)
+    ]
+    lead = (
+        "The ten largest errors of each category. Shifts compare capped cells with training: "
+        "<i>mean shift</i> in standard deviations, <i>spread ratio</i> of standard deviations."
+    )
+    return _section("Columns", "".join(parts), lead)
+
+
+def _codebooks(d: Diagnosis) -> str:
+    if d.codebooks.empty:
+        return _section("Codebooks", "<p>The codec has no codebook.</p>")
+    given = [
+        "size",
+        "bits",
+        "utilization",
+        "training_utilization",
+        "perplexity",
+        "training_perplexity",
+    ]
+    given += ["entropy", "training_entropy", "dead", "training_dead", "rare", "training_rare"]
+    given += ["top_share", "training_top_share", "rows_per_codeword", "unseen"]
+    table = table_html(d.codebooks[given], bars=["utilization", "training_utilization"])
+    lead = "Given rows beside training rows. <i>Rare</i>: 1 to 4 rows; <i>dead</i>: none."
+    return _section("Codebooks", _details(f"{len(d.codebooks)} codebooks", table), lead)
+
+
+def _map_scores(d: Diagnosis) -> str:
+    if d.latent_map is None:
+        return ""
+    lead = (
+        "Coarse codes as clusters in the quantized latents of their category: silhouette 1 and "
+        "Davies-Bouldin 0 are perfectly separate."
+    )
+    table = table_html(d.latent_map.scores)
+    return _section("Latents", _details("Silhouette and Davies-Bouldin", table), lead)
+
+
+# --------------------------------------------------------------------------------- comparison
+def comparison_fragment(comparison: Comparison) -> str:
+    """Comparison as an HTML fragment."""
+    c = comparison
+    draws = f"; 95 % intervals of {c.n_bootstrap} draws of rows" if c.n_bootstrap else ""
+    text = (
+        f"<p>{c.n_rows} rows; errors in codec units of "
+        f"{escape(c.units)}{draws}.</p><p><b>{escape(verdict(c))}</b></p>"
+    )
+    cells = table_html(comparison_cells(c))
+    rest = ["quality", "worst_category", "max_min", "gini", "perplexity_share", "entropy"]
+    more = _details("More figures", table_html(c.table[rest]))
+    return f'<style>{STYLE}</style><div class="avq">{text}{cells}{more}</div>'
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Comparison as a self-contained HTML page."""
+    return _whole(
+        "Comparison of codecs", "<h1>Comparison of codecs</h1>" + comparison_fragment(comparison)
+    )

@@ -1,0 +1,196 @@
+"""A diagnosis as JSON and as text for terminals."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from adaptive_vq import __version__
+
+if TYPE_CHECKING:
+    from adaptive_vq.comparison import Comparison
+    from adaptive_vq.diagnosis import Diagnosis
+
+SCHEMA, VERSION = "adaptive_vq.diagnosis", 1
+WIDTH = 100
+
+
+# -------------------------------------------------------------------------------------- JSON
+def as_json(diagnosis: Diagnosis) -> str:
+    """Diagnosis as the JSON document that `Diagnosis.to_json` describes."""
+    d = diagnosis
+    tables = {
+        name: _records(getattr(d, name))
+        for name in ("categories", "columns", "codebooks", "levels", "decisions", "frontier")
+    }
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "library": __version__,
+        "summary": d.summary,
+        **tables,
+        "curves": d.curves,
+        "history": d.history,
+        "latent_map": None
+        if d.latent_map is None
+        else {
+            "method": d.latent_map.method,
+            "codebook": d.latent_map.codebook,
+            "points": _records(d.latent_map.points.rename_axis("row")),
+            "scores": _records(d.latent_map.scores),
+        },
+        "recommendations": [vars(r) for r in d.recommendations],
+        "notes": d.notes,
+    }
+    return json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def _records(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
+    if table is None:
+        return None
+    return [{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into JSON values: NaN to null, infinity to "inf".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._report_text import plain
+    >>> plain({"a": np.array([1.0, np.nan, np.inf])})
+    {'a': [1.0, None, 'inf']}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+# -------------------------------------------------------------------------------------- text
+def number(value: Any, digits: int = 3) -> str:
+    """Write a figure: few digits, a dash where there is none.
+
+    Examples
+    --------
+    >>> from adaptive_vq._report_text import number
+    >>> number(0.123456), number(float("nan")), number(3), number("a"), number(12345.6)
+    ('0.123', '-', '3', 'a', '12346')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | np.integer):
+        return str(value)
+    if math.isnan(value):
+        return "-"
+    if 1000 <= abs(value) < 1e7:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, a dash where there is none."""
+    return "-" if math.isnan(share) else f"{share:.1%}"
+
+
+def headline(diagnosis: Diagnosis) -> list[str]:
+    """Return the figures of the whole in a few lines."""
+    s = diagnosis.summary
+    return [
+        (
+            f"Quality {s['quality']:.4f} (NMSE {number(s['nmse'])}; capped "
+            f"{number(s['nmse_capped'])}, training rows {number(s['training_nmse'])}) on "
+            f"{s['n_rows']} rows of {s['n_columns']} columns"
+        ),
+        (
+            f"Rate {s['bits']:.2f} of {number(s['budget'])} bits per row (entropy "
+            f"{s['entropy']:.2f}) in {s['n_codebooks']} codebooks on {s['n_levels']} levels; "
+            f"{percent(s['utilization'])} of codewords in use"
+        ),
+        (
+            f"Worst of {s['n_categories']} categories: {s['worst_category']} with NMSE "
+            f"{number(s['worst_nmse'])}; max/median {number(s['max_median'])}, max/min "
+            f"{number(s['max_min'])}, Gini {number(s['gini'])}"
+        ),
+        (
+            f"Cells beyond the caps {percent(s['capped'])}, missing {percent(s['missing'])} "
+            f"(training {percent(s['training_missing'])}); rows with new codes "
+            f"{percent(s['new_code_rows'])}; topographic similarity "
+            f"{number(s['topographic_before'])} before, {number(s['topographic_after'])} after "
+            "quantization"
+        ),
+    ]
+
+
+def as_text(diagnosis: Diagnosis, most: int = 12) -> str:
+    """Diagnosis in a screen or two."""
+    d = diagnosis
+    parts = ["Diagnosis of a codec", *(_wrapped(line) for line in headline(d)), ""]
+    shown = d.categories.sort_values("nmse", ascending=False).head(most)
+    table = shown[["n_columns", "bits", "nmse", "nmse_capped", "predicted_nmse", "training_nmse"]]
+    table = table.assign(share=shown["share"])
+    parts += [_grid(table), *_left_out(len(d.categories), most, "categories"), ""]
+    parts += ["After each level:", _grid(d.levels[["bits", "nmse", "quality"]]), ""]
+    parts += [f"Recommendations: {len(d.recommendations) or 'none'}"]
+    parts += [_wrapped(f"- {found}", "  ") for found in d.recommendations]
+    if d.notes:
+        parts += ["Not computed:", *(_wrapped(f"- {k}: {why}", "  ") for k, why in d.notes.items())]
+    return "\n".join(parts)
+
+
+def _wrapped(line: str, indent: str = "  ") -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False)
+
+
+def _left_out(n: int, most: int, what: str) -> list[str]:
+    return [f"... and {n - most} more {what}"] if n > most else []
+
+
+def _grid(table: pd.DataFrame) -> str:
+    shown = table.map(number)
+    shown.index = shown.index.map(lambda name: textwrap.shorten(str(name), 28, placeholder="..."))
+    return shown.rename_axis(None).to_string()
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Comparison as a table with intervals."""
+    c = comparison
+    draws = f"95 % intervals of {c.n_bootstrap} draws of rows" if c.n_bootstrap else "no intervals"
+    head = f"Comparison on {c.n_rows} rows, errors in codec units of {c.units!r}, {draws}"
+    return f"{_wrapped(head)}\n\n{_grid(comparison_cells(c))}\n\n{_wrapped(verdict(c))}"
+
+
+def comparison_cells(comparison: Comparison) -> pd.DataFrame:
+    """Return the main columns of a comparison as text, intervals in brackets."""
+    t = comparison.table
+    shown = pd.DataFrame({"bits": t["bits"].map("{:.2f}".format)}, index=t.index)
+    for key in ("nmse", "nmse_over_best", "worst_nmse", "max_median"):
+        shown[key] = [
+            number(v) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
+            for v, low, high in zip(t[key], t[f"{key}_low"], t[f"{key}_high"], strict=True)
+        ]
+    shown["utilization"] = t["utilization"].map(percent)
+    return shown
+
+
+def verdict(comparison: Comparison) -> str:
+    """Say in a sentence which codec is best and whether the rows can tell."""
+    t = comparison.table
+    best = comparison.best
+    if not comparison.n_bootstrap:
+        return f"{best!r} has the least NMSE."
+    close = [name for name in t.index[1:] if not t.loc[name, "nmse_over_best_low"] > 0]
+    if not close:
+        return f"{best!r} has the least NMSE; the rows tell it from all others."
+    names = ", ".join(repr(name) for name in close)
+    return f"{best!r} has the least NMSE, but these rows do not tell it from {names}."

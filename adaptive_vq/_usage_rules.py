@@ -1,0 +1,159 @@
+"""Rules on the use of codebooks, and on rows that differ from the training rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from adaptive_vq._advice import (
+    CAPPED_ABOVE,
+    JUDGED_ROWS,
+    LOW_UTILIZATION,
+    MEAN_SHIFT,
+    MISSING_ABOVE,
+    NEW_CODES,
+    ONE_CODE,
+    ROWS_FOR_SHIFT,
+    ROWS_PER_CODEWORD,
+    SPREAD_RATIO,
+    Found,
+    Recommendation,
+    listed,
+    many,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from adaptive_vq.diagnosis import Diagnosis
+
+
+# --------------------------------------------------------------------------------- codebooks
+def low_utilization(d: Diagnosis) -> Found:
+    """Codebooks of which half is idle."""
+    for name, book in d.codebooks.iterrows():
+        judged = d.summary["n_rows"] >= JUDGED_ROWS * book["size"]
+        given = book["utilization"] if judged else math.nan
+        values = {"training rows": book["training_utilization"], "given rows": given}
+        low = {rows: v for rows, v in values.items() if v < LOW_UTILIZATION}
+        if low and book["size"] > 1:
+            rows, value = min(low.items(), key=lambda item: item[1])
+            yield Recommendation(
+                "low_utilization",
+                str(name),
+                float(value),
+                LOW_UTILIZATION,
+                "bits, codebook_sizes",
+                f"The {rows} use {percent(value)} of the {book['size']} codewords of {name!r} "
+                f"(limit {percent(LOW_UTILIZATION)}). Give it a smaller codebook (codebook_sizes) "
+                f"or category {book['category']!r} fewer bits; if only new rows leave it idle, "
+                "they differ from the training rows.",
+            )
+
+
+def dead_codes(d: Diagnosis) -> Found:
+    """Codewords that no training row used."""
+    dead = d.codebooks.get("training_dead", pd.Series(dtype=float))
+    dead = dead[dead > 0]
+    if len(dead):
+        total = int(d.codebooks["size"].sum())
+        listed = ", ".join(f"{name!r}: {int(n)}" for name, n in dead.head(4).items())
+        yield Recommendation(
+            "dead_codes",
+            str(dead.idxmax()),
+            float(dead.sum()),
+            0,
+            "fit, or bits",
+            f"{int(dead.sum())} of {total} codewords were used by no training row ({listed}"
+            + (", ..." if len(dead) > 4 else "")
+            + "). They cost bits and say nothing: fit again on all rows, which removes them, or "
+            "lower bits or codebook_sizes.",
+        )
+
+
+def one_code(d: Diagnosis) -> Found:
+    """Codebooks in which all rows have one code."""
+    if "top_share" not in d.codebooks or d.summary["n_rows"] < 2 * JUDGED_ROWS:
+        return
+    flat = d.codebooks[(d.codebooks["top_share"] >= ONE_CODE) & (d.codebooks["size"] > 1)]
+    for name, book in flat.iterrows():
+        before = book["training_top_share"]
+        where = ""
+        if not math.isnan(before):
+            where = f" (in training the top code had {percent(before)})"
+        yield Recommendation(
+            "one_code",
+            str(name),
+            float(book["top_share"]),
+            ONE_CODE,
+            "compression_ratios, codebook_sizes",
+            f"All rows have the same code in {name!r}{where}: its {book['bits']:.3g} bits say "
+            f"nothing here. Take level {book['level']} of category {book['category']!r} away (0 "
+            "bits, or fewer levels), or look at why these rows do not vary.",
+        )
+
+
+def few_rows(d: Diagnosis) -> Found:
+    """More codewords than the training rows can fill."""
+    rows = d.codebooks.get("rows_per_codeword", pd.Series(dtype=float))
+    few = rows[rows < ROWS_PER_CODEWORD].sort_values()
+    if len(few):
+        yield Recommendation(
+            "few_rows",
+            str(few.index[0]),
+            float(few.iloc[0]),
+            ROWS_PER_CODEWORD,
+            "bits, codebook_sizes, or more rows",
+            f"Fewer than {ROWS_PER_CODEWORD:g} training rows per codeword in "
+            f"{many(len(few), 'codebook', 'codebooks')}, down to {few.iloc[0]:.3g} in "
+            f"{few.index[0]!r}. Such codewords follow single rows: fit on more rows, or cap "
+            "codebook_sizes; keep them if the given rows are coded as well as the training rows.",
+        )
+
+
+def shift(d: Diagnosis) -> Found:
+    """Columns that differ from training."""
+    if d.summary["n_rows"] < ROWS_FOR_SHIFT:
+        return
+    c = d.columns
+    # With few rows the mean moves by chance: allow for three standard errors.
+    slack = 3 / math.sqrt(d.summary["n_rows"])
+    # A column that is constant here may just be a flag that is rarely set.
+    spread = c["spread_ratio"].where(c["spread_ratio"] > 0)
+    spread = pd.Series(np.fmax(spread, 1 / spread), index=c.index)
+    signs = {
+        "capped": ("beyond the caps", c["capped"] - c["training_capped"], CAPPED_ABOVE + slack / 3),
+        "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + slack),
+        "spread": ("another spread", spread, SPREAD_RATIO + slack),
+        "missing": ("missing", c["missing"] - c["training_missing"], MISSING_ABOVE + slack / 3),
+    }
+    for key, (words, values, limit) in signs.items():
+        moved = values[values > limit].sort_values(ascending=False)
+        if len(moved):
+            yield Recommendation(
+                f"shift_{key}",
+                str(moved.index[0]),
+                float(moved.iloc[0]),
+                limit,
+                "fit again, or the rows",
+                f"{many(len(moved), 'column differs', 'columns differ')} from training ({words}; "
+                f"limit {limit:.2g}): {listed(moved.index)}, up to {moved.iloc[0]:.3g}. Check "
+                "units and source of these rows; if they are what is to come, fit again with them.",
+            )
+
+
+def new_codes(d: Diagnosis) -> Found:
+    """Rows with codes that training never had."""
+    share = d.summary["new_code_rows"]
+    if share > NEW_CODES:
+        yield Recommendation(
+            "new_codes",
+            "all",
+            float(share),
+            NEW_CODES,
+            "fit again, or the rows",
+            f"{percent(share)} of the rows have a code that no training row had (limit "
+            f"{percent(NEW_CODES)}): a downstream model has not seen these codes. Fit again.",
+        )

@@ -1,0 +1,284 @@
+"""Comparison of codecs: the same rows, the same units, the same rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from adaptive_vq._diagnostic_tables import Judged, judge
+from adaptive_vq.metrics import Evaluation, imbalance
+
+__all__ = ["Comparison", "compare"]
+
+Floats = NDArray[np.float64]
+
+_DRAWS_AT_ONCE = 100
+_INTERVAL = (2.5, 97.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Figures of several codecs on the same rows; made by :func:`compare`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Index ``codec``, best first. ``bits``; ``quality``, ``nmse``, ``worst_nmse`` (of the worst
+        category), ``max_median`` and ``gini`` (imbalance over categories), each of the four errors
+        with ``_low`` and ``_high``, the 95 % bootstrap interval over rows; ``nmse_over_best`` (NMSE
+        minus that of the best codec on the same draws) with its interval; ``worst_category``,
+        ``max_min``, ``utilization``, ``perplexity_share``, ``entropy`` (bits).
+    n_rows : int
+        Rows that all codecs were judged on.
+    n_bootstrap : int
+        Draws of rows.
+    units : str
+        Whose codec units the errors are in.
+
+    Notes
+    -----
+    Intervals tell how far figures would move with other rows of the same kind, not with another
+    seed or other training rows (Efron, "Bootstrap methods: another look at the jackknife", Annals
+    of Statistics 7, 1979). Every codec sees the same draws, so the interval of a difference is
+    narrower than those of the two figures.
+    """
+
+    table: pd.DataFrame
+    n_rows: int
+    n_bootstrap: int
+    units: str
+
+    @property
+    def best(self) -> str:
+        """Codec with the least NMSE."""
+        return str(self.table.index[0])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the table.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return self.table.copy()
+
+    def to_text(self) -> str:
+        """Return the comparison for a terminal.
+
+        Returns
+        -------
+        str
+        """
+        from adaptive_vq._report_text import comparison_text
+
+        return comparison_text(self)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return the comparison as a self-contained HTML page, and write it if a path is given.
+
+        Parameters
+        ----------
+        path : str or Path, default=None
+            File to write.
+
+        Returns
+        -------
+        str
+            The page.
+        """
+        from adaptive_vq._report_html import comparison_page
+
+        text = comparison_page(self)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def _repr_html_(self) -> str:
+        from adaptive_vq._report_html import comparison_fragment
+
+        return comparison_fragment(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def compare(
+    estimators: Mapping[str, Any],
+    X: ArrayLike,
+    *,
+    max_bits_difference: float = 1.0,
+    n_bootstrap: int = 1000,
+    random_state: int = 0,
+) -> Comparison:
+    """Judge several fitted codecs on the same rows.
+
+    Errors are in the codec units of the first one, so that codecs with other units are compared
+    fairly; put the one whose units matter first.
+
+    Parameters
+    ----------
+    estimators : mapping of str to HierarchicalVQVAE or Pipeline ending in one
+        At least two, fitted, under the names they get in the table.
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        At least two rows, best rows that none of them was fitted on.
+    max_bits_difference : float, default=1.0
+        Bits per row by which the rates of two codecs may differ, unless they were given the same
+        budget; ``float("inf")`` compares any.
+    n_bootstrap : int, default=1000
+        Draws of rows for the intervals; 0 for none (NaN).
+    random_state : int, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    TypeError
+        If one is no codec, naming it.
+    ValueError
+        If there are fewer than two, the rates differ, a codec works on other columns or cells than
+        the first one, or X has fewer than two rows or no observed cell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq import HierarchicalVQVAE, compare
+    >>> X = np.random.default_rng(0).normal(size=(200, 6))
+    >>> codecs = {
+    ...     name: HierarchicalVQVAE(
+    ...         auto_compression_strategy=name, bits=16, max_epochs=0, scaler=None, clip=None
+    ...     ).fit(X)
+    ...     for name in ("uniform", "balanced")
+    ... }
+    >>> compare(codecs, X, n_bootstrap=50).n_rows
+    200
+    """
+    named = _named(estimators)
+    if n_bootstrap < 0:
+        raise ValueError(f"n_bootstrap={n_bootstrap} must not be negative.")
+    judged = {name: judge(estimator, X, f"compare ({name!r})") for name, estimator in named.items()}
+    _refuse_other_rate(judged, max_bits_difference)
+    first = next(iter(judged))
+    runs = {name: _in_units_of(judged[first], one, first, name) for name, one in judged.items()}
+    draws = _draws(judged[first].table.shape[0], n_bootstrap, random_state)
+    table = _table(runs, draws)
+    return Comparison(table, len(judged[first].table), n_bootstrap, first)
+
+
+def _named(estimators: Any) -> dict[str, Any]:
+    if not isinstance(estimators, Mapping) or len(estimators) < 2:
+        raise ValueError(
+            "compare needs at least two fitted codecs, as a mapping of names to codecs."
+        )
+    return {str(name): estimator for name, estimator in estimators.items()}
+
+
+def _refuse_other_rate(judged: Mapping[str, Judged], most: float) -> None:
+    bits = {name: one.run.bits for name, one in judged.items()}
+    budgets = {getattr(one.codec, "budget_", None) for one in judged.values()}
+    low, high = min(bits, key=lambda n: bits[n]), max(bits, key=lambda n: bits[n])
+    same_budget = len(budgets) == 1 and None not in budgets
+    if bits[high] - bits[low] > most and not same_budget:
+        raise ValueError(
+            f"{low!r} takes {bits[low]:.2f} bits per row and {high!r} {bits[high]:.2f}: errors at "
+            "different rates say nothing about which codec is better. Fit them with the same bits, "
+            f"or set max_bits_difference={math.ceil(bits[high] - bits[low])}."
+        )
+
+
+def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Evaluation:
+    """Evaluation of a codec in the units of the first one."""
+    if first.names != other.names or not np.array_equal(first.table, other.table, equal_nan=True):
+        raise ValueError(
+            f"{name!r} and {first_name!r} see different tables: a step before the codec, or its "
+            "cleaner, changes columns or cells. Do that before both, and compare the codecs."
+        )
+    run, units = other.run, first.codec.units_
+    if other is first or np.array_equal(run.target, first.run.target, equal_nan=True):
+        return run
+    output = units.to_codec(other.restored, cap=False).astype(np.float64)
+    # Where the first one has no units (a column empty in its training rows), there is no error.
+    output[:, units.empty_] = 0.0
+    return Evaluation(
+        first.run.target, output, first.run.reference, run.codes, run.categories, run.codebooks
+    )
+
+
+def _draws(n_rows: int, n_bootstrap: int, seed: int) -> NDArray[np.int64]:
+    """How often each row is drawn, shape (n_bootstrap, n_rows)."""
+    rng = np.random.default_rng(seed)
+    even = np.full(n_rows, 1.0 / n_rows)
+    return np.asarray(rng.multinomial(n_rows, even, size=n_bootstrap), dtype=np.int64)
+
+
+def _sums(run: Evaluation) -> tuple[Floats, Floats]:
+    """Squared error and energy of every row, total first, then per category: (n, 1 + g) each."""
+    error = np.nan_to_num((run.target - run.output) ** 2)
+    energy = np.nan_to_num((run.target - run.reference) ** 2)
+    return _grouped(error, run), _grouped(energy, run)
+
+
+def _grouped(cells: Floats, run: Evaluation) -> Floats:
+    parts = [cells[:, columns].sum(axis=1) for columns in run.categories.values()]
+    return np.stack([cells.sum(axis=1), *parts], axis=1)
+
+
+def _drawn_nmse(run: Evaluation, draws: NDArray[np.int64]) -> Floats:
+    """NMSE of every draw, total first, then per category: (n_bootstrap, 1 + g)."""
+    error, energy = _sums(run)
+    parts = [np.zeros((0, error.shape[1]))]
+    for start in range(0, len(draws), _DRAWS_AT_ONCE):
+        some = draws[start : start + _DRAWS_AT_ONCE].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts.append((some @ error) / (some @ energy))
+    return np.concatenate(parts)
+
+
+def _table(runs: Mapping[str, Evaluation], draws: NDArray[np.int64]) -> pd.DataFrame:
+    order = sorted(runs, key=lambda name: runs[name].nmse)
+    drawn = {name: _drawn_nmse(runs[name], draws) for name in order}
+    best = order[0]
+    rows = []
+    for name in order:
+        over = drawn[name][:, 0] - drawn[best][:, 0]
+        row = {"codec": name, **_figures(runs[name], drawn[name])}
+        row["nmse_over_best"] = runs[name].nmse - runs[best].nmse
+        rows.append(row | _interval("nmse_over_best", over))
+    return pd.DataFrame(rows).set_index("codec")
+
+
+def _figures(run: Evaluation, drawn: Floats) -> dict[str, Any]:
+    per_draw = [imbalance(d) for d in drawn[:, 1:] if not np.isnan(d).all()]
+    spread = run.imbalance
+    return {
+        "bits": run.bits,
+        "quality": run.quality,
+        **_interval("quality", 1.0 - drawn[:, 0]),
+        "nmse": run.nmse,
+        **_interval("nmse", drawn[:, 0]),
+        "worst_nmse": run.per_category[run.worst_category],
+        **_interval("worst_nmse", np.nanmax(drawn[:, 1:], axis=1, initial=0.0)),
+        "max_median": spread["max_median"],
+        **_interval("max_median", np.array([d["max_median"] for d in per_draw])),
+        "worst_category": run.worst_category,
+        "max_min": spread["max_min"],
+        "gini": spread["gini"],
+        "utilization": run.used_share,
+        "perplexity_share": run.perplexity_share,
+        "entropy": float(sum(run.entropy.values())),
+    }
+
+
+def _interval(key: str, values: Floats) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, _INTERVAL) if len(known) else (math.nan, math.nan)
+    return {f"{key}_low": float(low), f"{key}_high": float(high)}
