@@ -84,7 +84,7 @@ class Encoder:
         steps = params.pop("steps", None)
         node = {
             "class": name,
-            "params": {k: self.value(v, f"{where}({k}=...)", True) for k, v in params.items()},
+            "params": {k: self.value(v, f"{where}({k}=...)") for k, v in params.items()},
             "state": {k: self.value(v, f"{where}.{k}") for k, v in state.items()},
         }
         if steps is not None:
@@ -94,7 +94,7 @@ class Encoder:
     def _step(self, name: str, step: Any) -> Any:
         return step if step in (None, "passthrough") else self.estimator(step, name)
 
-    def value(self, value: Any, where: str, is_parameter: bool = False) -> Any:
+    def value(self, value: Any, where: str) -> Any:
         """Return JSON values for one value; `where` names it in errors."""
         if isinstance(value, np.generic):
             value = value.item()
@@ -112,7 +112,7 @@ class Encoder:
             return {"$record": type(value).__name__, "fields": self._items(own, where)}
         if type(value).__name__ in _STATEFUL:
             return {"$state": type(value).__name__, "of": self.value(value.state(), where)}
-        if is_parameter and isinstance(value, BaseEstimator) and type(value).__name__ in ESTIMATORS:
+        if isinstance(value, BaseEstimator) and type(value).__name__ in ESTIMATORS:
             return {"$estimator": self.estimator(value, where)}
         raise ValueError(_refusal(value, where))
 

@@ -192,7 +192,21 @@ def _network(estimator: Any, d: int, n_levels: int) -> None:
     for name, book in estimator.codebooks_.items():
         good = isinstance(name, str) and isinstance(book, np.ndarray)
         _require(good and book.dtype == np.float32 and book.ndim == 2 and len(book), "codebooks_")
+    _training(estimator, d)
     _weights(estimator, d)
+
+
+def _training(estimator: Any, d: int) -> None:
+    """Check the figures of the training rows, where there are any."""
+    record = getattr(estimator, "training_", None)
+    if record is None:
+        return
+    _require(type(record["n_rows"]) is int, "training_")
+    for name, kind in (("observed", np.int64), ("error", float), ("energy", float)):
+        _array(record[name], kind, (d,), "training_")
+    _require(set(record["codes"]) == set(estimator.codebooks_), "training_")
+    for name, hits in record["codes"].items():
+        _array(hits, np.int64, (len(estimator.codebooks_[name]),), "training_")
 
 
 def _weights(estimator: Any, d: int) -> None:

@@ -167,11 +167,16 @@ def _named(cells: NDArray[Any]) -> pd.DataFrame:
 
 
 def _read_csv(source: Any, sep: str = ",") -> pd.DataFrame:
-    # The other parsers of pandas are faster and wrong in the last digit.
-    table = pd.read_csv(source, sep=sep, float_precision="round_trip")
+    table = pd.read_csv(source, sep=sep, **_exact_numbers())
     if table.columns.str.startswith("Unnamed: ").any():
         raise ValueError("a column has no name in the first line.")
     return table
+
+
+def _exact_numbers() -> dict[str, Any]:
+    """Return the option that reads every digit; newer versions of pandas need none."""
+    major, minor = (int(part) for part in pd.__version__.split(".")[:2])
+    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _read_npz(path: Any) -> Table:

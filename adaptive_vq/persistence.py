@@ -2,8 +2,8 @@
 
 The file is a valid safetensors file. Its metadata hold one JSON document: schema version, versions
 of the libraries, a digest of the training columns, and the estimator (class, parameters, fitted
-attributes); arrays are named after the attribute they belong to. A second entry is a digest of
-document and arrays, which tells a damaged file from a whole one; against somebody who means harm
+attributes); arrays are named after the attribute they belong to. Beside it stands a digest of
+document and arrays, which tells a damaged file from a whole one. Against somebody who means harm
 it is the reader that protects: it builds nothing but this library's estimators from plain data,
 and compares every shape with every other before use.
 """
@@ -34,7 +34,7 @@ __all__ = ["SCHEMA", "load", "read_document", "save"]
 SCHEMA = 1
 """Version of the file format; files of older versions stay readable."""
 
-_DOCUMENT, _DIGEST = "adaptive_vq", "digest"
+_ENTRY = "adaptive_vq"  # one entry: several would be written in any order
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "torch", "safetensors")
 _BROKEN = (
     ValueError,
@@ -100,9 +100,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "columns": _columns(estimator),
         "estimator": encoder.estimator(estimator, type(estimator).__name__),
     }
-    text = json.dumps(document, allow_nan=False)
-    metadata = {_DOCUMENT: text, _DIGEST: _digest(text, encoder.tensors)}
-    content = to_safetensors(encoder.tensors, metadata)
+    content = _sealed(document, encoder.tensors)
     with replacing(path) as place:
         place.write_bytes(content)
 
@@ -196,23 +194,30 @@ def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise ValueError(f"it is no whole safetensors file ({error})") from error
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    if _DOCUMENT not in metadata:
+    if _ENTRY not in metadata:
         raise ValueError("it was not written by adaptive_vq.save")
-    document = json.loads(metadata[_DOCUMENT])
+    entry = json.loads(metadata[_ENTRY])
+    document = entry["document"]
     schema = document["schema"]
     if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise ValueError(
             f"its format has version {schema!r}, this library reads versions 1 to {SCHEMA}: "
             "install a newer adaptive-vq"
         )
-    if metadata.get(_DIGEST) != _digest(metadata[_DOCUMENT], tensors):
+    if entry["digest"] != _digest(document, tensors):
         raise ValueError("its content does not match its digest")
     return document, tensors
 
 
-def _digest(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+def _sealed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
+    """Return the content of a file."""
+    entry = {"digest": _digest(document, tensors), "document": document}
+    return to_safetensors(tensors, {_ENTRY: json.dumps(entry, allow_nan=False)})
+
+
+def _digest(document: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     """Return a hash of document and arrays, with names, types and shapes."""
-    found = hashlib.sha256(text.encode())
+    found = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in sorted(tensors):
         found.update(json.dumps([name, tensors[name].dtype.str, tensors[name].shape]).encode())
         found.update(np.ascontiguousarray(tensors[name]).tobytes())
