@@ -215,6 +215,8 @@ def _check_header(X: Any) -> None:
         dates = [name for name, dtype in X.dtypes.items() if dtype.kind in "mM"]
     else:
         return
+    if X.shape[1] == 0:  # pandas would have scikit-learn fail on the missing dtype
+        raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}): X has no column.")
     if dates:
         raise ValueError(
             f"Columns of X hold dates or time differences: {_listed(dates)}. Turn them into "
