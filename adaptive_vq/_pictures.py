@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ def pictures(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         displays.append((text, LatentMapDisplay, {}))
     plt = draw.pyplot()
     for number, (caption, display, arguments) in enumerate(displays):
-        with plt.rc_context(_SETTINGS):
+        with plt.rc_context(_SETTINGS), warnings.catch_warnings():
+            # Text stays text: the reader's fonts have letters that matplotlib's lacks.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
             figure = display.from_diagnosis(d, **arguments).figure_
             yield caption, _svg(figure, f"p{number}")
         plt.close(figure)

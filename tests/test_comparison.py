@@ -1,0 +1,162 @@
+"""compare: the same rows, units and rate; intervals against a direct bootstrap."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from adaptive_vq import FeatureCleaner, HierarchicalVQVAE
+from adaptive_vq.comparison import compare
+from adaptive_vq.diagnosis import diagnose
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(500, 3))
+    X = 3 * factors[:, np.arange(9) // 3] + 0.5 * rng.normal(size=(500, 9))
+    return pd.DataFrame(X, columns=[f"c{j}" for j in range(9)])
+
+
+def fit(X: pd.DataFrame, strategy: str = "uniform", **parameters) -> HierarchicalVQVAE:
+    parameters = {"bits": 18, "max_epochs": 0, "beam_width": 4} | parameters
+    return HierarchicalVQVAE(auto_compression_strategy=strategy, **parameters).fit(X)
+
+
+@pytest.fixture(scope="module")
+def codecs(table: pd.DataFrame) -> dict[str, HierarchicalVQVAE]:
+    return {
+        "uniform": fit(table.iloc[:400]),
+        "water": fit(table.iloc[:400], "water_filling"),
+        "robust": fit(table.iloc[:400], scaler="robust"),
+    }
+
+
+@pytest.fixture(scope="module")
+def given(table: pd.DataFrame) -> pd.DataFrame:
+    return table.iloc[400:]
+
+
+def test_figures_are_those_of_the_diagnosis(codecs, given):
+    found = compare({k: codecs[k] for k in ("uniform", "water")}, given, n_bootstrap=20)
+    for name in ("uniform", "water"):
+        own = diagnose(codecs[name], given, embedding=None)
+        row = found.table.loc[name]
+        assert row["nmse"] == own.summary["nmse"]
+        assert row["worst_nmse"] == own.categories["nmse"].max()
+        assert row["max_median"] == own.summary["max_median"]
+        assert row["bits"] == own.summary["bits"]
+    assert found.table["nmse"].is_monotonic_increasing
+    assert found.best == found.table.index[0]
+    assert found.table["nmse_over_best"].iloc[0] == 0.0
+
+
+def test_other_units_are_turned_into_those_of_the_first(codecs, given):
+    found = compare(codecs, given, n_bootstrap=0)
+    units = codecs["uniform"].units_
+    Z = (given.to_numpy() - units.center_) / units.scale_
+    rows = codecs["robust"].reconstruct(given).to_numpy()
+    Z_hat = (rows - units.center_) / units.scale_
+    expected = ((Z - Z_hat) ** 2).sum() / ((Z - units.reference_) ** 2).sum()
+    assert found.table.loc["robust", "nmse"] == pytest.approx(expected, rel=1e-4)
+    assert found.units == "uniform"
+
+
+def test_intervals_are_those_of_redrawn_rows(codecs, given):
+    pair = {k: codecs[k] for k in ("uniform", "water")}
+    found = compare(pair, given, n_bootstrap=40, random_state=3)
+    counts = np.random.default_rng(3).multinomial(100, np.full(100, 0.01), size=40)
+    drawn = {}
+    for name, codec in pair.items():
+        run = codec._evaluate(given)
+        rows = [np.repeat(np.arange(100), c) for c in counts]
+        drawn[name] = [
+            ((run.target - run.output)[r] ** 2).sum() / ((run.target - run.reference)[r] ** 2).sum()
+            for r in rows
+        ]
+    for name in pair:
+        low, high = np.percentile(drawn[name], [2.5, 97.5])
+        row = found.table.loc[name]
+        assert (row["nmse_low"], row["nmse_high"]) == pytest.approx((low, high))
+        assert row["quality_low"] == pytest.approx(1 - high)
+        over = np.subtract(drawn[name], drawn[found.best])
+        low, high = np.percentile(over, [2.5, 97.5])
+        assert (row["nmse_over_best_low"], row["nmse_over_best_high"]) == pytest.approx((low, high))
+
+
+def test_equal_codecs_cannot_be_told_apart(codecs, given):
+    found = compare({"a": codecs["water"], "b": codecs["water"]}, given, n_bootstrap=50)
+    assert (found.table["nmse_over_best"] == 0).all()
+    assert (found.table["nmse_over_best_high"] == 0).all()
+    assert "do not tell it from 'b'" in str(found)
+
+
+def test_different_rates_are_refused_unless_asked_for(codecs, table, given):
+    pair = {"small": fit(table.iloc[:400], bits=16), "large": fit(table.iloc[:400], bits=24)}
+    with pytest.raises(ValueError, match=r"'small' takes 1\d\.\d\d bits .* max_bits_difference=8"):
+        compare(pair, given)
+    found = compare(pair, given, max_bits_difference=8.0, n_bootstrap=200)
+    assert found.best == "large"
+    assert "tell it from all others" in str(found)
+    assert found.table.loc["small", "nmse_over_best_low"] > 0
+
+
+def test_same_budget_may_be_spent_differently(codecs, given, table):
+    X = table.iloc[:400].round(0).clip(-1, 1)
+    pair = {"full": fit(X), "poor": fit(X, codebook_sizes=2)}
+    assert pair["full"].n_bits_ - pair["poor"].n_bits_ > 1
+    assert len(compare(pair, X, n_bootstrap=0).table) == 2
+
+
+def test_output(codecs, given, tmp_path):
+    found = compare({"<b>": codecs["uniform"], "water": codecs["water"]}, given, n_bootstrap=30)
+    text = found.to_html(tmp_path / "comparison.html")
+    assert (tmp_path / "comparison.html").read_text(encoding="utf-8") == text
+    assert "&lt;b&gt;" in text
+    assert "<b>'" not in text
+    assert "prefers-color-scheme:dark" in text
+    assert "95 % intervals of 30 draws" in text
+    assert "<table>" in found._repr_html_()
+    frame = found.to_frame()
+    frame["nmse"] = 0.0
+    assert (found.table["nmse"] > 0).all()
+
+
+def test_without_draws_there_are_no_intervals(codecs, given):
+    found = compare({"a": codecs["uniform"], "b": codecs["water"]}, given, n_bootstrap=0)
+    assert found.table["nmse_low"].isna().all()
+    assert "no intervals" in str(found)
+    assert "[" not in str(found).split("\n\n")[1]
+
+
+def test_pipelines_that_see_the_same_rows(codecs, given, table):
+    piped = make_pipeline(HierarchicalVQVAE(bits=18, max_epochs=0, beam_width=4))
+    found = compare({"a": codecs["uniform"], "b": piped.fit(table.iloc[:400])}, given)
+    assert len(found.table) == 2
+
+
+@pytest.mark.parametrize(
+    "step", [StandardScaler().set_output(transform="pandas"), FeatureCleaner()]
+)
+def test_other_cells_are_refused(codecs, given, table, step):
+    model = make_pipeline(step, HierarchicalVQVAE(bits=18, max_epochs=0, beam_width=4))
+    with pytest.raises(ValueError, match="'b' and 'a' see different tables"):
+        compare({"a": codecs["uniform"], "b": model.fit(table.iloc[:400])}, given)
+
+
+def test_bad_input(codecs, given):
+    with pytest.raises(ValueError, match="at least two"):
+        compare({"a": codecs["uniform"]}, given)
+    with pytest.raises(ValueError, match="mapping of names"):
+        compare(list(codecs.values()), given)
+    with pytest.raises(TypeError, match=r"compare \('b'\) needs a fitted HierarchicalVQVAE"):
+        compare({"a": codecs["uniform"], "b": LinearRegression()}, given)
+    with pytest.raises(NotFittedError):
+        compare({"a": codecs["uniform"], "b": HierarchicalVQVAE()}, given)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        compare(codecs, given.iloc[:1])
+    with pytest.raises(ValueError, match="n_bootstrap=-1"):
+        compare(codecs, given, n_bootstrap=-1)

@@ -1,0 +1,273 @@
+"""Planted faults are found and named; what is in order is left alone."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq._knee import least
+from adaptive_vq.diagnosis import Diagnosis, diagnose
+from adaptive_vq.recommendations import Recommendation, recommend
+
+
+def make_table(n: int, noise: bool = False, seed: int = 0) -> pd.DataFrame:
+    """Four families of three equal-sized columns with two factors; one column may be noise."""
+    rng = np.random.default_rng(seed)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for family in "abcd":
+        factors = rng.normal(size=(n, 2))
+        for c in range(3):
+            columns[f"{family}__{c}"] = factors @ [1.0, c - 1.0] + 0.1 * rng.normal(size=n)
+    if noise:
+        quiet = rng.normal(size=n)
+        for c in range(3):
+            columns[f"d__{c}"] = quiet + 0.01 * rng.normal(size=n)
+        columns["d__noise"] = rng.normal(size=n)
+    return pd.DataFrame(columns)
+
+
+def fit(X: pd.DataFrame, **parameters) -> HierarchicalVQVAE:
+    note = FeatureCharacterizer(categories="prefix").fit_transform(X)
+    return HierarchicalVQVAE(
+        parameters.pop("compression_ratios", "0.5:1"), max_epochs=0, random_state=0, **parameters
+    ).fit(note)
+
+
+@pytest.fixture(scope="module")
+def split() -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = make_table(1300)
+    return table.iloc[:1000], table.iloc[1000:]
+
+
+@pytest.fixture(scope="module")
+def vq(split) -> HierarchicalVQVAE:
+    return fit(split[0], bits=32)
+
+
+def found(diagnosis: Diagnosis, rule: str) -> list[Recommendation]:
+    return [r for r in diagnosis.recommendations if r.rule == rule]
+
+
+def report(codec: HierarchicalVQVAE, X: pd.DataFrame) -> Diagnosis:
+    return diagnose(codec, X, embedding=None)
+
+
+# ------------------------------------------------------------------------------- in order
+def test_nothing_stands_out_where_all_is_in_order(vq, split):
+    assert report(vq, split[1]).recommendations == []
+    assert "Recommendations: none" in str(report(vq, split[1]))
+    assert "Nothing stands out" in report(vq, split[1])._repr_html_()
+
+
+# -------------------------------------------------------------------------- planted faults
+def test_column_of_noise_in_a_quiet_category():
+    X = make_table(1300, noise=True)
+    own = report(fit(X.iloc[:1000], bits=24), X.iloc[1000:])
+    (advice,) = found(own, "dominant_column")
+    assert advice.subject == "d__noise"
+    assert advice.value == own.columns.loc["d__noise", "share_of_category"] > advice.threshold
+    assert "'d__noise'" in advice.message
+    assert "categories=" in advice.message
+
+
+def with_codewords(vq: HierarchicalVQVAE, name: str, change) -> HierarchicalVQVAE:
+    """Copy of a codec whose codebook `name` and decoding tables are passed through `change`."""
+    vq = copy.deepcopy(vq)
+    j = list(vq.codebooks_).index(name)
+    for key in list(vq._state):
+        own = key.startswith("delta_") and key.endswith(f"_{j}")
+        if own or key.startswith(f"codebooks.{j}."):
+            vq._state[key] = change(vq._state[key], key.endswith("weight"))
+    vq.codebooks_[name] = vq._state[f"codebooks.{j}.weight"]
+    return vq
+
+
+def test_codebook_with_half_its_codes_out_of_reach(vq, split):
+    name = next(iter(vq.codebooks_))
+    size = len(vq.codebooks_[name])
+
+    def doubled(values, is_codewords):
+        far = np.full_like(values, 1e4) if is_codewords else values
+        return np.concatenate([values, far])
+
+    faulty = with_codewords(vq, name, doubled)
+    hits = faulty.training_["codes"][name]
+    faulty.training_["codes"][name] = np.concatenate([hits, np.zeros(size, dtype=np.int64)])
+    own = report(faulty, split[1])
+    (dead,) = found(own, "dead_codes")
+    assert dead.subject == name
+    assert dead.value == size
+    assert f"{size} of" in dead.message
+    assert own.codebooks.loc[name, "training_dead"] == size
+    assert own.codebooks.loc[name, "training_utilization"] == 0.5
+    idle = [r for r in found(own, "low_utilization") if r.subject == name]
+    assert not idle  # half is the limit, not below it
+    faulty.training_["codes"][name][:1] = 0
+    (idle,) = [r for r in found(report(faulty, split[1]), "low_utilization") if r.subject == name]
+    assert idle.value < idle.threshold == 0.5
+    assert "codebook_sizes" in idle.parameter
+
+
+def test_level_whose_codes_are_all_one(vq, split):
+    name = next(n for n in vq.codebooks_ if n.startswith("b__L1"))
+
+    def only_first_near(values, is_codewords):
+        values = values.copy()
+        if is_codewords:
+            values[1:] = 1e4
+        return values
+
+    own = report(with_codewords(vq, name, only_first_near), split[1])
+    assert own.codebooks.loc[name, "top_share"] == 1.0
+    (advice,) = found(own, "one_code")
+    assert advice.subject == name
+    assert "level 1 of category 'b'" in advice.message
+
+
+def test_category_starved_to_two_bits(split):
+    sizes = {"a": [64, 64], "b": [64, 64], "c": [64, 64], "d": [2, 2]}
+    own = report(fit(split[0], bits=38, codebook_sizes=sizes), split[1])
+    (advice,) = found(own, "worst_category")
+    assert advice.subject == "d"
+    errors = own.categories["nmse_capped"]
+    assert advice.value == pytest.approx(errors["d"] / errors.median())
+    assert "at 2 bits" in advice.message
+    assert "minimax" in advice.parameter
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda c: 3 * c, "shift_capped"),
+        (lambda c: c + 1.5, "shift_mean"),
+        (lambda c: 0.2 * c, "shift_spread"),
+        (lambda c: c.where(np.arange(len(c)) % 2 == 0), "shift_missing"),
+    ],
+)
+def test_shifted_rows(vq, split, change, rule):
+    given = split[1].copy()
+    given["c__1"] = change(given["c__1"])
+    own = report(vq, given)
+    (advice,) = found(own, rule)
+    assert advice.subject == "c__1"
+    assert "1 column differs" in advice.message
+    assert advice.value > advice.threshold
+
+
+def test_shifted_scale_of_the_whole_table(vq, split):
+    own = report(vq, 3 * split[1])
+    (advice,) = found(own, "shift_capped")
+    assert "12 columns differ" in advice.message
+    assert found(own, "above_training")
+    assert found(own, "beyond_caps")
+
+
+def test_rows_of_the_same_kind_show_no_shift(vq):
+    for seed in range(5):
+        other = make_table(1300, seed=0).sample(60, random_state=seed)
+        own = report(vq, other)
+        assert not [r for r in own.recommendations if r.rule.startswith("shift")]
+
+
+def test_tails_beyond_the_caps(vq, split):
+    given = split[1].copy()
+    given.iloc[3, 2] = 1e4
+    own = report(vq, given)
+    (advice,) = found(own, "beyond_caps")
+    assert "'a__2'" in advice.message
+    assert "scaler" in advice.parameter
+    (column,) = found(own, "dominant_column")
+    assert "scaler='quantile'" in column.message
+    assert not found(own, "worst_category")  # more bits would not help
+
+
+def test_too_few_rows_and_far_above_training(split):
+    own = report(fit(split[0].iloc[:80], bits=36), split[1])
+    (few,) = found(own, "few_rows")
+    assert few.value == own.codebooks["rows_per_codeword"].min() < 10
+    (above,) = found(own, "above_training")
+    ratio = own.summary["nmse_capped"] / own.summary["training_nmse"]
+    assert above.value == pytest.approx(ratio)
+
+
+def test_category_of_one_column(split):
+    train = split[0].assign(alone__0=np.arange(1000.0) % 7)
+    own = report(fit(train, bits=32), train.iloc[:300])
+    (advice,) = found(own, "single_column")
+    assert advice.subject == "alone"
+    assert "min_category_size" in advice.parameter
+
+
+def test_codes_that_training_never_had(vq, split):
+    faulty = copy.deepcopy(vq)
+    name = next(iter(faulty.codebooks_))
+    codes = np.asarray(faulty.transform(split[1]))[:, 0]
+    common = np.bincount(codes).argmax()
+    faulty.training_["codes"][name][common] = 0
+    own = report(faulty, split[1])
+    (advice,) = found(own, "new_codes")
+    assert advice.value == pytest.approx((codes == common).mean())
+    assert own.codebooks.loc[name, "unseen"] == pytest.approx(advice.value)
+
+
+# ------------------------------------------------------------------------------ the budget
+def frontier(here: float, more: float, less: float) -> pd.DataFrame:
+    index = pd.Index([16, 32, 40], name="bits")
+    return pd.DataFrame({"predicted_nmse": [less, here, more]}, index=index)
+
+
+@pytest.mark.parametrize(
+    ("here", "more", "less", "rule"),
+    [
+        (0.2, 0.09, 0.5, "budget_too_small"),
+        (0.2, 0.11, 0.5, None),
+        (0.2, 0.19, 0.21, "budget_too_large"),
+        (0.2, 0.19, 0.23, None),
+        (0.001, 0.0001, 0.5, None),
+    ],
+)
+def test_budget_knee(vq, split, here, more, less, rule):
+    own = replace(report(vq, split[1]), frontier=frontier(here, more, less))
+    rules = [r.rule for r in recommend(own) if r.rule.startswith("budget")]
+    assert rules == ([] if rule is None else [rule])
+    if rule == "budget_too_small":
+        assert "bits=40" in recommend(own)[0].message
+
+
+def test_least_is_the_best_of_all_divisions():
+    rng = np.random.default_rng(0)
+    curves = {name: np.sort(rng.random(6))[::-1] for name in "abc"}
+    weights = {"a": 1.0, "b": 2.0, "c": 0.5}
+    for budget in range(16):
+        options = [
+            sum(weights[n] * curves[n][b] for n, b in zip("abc", bits, strict=True)) / 3.5
+            for bits in np.ndindex(6, 6, 6)
+            if sum(bits) <= budget
+        ]
+        assert least(curves, weights, budget) == pytest.approx(min(options))
+
+
+def test_level_that_gains_nothing(vq, split):
+    own = report(vq, split[1])
+    levels = own.levels.copy()
+    levels.loc[2, "nmse_capped"] = 0.995 * levels.loc[1, "nmse_capped"]
+    (advice,) = [r for r in recommend(replace(own, levels=levels)) if r.rule == "idle_level"]
+    assert advice.subject == "L1"
+    assert advice.value == pytest.approx(0.005)
+
+
+def test_worse_than_planned_names_the_remedy(vq, split):
+    own = report(vq, split[1])
+    categories = own.categories.assign(nmse_capped=0.2, predicted_nmse=0.1)
+    (advice,) = [
+        r
+        for r in recommend(replace(own, categories=categories, curves=None))
+        if r.rule == "above_predicted"
+    ]
+    assert advice.value == pytest.approx(2.0)
+    assert "4 categories" in advice.message
+    assert "rate_distortion" in advice.message
