@@ -41,6 +41,7 @@ def make_table(seed, kind, n=None, d=None):
 
 def codec(**parameters):
     quick = {
+        "auto_compression_strategy": "balanced",
         "max_epochs": 0,
         "beam_width": 2,
         "group_hidden_dim": 4,
