@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from adaptive_vq._tables_io import (
     check_suffix,
     codes_frame,
     read_table,
+    write_report,
     write_table,
 )
 
@@ -29,7 +31,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors (and --json).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 Model = Annotated[Path, typer.Argument(help="A file written by fit.", metavar="MODEL")]
 TABLE = "CSV, TSV, Parquet, Feather, NPZ or NPY by its suffix; - is CSV on stdin or stdout."
@@ -191,11 +195,11 @@ def diagnose(
     talk = Talk(as_json, quiet)
     estimator, X = _loaded(model), read_table(table)
     with talk.warnings_as_remarks():
-        figures = _reports.judged(estimator, X)
+        found = adaptive_vq.diagnose(estimator, X)
+        figures = json.loads(found.to_json())
         if output is not None:
-            _reports.write_report(adaptive_vq.diagnose(estimator, X), output)
-            figures["report"] = str(output)
-    talk.result(figures, lambda: _reports.show_judged(talk, figures))
+            write_report(found, figures, output)
+    talk.result(figures, lambda: _show_report(talk, found, output))
 
 
 @app.command()
@@ -205,11 +209,14 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Report: .html or .json.")
     ] = None,
+    max_bits_difference: Annotated[
+        float, typer.Option(min=0, help="Bits per row by which rates may differ.")
+    ] = 1.0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge several models on the same rows. Compare at equal bits only."""
+    """Judge models on the same rows, at equal bits per row."""
     _check_report(output, overwrite)
     talk = Talk(as_json, quiet)
     names = [path.stem for path in models]
@@ -218,10 +225,11 @@ def compare(
     estimators = {name: _loaded(path) for name, path in zip(names, models, strict=True)}
     X = read_table(table)
     with talk.warnings_as_remarks():
-        figures = {name: _reports.judged(est, X) for name, est in estimators.items()}
+        found = adaptive_vq.compare(estimators, X, max_bits_difference=max_bits_difference)
+        figures = {"rows": found.n_rows, "units": found.units, "codecs": found.to_frame()}
         if output is not None:
-            _reports.write_report(adaptive_vq.compare(estimators, X), output)
-    talk.result(figures, lambda: _reports.show_compared(talk, figures))
+            write_report(found, figures, output)
+    talk.result(figures, lambda: _show_report(talk, found, output))
 
 
 @app.command()
@@ -233,6 +241,12 @@ def inspect(model: Model, as_json: Json = False) -> None:
 
 
 # ------------------------------------------------------------------------------ inside
+def _show_report(talk: Talk, found: Any, output: Path | None) -> None:
+    talk.line(found.to_text())
+    if output is not None:
+        talk.line(f"Report: {output}")
+
+
 def _loaded(path: Path) -> Any:
     return adaptive_vq.load(path)
 
@@ -274,6 +288,8 @@ def _check_report(output: Path | None, overwrite: bool) -> None:
         return
     if output.suffix.lower() not in (".html", ".json"):
         raise ValueError(f"{output}: a report ends in .html or .json.")
+    if output.suffix.lower() == ".html":
+        _require("matplotlib", "an HTML report")
     _check_output(output, overwrite)
 
 

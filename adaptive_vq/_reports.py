@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.pipeline import Pipeline
 
-from adaptive_vq._console import Talk, plain
-from adaptive_vq._files import replacing
+from adaptive_vq._console import Talk
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import codec_of
 from adaptive_vq.persistence import read_document
@@ -113,17 +111,6 @@ def decoded(estimator: Any, codes: Any, levels: int | None) -> Any:
     return estimator[:-1].inverse_transform(rows) if len(estimator) > 1 else rows
 
 
-def write_report(report: Any, path: Path) -> None:
-    """Write a diagnosis or comparison as HTML or JSON."""
-    with replacing(path) as place:
-        if path.suffix.lower() == ".html":
-            report.to_html(place)
-        else:
-            content = report.to_json()
-            text = content if isinstance(content, str) else json.dumps(plain(content), indent=2)
-            place.write_text(text, encoding="utf-8")
-
-
 # ------------------------------------------------------------------------------ printing
 def show_decisions(talk: Talk, decisions: Any) -> None:
     """Print one line per category and the reasons below."""
@@ -174,13 +161,6 @@ def show_fit(talk: Talk, figures: Mapping[str, Any]) -> None:
         f"({figures['worst_category_nmse']:.4f})"
     )
     talk.line(f"Model: {figures['model']}")
-
-
-def show_judged(talk: Talk, figures: Mapping[str, Any]) -> None:
-    """Print the figures of one model on a table."""
-    show_compared(talk, {"model": figures})
-    if "report" in figures:
-        talk.line(f"Report: {figures['report']}")
 
 
 def show_compared(talk: Talk, runs: Mapping[str, Mapping[str, Any]]) -> None:

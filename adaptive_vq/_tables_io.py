@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from collections.abc import Callable
@@ -13,9 +14,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adaptive_vq._console import plain
 from adaptive_vq._files import replacing
 
-__all__ = ["STREAM", "check_suffix", "codes_frame", "has_pyarrow", "read_table", "write_table"]
+__all__ = [
+    "STREAM",
+    "check_suffix",
+    "codes_frame",
+    "has_pyarrow",
+    "read_table",
+    "write_report",
+    "write_table",
+]
 
 STREAM = "-"
 Table = pd.DataFrame | NDArray[Any]
@@ -110,6 +120,24 @@ def check_suffix(path: str | Path) -> None:
     """
     if str(path) != STREAM:
         _by_suffix(path, _WRITERS)
+
+
+def write_report(report: Any, figures: Any, path: Path) -> None:
+    """Write a report as a page or as JSON, by the suffix.
+
+    Parameters
+    ----------
+    report : Diagnosis or Comparison
+    figures : object
+        What a JSON file gets.
+    path : pathlib.Path
+        Ends in .html or .json.
+    """
+    with replacing(path) as place:
+        if path.suffix.lower() == ".html":
+            report.to_html(place)
+        else:
+            place.write_text(json.dumps(plain(figures), indent=2), encoding="utf-8")
 
 
 def codes_frame(estimator: Any, codes: Any) -> pd.DataFrame:

@@ -1,0 +1,549 @@
+"""The command line: same codes as in Python, one clear line for bad input, nothing overwritten."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.callback import ProgressBar
+
+from adaptive_vq import _commands, _config, _console, _demo, cli, load
+from adaptive_vq._config import build_pipeline, read_config, settings_of
+from adaptive_vq._tables_io import read_table, write_table
+
+FORMS = ["csv", "tsv", "parquet", "feather", "npz", "npy"]
+CONFIG = """
+model: {levels: 2, bits: 12, auto_compression_strategy: uniform, group_hidden_dim: 4,
+        group_embedding_dim: 4, beam_width: 2}
+training: {epochs: 1, seed: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(1)
+    factors = rng.standard_normal((70, 2))
+    names = [f"{family}__{j}" for family in "ab" for j in range(3)]
+    X = pd.DataFrame(
+        np.repeat(factors, 3, axis=1) + 0.3 * rng.standard_normal((70, 6)), None, names
+    )
+    X["a__1"] *= 1e-7
+    X.iloc[3, 2] = np.nan
+    return X
+
+
+@pytest.fixture(scope="module")
+def model(table, tmp_path_factory):
+    """Folder with a table, a config and a model fitted by the command."""
+    folder = tmp_path_factory.mktemp("model")
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "config.yaml").write_text(CONFIG)
+    arguments = ["fit", "table.csv", "-o", "model.safetensors", "--config", "config.yaml", "-q"]
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.raises(SystemExit) as done:
+            cli.main(arguments)
+    finally:
+        os.chdir(here)
+    assert done.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def folder(model, tmp_path, monkeypatch):
+    """A copy of that folder to work in."""
+    for file in model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as done:
+            cli.main([str(argument) for argument in arguments])
+        found = capsys.readouterr()
+        return done.value.code, found.out, found.err
+
+    return run
+
+
+def refused(found, *words):
+    """Exit code 2, nothing on stdout, one line on stderr that says all the words."""
+    code, out, err = found
+    lines = [line for line in err.splitlines() if not line.startswith(("Fitting", "warning"))]
+    assert (code, out, len(lines)) == (2, "", 1), found
+    assert lines[0].startswith("adaptive-vq: error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+# ------------------------------------------------------------------------------ the way through
+def test_codes_and_rows_are_those_of_python(folder, run, table):
+    pipeline = load("model.safetensors")
+    assert run("encode", "model.safetensors", "table.csv", "-o", "codes.parquet")[0] == 0
+    codes = pd.read_parquet("codes.parquet")
+    expected = pipeline.transform(table)
+    assert list(codes.columns) == list(pipeline[-1].get_feature_names_out())
+    assert codes.to_numpy().tobytes() == np.asarray(expected).tobytes()
+    assert set(codes.dtypes.astype(str)) == {str(expected.dtype)}
+    assert run("decode", "model.safetensors", "codes.parquet", "-o", "rows.npz")[0] == 0
+    rows = read_table("rows.npz")
+    pd.testing.assert_frame_equal(rows, pipeline.inverse_transform(expected))
+
+
+def test_a_fit_in_python_gives_the_same_model(folder, table):
+    fitted = build_pipeline(read_config("config.yaml")).fit(read_table("table.csv"))
+    stored = load("model.safetensors")
+    assert fitted.transform(table).tobytes() == stored.transform(table).tobytes()
+
+
+def test_a_new_process_gives_the_same_codes(folder, table):
+    command = [sys.executable, "-m", "adaptive_vq", "encode", "model.safetensors", "-", "-o", "-"]
+    done = subprocess.run(
+        command, input=Path("table.csv").read_bytes(), capture_output=True, check=True
+    )
+    codes = pd.read_csv(io.BytesIO(done.stdout)).to_numpy()
+    np.testing.assert_array_equal(codes, load("model.safetensors").transform(table))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_table_and_codes(form, folder, run, table):
+    X = table.to_numpy() if form == "npy" else table
+    write_table(X, f"t.{form}")
+    if form == "npy":  # a table without names needs a model fitted without
+        arguments = ["--config", "config.yaml", "-o", "model.safetensors", "--overwrite"]
+        assert run("fit", "t.npy", *arguments, "--categories", 2)[0] == 0
+    assert run("encode", "model.safetensors", f"t.{form}", "-o", f"codes.{form}")[0] == 0
+    assert run("decode", "model.safetensors", f"codes.{form}", "-o", f"back.{form}")[0] == 0
+    pipeline = load("model.safetensors")
+    expected = pipeline.inverse_transform(pipeline.transform(X))
+    np.testing.assert_array_equal(np.asarray(read_table(f"back.{form}")), np.asarray(expected))
+
+
+def test_streams(folder, run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(Path("table.csv").read_text()))
+    code, out, err = run("encode", "model.safetensors", "-", "-o", "-")
+    assert code == 0
+    codes = pd.read_csv(io.StringIO(out))
+    assert len(codes) == 70
+    assert "70 rows" in err  # not among the codes
+    monkeypatch.setattr(sys, "stdin", io.StringIO(out))
+    code, out, _ = run("decode", "model.safetensors", "-", "-o", "-", "-q")
+    assert pd.read_csv(io.StringIO(out)).shape == (70, 6)
+
+
+def test_decoding_the_first_levels(folder, run, table):
+    run("encode", "model.safetensors", "table.csv", "-o", "codes.csv")
+    assert run("decode", "model.safetensors", "codes.csv", "-o", "r.npz", "--levels", 1)[0] == 0
+    pipeline = load("model.safetensors")
+    expected = pipeline[-1].inverse_transform(pipeline.transform(table), n_levels=1)
+    pd.testing.assert_frame_equal(read_table("r.npz"), expected)
+
+
+def test_onehot_codes_go_there_and_back(folder, run, table):
+    Path("c.yaml").write_text(CONFIG.replace("levels: 2", "levels: 2, encode: onehot"))
+    assert run("fit", "table.csv", "-o", "m", "--config", "c.yaml")[0] == 0
+    assert run("encode", "m", "table.csv", "-o", "codes.parquet")[0] == 0
+    assert run("decode", "m", "codes.parquet", "-o", "r.csv")[0] == 0
+    pipeline = load("m")
+    expected = pipeline.inverse_transform(pipeline.transform(table))
+    pd.testing.assert_frame_equal(read_table("r.csv"), expected)
+
+
+def test_the_error_is_the_same_at_fit_and_diagnosed(folder, run, table):
+    fit = run("fit", "table.csv", "-o", "m", "--config", "config.yaml", "--json", "-q")
+    at_fit = json.loads(fit[1])
+    found = run("diagnose", "m", "table.csv", "--json")
+    diagnosed = json.loads(found[1])
+    assert at_fit["nmse"] == pytest.approx(diagnosed["summary"]["nmse"], rel=1e-12)
+    assert at_fit["quality"] == pytest.approx(load("m").score(table), rel=1e-12)
+    assert at_fit["bits"] <= 12
+    assert [row["category"] for row in at_fit["decisions"]] == list(at_fit["category_nmse"])
+
+
+def test_reports(folder, run):
+    assert run("diagnose", "model.safetensors", "table.csv", "-o", "r.json")[0] == 0
+    assert json.loads(Path("r.json").read_text())["summary"]["n_rows"] == 70
+    code, out, _ = run("diagnose", "model.safetensors", "table.csv", "-o", "r.html")
+    assert code == 0
+    assert "r.html" in out
+    assert Path("r.html").read_text().count("<svg") + Path("r.html").read_text().count("<img") >= 4
+
+
+def test_compare(folder, run):
+    arguments = ["--config", "config.yaml", "--strategy", "balanced", "-q"]
+    assert run("fit", "table.csv", "-o", "other.safetensors", *arguments)[0] == 0
+    models = ["model.safetensors", "other.safetensors"]
+    code, out, _ = run("compare", *models, "table.csv", "--json", "-o", "c.json")
+    assert code == 0
+    assert {row["codec"] for row in json.loads(out)["codecs"]} == {"model", "other"}
+    assert json.loads(Path("c.json").read_text()) == json.loads(out)
+    assert run("fit", "table.csv", "-o", "more", *arguments, "--bits", 30)[0] == 0
+    refused(run("compare", "model.safetensors", "more", "table.csv"), "bits per row")
+    found = run("compare", "model.safetensors", "more", "table.csv", "--max-bits-difference", 50)
+    assert found[0] == 0
+
+
+def test_inspect(folder, run):
+    code, out, _ = run("inspect", "model.safetensors")
+    assert code == 0
+    for word in ("HierarchicalVQVAE", "schema 1", "torch", "6 named", "cluster_1", "bits per row"):
+        assert word in out
+    figures = json.loads(run("inspect", "model.safetensors", "--json")[1])
+    fitted = load("model.safetensors")[-1]
+    assert figures["bits"] == fitted.bits_
+    assert figures["codebooks"] == {name: len(book) for name, book in fitted.codebooks_.items()}
+
+
+def test_dry_run_prints_the_plan_and_trains_nothing(folder, run, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("adaptive_vq.estimation.fit_codec", never)
+    before = sorted(Path().iterdir())
+    found = run("fit", "table.csv", "--config", "config.yaml", "--dry-run", "--json")
+    plan = json.loads(found[1])
+    assert sorted(Path().iterdir()) == before
+    assert plan["budget"] == 12
+    assert sum(sum(levels) for levels in plan["bits"].values()) <= 12
+    names = [name for columns in plan["categories"].values() for name in columns]
+    assert sorted(names) == sorted(read_table("table.csv").columns)
+    for name, levels in plan["codebook_sizes"].items():
+        assert [int(np.log2(np.prod(sizes))) for sizes in levels] == plan["bits"][name]
+    code, out, _ = run("fit", "table.csv", "--config", "config.yaml", "--dry-run")
+    assert code == 0
+    assert "nothing was trained" in out
+    Path("given.yaml").write_text("model: {compression_ratios: '0.5:1', bits: 10}")
+    plan = json.loads(run("fit", "table.csv", "--config", "given.yaml", "--dry-run", "--json")[1])
+    assert plan["strategy"] == "given"
+    assert set(map(tuple, plan["ratios"].values())) == {(0.5, 1.0)}
+
+
+def test_options_override_the_file(folder, run):
+    plan = json.loads(
+        run("fit", "table.csv", "--config", "config.yaml", "--bits", 9, "--levels", 1,
+            "--categories", "prefix", "--strategy", "variance", "--dry-run", "--json")[1]
+    )  # fmt: skip
+    assert (plan["budget"], plan["strategy"], list(plan["categories"])) == (
+        9,
+        "variance",
+        ["a", "b"],
+    )
+    assert {len(levels) for levels in plan["bits"].values()} == {1}
+
+
+def test_progress_is_shown_on_a_terminal_only(folder, run, monkeypatch):
+    talk = _console.Talk()
+    assert talk.callbacks() == []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert isinstance(talk.callbacks()[0], ProgressBar)
+    assert _console.Talk(quiet=True).callbacks() == []
+    code, out, err = run("fit", "table.csv", "-o", "m", "--config", "config.yaml", "--json")
+    assert code == 0
+    json.loads(out)  # the bars are on stderr
+    assert "Pipeline" in err
+
+
+# ------------------------------------------------------------------------------ settings
+@pytest.mark.parametrize(
+    ("text", "parameter", "value"),
+    [
+        ("model: {compression_ratios: auto}", "vq__compression_ratios", "auto"),
+        ("model: {compression_ratios: [0.5, 1.0, 1.5]}", "vq__compression_ratios", [0.5, 1.0, 1.5]),
+        ("model: {compression_ratios: '0.5:1:1.5'}", "vq__compression_ratios", "0.5:1:1.5"),
+        ("model: {compression_ratios: {a: [1, 2]}}", "vq__compression_ratios", {"a": [1, 2]}),
+        ("model: {auto_compression_strategy: minimax}", "ratios__strategy", "minimax"),
+        (
+            "model: {auto_compression_strategy: [variance, uniform], levels: 2}",
+            "ratios__n_levels",
+            2,
+        ),
+        ("model: {bits: 64}", "ratios__bits", 64),
+        ("model: {max_nmse: 0.1}", "ratios__max_nmse", 0.1),
+        ("model: {compression_ratios: [1.0, 2.0], bits: 64}", "vq__bits", 64),
+        ("model: {compression_ratios: [1.0, 2.0], levels: 2}", "vq__n_levels", 2),
+        ("model: {group_embedding_dim: 64}", "vq__group_embedding_dim", 64),
+        ("model: {group_hidden_dim: 32}", "vq__group_hidden_dim", 32),
+        ("model: {commitment_cost: 0.3}", "vq__commitment_weight", 0.3),
+        ("model: {use_ema: true, decay: 0.9}", "vq__ema_decay", 0.9),
+        ("model: {dropout: 0.2}", "vq__dropout", 0.2),
+        ("model: {scaler: robust}", "characterize__scaler", "robust"),
+        ("model: {clip: [1, 99]}", "characterize__clip", [1, 99]),
+        ("model: {codebook_sizes: 16}", "vq__codebook_sizes", 16),
+        ("training: {epochs: 7}", "vq__max_epochs", 7),
+        ("training: {batch_size: 512}", "vq__batch_size", 512),
+        ("training: {learning_rate: 1e-4}", "vq__lr", 1e-4),
+        ("training: {patience: 4}", "vq__n_iter_no_change", 4),
+        ("training: {val_split: 0.2}", "vq__validation_fraction", 0.2),
+        ("training: {early_stopping: false}", "vq__early_stopping", False),
+        ("training: {seed: 5}", "ratios__random_state", 5),
+        ("cleaning: {}", "clean__max_correlation", 0.99),
+        ("cleaning: {caps: mad, cap_width: 3}", "clean__caps", "mad"),
+        ("cleaning: {max_missing: .5}", "clean__max_missing", 0.5),
+        ("categories: {categories: prefix}", "characterize__categories", "prefix"),
+        ("categories: {max_categories: 5}", "characterize__max_categories", 5),
+        ("", "vq__bits", None),
+        ("model:", "vq__bits", None),
+    ],
+)
+def test_every_key_is_honored(text, parameter, value, tmp_path):
+    (tmp_path / "c.yaml").write_text(text)
+    assert build_pipeline(read_config(tmp_path / "c.yaml")).get_params()[parameter] == value
+
+
+def test_every_parameter_of_the_codec_has_a_key_or_a_reason():
+    """So that a new parameter is not forgotten here."""
+    keys = {name for s in ("model", "training") for _, name in _config._valid(s).values()}
+    keys |= set(_config._NOT_IN_FILES) | {"auto_compression_strategy", "sample_weight"}
+    assert set(_config.HierarchicalVQVAE._get_param_names()) <= keys
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: {comitment_cost: 0.3}", ["model.comitment_cost", "'commitment_cost'"]),
+        ("training: {epoch: 3}", ["training.epoch", "'epochs'"]),
+        ("training: {dropout: 0.1}", ["training.dropout"]),
+        ("cleaning: {max_corelation: 0.9}", ["cleaning.max_corelation", "'max_correlation'"]),
+        ("modle: {bits: 3}", ["section 'modle'", "'model'"]),
+        ("model: {use_ema: false}", ["model.use_ema=False", "moving averages"]),
+        ("model: {levels: [{num_tokens: 8}]}", ["model.levels", "number of levels"]),
+        ("model: {levels: 2, n_levels: 3}", ["n_levels", "second time"]),
+        ("model: {bits: 3, bits: 4}", ["'bits'", "twice"]),
+        ("model: {encoders: {}}", ["model.encoders"]),
+        ("model: [1, 2]", ["section 'model'"]),
+        ("- 1", ["keys and values"]),
+        ("model: {", ["no YAML"]),
+        ("model: !!python/object/apply:os.getcwd []", ["no YAML"]),
+        ("model: {compression_ratios: [1, 2], max_nmse: 0.1}", ["max_nmse has no effect"]),
+        ("model: {compression_ratios: [1, 2], strategy: minimax}", ["strategy has no effect"]),
+        ("model: {dropout: much}", ["dropout", "much"]),
+        ("model: {auto_compression_strategy: balanced_}", ["balanced_"]),
+    ],
+)
+def test_bad_settings_are_refused_by_name(text, words, folder, run):
+    Path("bad.yaml").write_text(text)
+    refused(run("fit", "table.csv", "-o", "m", "--config", "bad.yaml"), *words)
+    assert not Path("m").exists()
+
+
+def test_nothing_is_set_twice_in_silence():
+    with pytest.raises(ValueError, match="second time"):
+        settings_of({"training": {"lr": 1e-3, "learning_rate": 1e-3}})
+
+
+# ------------------------------------------------------------------------------ bad input
+def test_bad_tables_are_refused(folder, run):
+    Path("binary.csv").write_bytes(bytes(range(256)))
+    Path("ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+    Path("text.csv").write_text("a,b\n1,x\n2,y\n")
+    Path("empty.csv").write_text("")
+    Path("no.parquet").write_text("a,b\n")
+    np.save("object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save("cube.npy", np.zeros((2, 2, 2)))
+    np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
+    for name, word in {
+        "nowhere.csv": "There is no file",
+        "table.xls": "suffix",
+        "binary.csv": "binary.csv",
+        "ragged.csv": "ragged.csv",
+        "text.csv": "'b'",
+        "empty.csv": "empty.csv",
+        "no.parquet": "no.parquet",
+        "object.npy": "object.npy",
+        "cube.npy": "2-D",
+        "two.npz": "'X'",
+    }.items():
+        refused(run("fit", name, "-o", "m"), word)
+    assert not Path("m").exists()
+
+
+def test_other_columns_and_codes_are_refused(folder, run, table):
+    table.drop(columns="b__0").to_csv("fewer.csv", index=False)
+    table.rename(columns={"b__0": "b__9"}).to_csv("other.csv", index=False)
+    for name in ("fewer.csv", "other.csv"):
+        refused(run("encode", "model.safetensors", name, "-o", "x.csv"), "b__0")
+    run("encode", "model.safetensors", "table.csv", "-o", "codes.csv")
+    codes = pd.read_csv("codes.csv")
+    codes.assign(**{codes.columns[0]: 9999}).to_csv("large.csv", index=False)
+    codes.rename(columns={codes.columns[0]: "z"}).to_csv("named.csv", index=False)
+    refused(run("decode", "model.safetensors", "large.csv", "-o", "x.csv"), "must lie between")
+    refused(run("decode", "model.safetensors", "named.csv", "-o", "x.csv"), "'z'")
+    refused(run("decode", "model.safetensors", "codes.csv", "-o", "x.csv", "--levels", 9), "9")
+    assert not Path("x.csv").exists()
+
+
+def test_bad_models_are_refused(folder, run):
+    content = Path("model.safetensors").read_bytes()
+    Path("cut").write_bytes(content[: len(content) // 2])
+    for name in ("cut", "table.csv"):
+        refused(run("encode", name, "table.csv", "-o", "x.csv"), name, "can not be loaded")
+        refused(run("inspect", name), name)
+    refused(run("inspect", "nowhere"), "nowhere")
+
+
+def test_nothing_is_overwritten_unless_asked_for(folder, run):
+    before = Path("model.safetensors").read_bytes()
+    refused(run("fit", "table.csv", "-o", "model.safetensors"), "already exists", "--overwrite")
+    Path("codes.csv").write_text("mine")
+    refused(run("encode", "model.safetensors", "table.csv", "-o", "codes.csv"), "already exists")
+    refused(run("decode", "model.safetensors", "codes.csv", "-o", "table.csv"), "already exists")
+    refused(run("diagnose", "model.safetensors", "table.csv", "-o", "r.txt"), ".html")
+    refused(run("encode", "model.safetensors", "table.csv", "-o", "no/x.csv"), "folder")
+    refused(run("encode", "model.safetensors", "table.csv", "-o", "x.xls"), "suffix")
+    assert Path("codes.csv").read_text() == "mine"
+    assert Path("model.safetensors").read_bytes() == before
+    found = run("encode", "model.safetensors", "table.csv", "-o", "codes.csv", "--overwrite")
+    assert found[0] == 0
+    assert len(pd.read_csv("codes.csv")) == 70
+
+
+def test_a_full_disk_leaves_the_old_files(folder, run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = Path("model.safetensors").read_bytes()
+    Path("codes.csv").write_text("mine")
+    monkeypatch.setattr(os, "fsync", full)
+    arguments = ["--config", "config.yaml", "--overwrite"]
+    refused(run("fit", "table.csv", "-o", "model.safetensors", *arguments), "No space left")
+    found = run("encode", "model.safetensors", "table.csv", "-o", "codes.csv", "--overwrite")
+    refused(found, "No space left")
+    assert Path("model.safetensors").read_bytes() == before
+    assert Path("codes.csv").read_text() == "mine"
+    assert not [file for file in Path().iterdir() if file.name.startswith(".")]
+
+
+def test_bad_usage_is_one_line(folder, run):
+    refused(run("frobnicate"), "frobnicate")
+    refused(run("fit", "table.csv"), "-o MODEL")
+    refused(run("fit", "table.csv", "-o", "m", "--bits", 0), "--bits")
+    refused(run("fit", "table.csv", "-o", "m", "--config", "nowhere.yaml"), "nowhere.yaml")
+    refused(run("demo", "--rows", 3), "--rows")
+    refused(run("compare", "model.safetensors", "table.csv"), "two")
+    refused(run("encode", "model.safetensors", "table.csv"), "--output")
+
+
+def test_help_and_version(run):
+    assert run("--version")[0] == 0
+    code, out, _ = run()
+    assert code == 0
+    for command in ("demo", "fit", "encode", "decode", "diagnose", "compare", "inspect"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
+
+
+def test_missing_libraries_are_named(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def without(name):
+        return lambda wanted: None if wanted == name else object()
+
+    monkeypatch.setattr(_commands, "find_spec", without("matplotlib"))
+    refused(run("demo"), "matplotlib", "adaptive-vq[cli,plot]")
+    monkeypatch.setattr(cli, "find_spec", without("typer"))
+    refused(run("demo"), "typer", "adaptive-vq[cli,plot]")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    refused(run("fit", "t.csv", "-o", tmp_path / "m", "--config", "c.yaml"), "PyYAML")
+
+
+def test_ctrl_c(folder, run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_commands, "read_table", interrupted)
+    assert run("fit", "table.csv", "-o", "m")[0] == 130
+    assert not Path("m").exists()
+
+
+def test_errors_of_the_library_itself_are_not_hidden(folder, run, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(_commands, "read_table", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fit", "table.csv", "-o", "m"])
+
+
+# ------------------------------------------------------------------------------ demo
+@pytest.fixture
+def quick(monkeypatch):
+    """The demo with a codec that trains for one epoch only."""
+    whole = _demo.HierarchicalVQVAE
+    monkeypatch.setattr(
+        _demo, "HierarchicalVQVAE", lambda **given: whole(max_epochs=1, beam_width=2, **given)
+    )
+
+
+def test_demo(run, quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("demo", "--rows", 120, "--bits", 24, "--strategy", "water_filling")
+    assert code == 0
+    for word in ("120 rows x 121 columns", "uniform", "water_filling", "temporal", "kept aside"):
+        assert word in out
+    assert "Fitting" in err
+    folder = Path("adaptive-vq-demo")
+    codes = pd.read_parquet(folder / "codes.parquet")
+    assert len(codes) == 120
+    assert (folder / "demo.png").read_bytes()[:4] == b"\x89PNG"
+    fitted = load(folder / "model.safetensors")
+    assert list(codes.columns) == list(fitted[-1].get_feature_names_out())
+
+
+def test_demo_compares_equal_budgets_on_rows_kept_aside(run, quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("adaptive-vq-demo").mkdir()
+    arguments = ["demo", "--rows", 120, "--bits", 24, "--strategy", "water_filling", "--json"]
+    found = json.loads(run(*arguments)[1])
+    before, after = found["before"], found["after"]
+    assert (before["strategy"], after["strategy"]) == ("uniform", "water_filling")
+    assert max(before["bits"], after["bits"]) <= 24
+    assert list(before["category_nmse"]) == list(after["category_nmse"])
+    assert found["n_train"] + found["n_held_out"] == 120
+    assert before["category_bits"] != after["category_bits"]
+    for run_ in (before, after):
+        assert 0 < run_["nmse"] <= run_["worst_category_nmse"]
+        assert run_["quality"] == pytest.approx(1 - run_["nmse"])
+    # The default folder was there already: a new one is made, nothing is overwritten.
+    assert all(path.startswith("adaptive-vq-demo-2") for path in found["files"].values())
+    assert list(Path("adaptive-vq-demo").iterdir()) == []
+    refused(run(*arguments[:-1], "-o", "adaptive-vq-demo"), "already exists")
+
+
+def test_demo_without_pyarrow_writes_csv(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("adaptive_vq._tables_io.find_spec", lambda name: None)
+    demo = _demo.run_demo(80, 16, "water_filling")
+    assert len(pd.read_csv(_demo.write_codes(demo, tmp_path))) == 80
+
+
+# ------------------------------------------------------------------------------ real tables
+@pytest.mark.parametrize("name", ["online_news", "credit_default"])
+def test_real_tables_through_new_processes(name, real_table, tmp_path):
+    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
+    X.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "c.yaml").write_text(CONFIG.replace("bits: 12", "bits: 32"))
+    expected = build_pipeline(read_config(tmp_path / "c.yaml")).fit(X)
+
+    def command(*arguments):
+        line = [sys.executable, "-m", "adaptive_vq", *arguments]
+        return subprocess.run(line, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    fit = json.loads(command("fit", "t.csv", "-o", "m", "--config", "c.yaml", "--json"))
+    command("encode", "m", "t.csv", "-o", "codes.parquet")
+    command("decode", "m", "codes.parquet", "-o", "back.parquet")
+    codes = pd.read_parquet(tmp_path / "codes.parquet").to_numpy()
+    assert codes.tobytes() == np.asarray(expected.transform(X)).tobytes()
+    back = pd.read_parquet(tmp_path / "back.parquet")
+    pd.testing.assert_frame_equal(back, expected.inverse_transform(codes))
+    diagnosed = json.loads(command("diagnose", "m", "t.csv", "--json"))
+    assert diagnosed["summary"]["nmse"] == pytest.approx(fit["nmse"], rel=1e-9)
