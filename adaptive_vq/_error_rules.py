@@ -181,7 +181,7 @@ def above_training(d: Diagnosis) -> Found:
         return
     ratios = d.categories["nmse_capped"] / d.categories["training_nmse"]
     weight = ratios.where(d.categories["share"] > 0.05).replace([math.inf], math.nan)
-    worst = f" It is worst in category {weight.idxmax()!r}." if weight.notna().any() else ""
+    worst = f" It is worst in category {weight.idxmax()!r}." if weight.notna().sum() > 1 else ""
     yield Recommendation(
         "above_training",
         "all",

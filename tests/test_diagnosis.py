@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq.diagnosis import Diagnosis, diagnose
+from adaptive_vq.metrics import diagnostics_scorer
 
 mpl.use("Agg")
 
@@ -485,3 +487,53 @@ def test_matplotlib_is_loaded_for_pictures_only():
         "else:\n    raise AssertionError\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ------------------------------------------------------------- searches and public tables
+def search_strategies(X: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, bits: int) -> GridSearchCV:
+    """Multi-metric search over strategies, checked to take one pass per candidate and fold."""
+    passes = []
+    evaluate = HierarchicalVQVAE._evaluate
+
+    def counted(self, X):
+        passes.append(1)
+        return evaluate(self, X)
+
+    monkeypatch.setattr(HierarchicalVQVAE, "_evaluate", counted)
+    model = Pipeline(
+        [
+            ("ratios", AdaptiveRatioSelector(bits=bits)),
+            ("vq", HierarchicalVQVAE(max_epochs=0, beam_width=4)),
+        ]
+    )
+    strategies = ["uniform", "balanced", "water_filling"]
+    search = GridSearchCV(
+        model, {"ratios__strategy": strategies}, scoring=diagnostics_scorer, refit="quality", cv=2
+    ).fit(X)
+    assert len(passes) == len(strategies) * 2
+    for metric in ("quality", "worst_category", "balance", "utilization", "perplexity", "bits"):
+        assert np.isfinite(search.cv_results_[f"mean_test_{metric}"]).all()
+    assert len(set(search.cv_results_["mean_test_quality"])) > 1
+    return search
+
+
+def test_search_over_strategies_takes_one_pass_per_candidate(split, monkeypatch):
+    search = search_strategies(split[0], monkeypatch, bits=24)
+    assert diagnose(search.best_estimator_, split[1], embedding=None).summary["bits"] <= 24
+
+
+def test_search_over_strategies_on_news(real_table, monkeypatch):
+    search_strategies(real_table("online_news").data.iloc[:800], monkeypatch, bits=32)
+
+
+@pytest.mark.parametrize(("name", "n"), [("online_news", 3000), ("glove50_small", 1500)])
+def test_public_tables_are_coded_as_predicted(real_table, name, n):
+    X = real_table(name).data
+    rows = np.random.default_rng(0).permutation(len(X))
+    vq = HierarchicalVQVAE(bits=32, max_epochs=0, random_state=0).fit(X.iloc[rows[:n]])
+    found = diagnose(vq, X.iloc[rows[n : n + 3000]], embedding="pca")
+    total = found.frontier["predicted_nmse"][32]
+    assert found.summary["nmse_capped"] == pytest.approx(total, rel=0.15)
+    notable = found.categories[found.categories["predicted_nmse"] > 0.01]
+    assert np.allclose(notable["nmse_capped"], notable["predicted_nmse"], rtol=0.3)
+    assert len(found.to_html().encode()) < 3_000_000
