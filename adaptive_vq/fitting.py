@@ -222,7 +222,7 @@ def _start(
         for spec in specs
     ]
     if options.may_grow:
-        parts = _offer_freed_bits(rows, parts, n_levels, options)
+        parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
     classical.fit_tables(codec, rows.table, rows.weight == 0, row_weight, judged, start.beam)
@@ -241,7 +241,7 @@ def _spent(parts: list[CategoryCodec]) -> float:
 
 
 def _offer_freed_bits(
-    rows: Rows, parts: list[CategoryCodec], n_levels: int, options: FitOptions
+    rows: Rows, parts: list[CategoryCodec], options: FitOptions
 ) -> list[CategoryCodec]:
     """Offer bits that shrunken codebooks have freed to the categories that still have an error."""
     weight, full = rows.weight.amax(1), set[str]()

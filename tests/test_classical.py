@@ -1,0 +1,173 @@
+"""The classical start: principal axes, residual codebooks, joint tables."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from adaptive_vq import classical, quantize
+from adaptive_vq.classical import CategorySpec, Codec, StartOptions
+
+ONES = torch.ones(250)
+
+
+def normal(n, width, seed=0):
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def table():
+    shared = normal(250, 1)
+    return torch.cat([shared + 0.2 * normal(250, 3, 1), shared + 0.2 * normal(250, 4, 2)], 1)
+
+
+def spec(name="a", columns=(0, 1, 2), sizes=((8,), (8,)), widths=(2, 3)):
+    return CategorySpec(name, torch.tensor(columns), [list(s) for s in sizes], list(widths))
+
+
+def fit(table, *specs, bootstrap=0.0):
+    return [classical.fit_category(table, s, ONES, StartOptions(0), bootstrap) for s in specs]
+
+
+def codec_of(table, parts, n_levels=2):
+    return Codec(table.shape[1], n_levels, parts, classical.offset_of(parts, table.mean(0)))
+
+
+BOTH = (spec(), spec("b", (3, 4, 5, 6)))
+
+
+def joint_error(codec, table, codes, n_levels):
+    books = [j for j, level in enumerate(classical.level_of_books(codec.parts)) if level < n_levels]
+    decoded = quantize.decode(codes[:, books], codec.tables[n_levels - 1], table.shape[1])
+    return float(((table - codec.offset - decoded) ** 2).sum())
+
+
+def test_spec_flattens_levels_and_widths_never_shrink():
+    sizes, widths, levels = spec(sizes=((4, 4), (), (2,)), widths=(3, 1, 2)).flat()
+    assert sizes == [4, 4, 2]
+    assert widths == [3, 3, 3]
+    assert levels == [0, 0, 2]
+    assert spec(sizes=((), (), ()), widths=(3, 1, 2)).latent_width == 0
+
+
+def test_principal_axes_are_those_of_scikit_learn(table):
+    mean, basis = (t.numpy() for t in classical.principal_axes(table, 3, ONES))
+    pca = PCA(3).fit(table.double().numpy())
+    np.testing.assert_allclose(mean, pca.mean_, atol=1e-5)
+    np.testing.assert_allclose(np.abs(basis.T), np.abs(pca.components_), atol=1e-4)
+    peak = np.abs(basis).argmax(axis=0)
+    assert (basis[peak, np.arange(3)] > 0).all()
+
+
+def test_rows_of_weight_zero_do_not_count(table):
+    weight = ONES.clone()
+    weight[100:] = 0.0
+    spoiled = table.clone()
+    spoiled[100:] = 1e3
+    for got, expected in zip(
+        classical.principal_axes(spoiled, 2, weight),
+        classical.principal_axes(table[:100], 2, torch.ones(100)),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_category_depends_on_its_name_and_columns_only(table):
+    alone = fit(table, spec())[0]
+    other = table.clone()
+    other[:, 3:] = normal(250, 4, 9)
+    beside = fit(other, spec("b", (3, 4)), spec())[1]
+    for one, two in zip(alone.chain, beside.chain, strict=True):
+        assert torch.equal(one, two)
+    renamed = fit(table, spec("z"))[0]
+    assert not torch.equal(alone.chain[1], renamed.chain[1])
+
+
+def test_more_bits_leave_less_error(table):
+    errors = [
+        classical.category_error(fit(table, spec(sizes=((k,), (k,))))[0], table, 8)
+        for k in (2, 4, 8, 16)
+    ]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_no_bits_code_nothing(table):
+    part = fit(table, spec(sizes=((), ())))[0]
+    assert part.chain == []
+    assert classical.encode([part], table, 2).shape == (250, 0)
+    deviation = float(((table[:, :3] - table[:, :3].mean(0)) ** 2).sum())
+    assert classical.category_error(part, table, 2) == pytest.approx(deviation, rel=1e-4)
+
+
+def test_bootstrap_smooths(table):
+    plain, smooth = (fit(table, spec(), bootstrap=b)[0] for b in (0.0, 0.5))
+    assert not torch.equal(plain.chain[0], smooth.chain[0])
+    few = table[:60]
+    wide = spec(sizes=((32,), (32,)))
+    options = StartOptions(0)
+    chosen = classical.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
+    assert chosen == classical.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
+    single = spec(sizes=((4,), ()))
+    assert classical.choose_bootstrap(few, table[60:], single, torch.ones(60), options) == 0.0
+
+
+def test_own_tables_are_zero_outside_their_category(table):
+    parts = fit(table, *BOTH)
+    tables = classical.own_tables(parts, 7)
+    assert [t.shape for t in tables] == [(8, 7)] * 4
+    assert all((t[:, 3:] == 0).all() for t in tables[:2])
+    codes = classical.encode(parts, table, 4)
+    total = classical.offset_of(parts, table.mean(0)) + quantize.decode(codes, tables, 7)
+    own = sum(classical.category_error(part, table, 4) for part in parts)
+    assert float(((table - total) ** 2).sum()) == pytest.approx(own, rel=1e-3)
+
+
+def test_joint_decoding_pays_for_shared_factors_once(table):
+    codec = codec_of(table, fit(table, *BOTH))
+    classical.fit_tables(codec, table, None, ONES, None, 8)
+    codes = classical.encode(codec.parts, table, 8)
+    separate = sum(classical.category_error(part, table, 8) for part in codec.parts)
+    valid = (table, torch.ones_like(table))
+    judged = codec_of(table, codec.parts)
+    classical.fit_tables(judged, table, None, ONES, valid, 8)
+    assert judged.ridges[-1] == min(classical.JOINT_RIDGES)  # judged on its own rows
+    assert joint_error(judged, table, codes, 2) < 0.95 * separate
+    assert codec.ridges == [np.inf, np.inf]  # nobody to judge: the own tables stay
+
+
+def test_ridges_as_set_are_used(table):
+    codec = codec_of(table, fit(table, *BOTH))
+    codec.ridges = [np.inf, 30.0]
+    classical.fit_tables(codec, table, None, ONES, None, 8)
+    assert codec.ridges == [np.inf, 30.0]
+    own = classical.own_tables(codec.parts, 7)
+    assert torch.equal(codec.tables[0][0], own[0])
+    assert not torch.equal(codec.tables[1][0], own[0])
+
+
+def test_missing_cells_pull_nothing(table):
+    missing = torch.zeros_like(table, dtype=torch.bool)
+    missing[::2, 6] = True
+    spoiled = torch.where(missing, torch.tensor(50.0), table)
+    parts = fit(table, *BOTH)
+    ridges = [10.0, 10.0]
+    found = []
+    for rows in (table, spoiled):
+        codec = codec_of(table, parts)
+        codec.ridges = list(ridges)
+        codes = classical.encode(parts, table, 8)
+        # Codes as of the true rows, so that only the fit of the tables differs.
+        target = classical._with_decoded_holes(
+            rows - codec.offset, codes, classical.own_tables(parts, 7), missing
+        )
+        found.append(target)
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_seeds_differ_by_name_and_number():
+    draws = {
+        float(torch.rand(1, generator=classical.seed_of(seed, name)))
+        for seed in (0, 1, 2**31 - 1)
+        for name in ("a", "b")
+    }
+    assert len(draws) == 6

@@ -1,0 +1,129 @@
+"""Measured distortion-rate curves and what is decided on them."""
+
+import numpy as np
+import pytest
+
+from adaptive_vq.curves import level_bits, measure
+from adaptive_vq.quantize import MAX_CODEBOOK_BITS
+
+
+def make_table(n=300, seed=0):
+    """Columns 0-2 of one factor, 3-5 of noise, 6 takes two values, 7 is constant."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(n, 1))
+    parts = [factor + 0.1 * rng.normal(size=(n, 3)), rng.normal(size=(n, 3))]
+    parts += [2.0 * (rng.random((n, 1)) < 0.5) - 1.0, np.zeros((n, 1))]
+    return np.hstack(parts).astype(np.float32)
+
+
+CUT = {
+    "factor": np.array([0, 1, 2]),
+    "noise": np.array([3, 4, 5]),
+    "flag": np.array([6]),
+    "still": np.array([7]),
+}
+
+
+@pytest.fixture(scope="module")
+def Z():
+    return make_table()
+
+
+@pytest.fixture(scope="module")
+def measured(Z):
+    return measure(Z, [CUT], 16, "total", 3, 0)
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 3, 5])
+@pytest.mark.parametrize("bits", [0, 1, 7, 8, 9, 24, 100])
+def test_level_bits_are_whole_codebooks_coarse_to_fine(bits, n_levels):
+    levels = level_bits(bits, n_levels)
+    assert len(levels) == n_levels
+    assert sum(levels) == bits
+    assert all(b >= 0 for b in levels)
+    assert (levels[0] > 0) == (bits > 0)
+    last = max((i for i, b in enumerate(levels) if b), default=0)
+    assert all(b % MAX_CODEBOOK_BITS == 0 for b in levels[:last])
+
+
+def test_budget_and_shapes(measured):
+    assert list(measured.categories) == list(CUT)
+    assert sum(map(sum, measured.bits.values())) <= 16
+    for name in CUT:
+        assert len(measured.bits[name]) == len(measured.ratios[name]) == 3
+        assert all(0 < ratio <= 1 for ratio in measured.ratios[name])
+
+
+def test_curves_start_at_one_and_never_rise(measured):
+    for name in ("factor", "noise", "flag"):
+        curve = measured.curves[name]
+        assert curve[0] == pytest.approx(1.0)
+        assert (np.diff(curve) <= 1e-12).all()
+        assert measured.predicted[name] == curve[sum(measured.bits[name])]
+
+
+def test_bits_go_where_they_buy_most(measured):
+    total = {name: sum(levels) for name, levels in measured.bits.items()}
+    assert total["still"] == 0
+    assert total["flag"] == 1
+    assert measured.predicted["flag"] == pytest.approx(0.0, abs=1e-5)
+    assert total["noise"] > total["factor"] > 1
+
+
+def test_prediction_holds_on_other_rows(Z, measured):
+    from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+
+    groups = {name: columns.tolist() for name, columns in CUT.items()}
+    plan = AdaptiveRatioSelector(
+        "rate_distortion",
+        bits=16,
+        scaler=None,
+        clip=None,
+        characterizer=FeatureCharacterizer(groups, scaler=None, clip=None),
+    )
+    codec = HierarchicalVQVAE(plan, scaler=None, clip=None, max_epochs=0, random_state=0).fit(Z)
+    new = make_table(seed=1)
+    rest = new - codec.reconstruct(new)
+    for name in ("factor", "noise"):
+        nmse = (rest[:, CUT[name]] ** 2).sum() / (new[:, CUT[name]] ** 2).sum()
+        assert nmse == pytest.approx(measured.predicted[name], rel=0.35, abs=0.02)
+
+
+def test_minimax_evens_out_the_categories(Z):
+    total, minimax = (measure(Z, [CUT], 8, objective, 3, 0) for objective in ("total", "minimax"))
+    names = ("factor", "noise", "flag")
+    worst = [max(m.predicted[name] for name in names) for m in (total, minimax)]
+    assert worst[1] <= worst[0]
+
+
+def test_more_bits_are_never_predicted_worse(Z):
+    def error(budget):
+        found = measure(Z, [CUT], budget, "total", 3, 0)
+        energy = {name: float((Z[:, c] ** 2).sum()) for name, c in CUT.items()}
+        return sum(energy[name] * found.predicted[name] for name in CUT)
+
+    errors = [error(budget) for budget in (2, 6, 12, 18)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_cut_is_chosen_by_its_error(Z):
+    torn = {"x": np.array([0, 3, 6]), "y": np.array([1, 4, 7]), "z": np.array([2, 5])}
+    found = measure(Z, [torn, CUT], 16, "total", 3, 0)
+    assert list(found.categories) == list(CUT)
+    whole = {"all": np.arange(8)}
+    assert len(measure(Z, [whole, CUT], 16, "total", 3, 0).categories) == len(CUT)
+
+
+def test_order_of_categories_and_columns_changes_only_the_order(Z, measured):
+    shuffled = {name: CUT[name][::-1] for name in reversed(CUT)}
+    found = measure(Z, [shuffled], 16, "total", 3, 0)
+    assert list(found.bits) == list(shuffled)
+    assert found.bits == measured.bits
+    assert found.predicted == measured.predicted
+
+
+def test_same_seed_same_curves(Z, measured):
+    again = measure(Z, [CUT], 16, "total", 3, 0)
+    other = measure(Z, [CUT], 16, "total", 3, 1)
+    np.testing.assert_array_equal(again.curves["noise"], measured.curves["noise"])
+    assert (other.curves["noise"] != measured.curves["noise"]).any()
