@@ -21,7 +21,7 @@ from adaptive_vq.classical import (
     principal_axes,
     seed_of,
 )
-from adaptive_vq.gaussian import active_directions
+from adaptive_vq.gaussian import gaussian_curve
 
 Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
@@ -29,13 +29,15 @@ Categories = Mapping[str, NDArray[np.int64]]
 MEASURING_ROWS = 10_000
 CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
-MOST_DIRECTIONS = 64
+ENOUGH_VALIDATION_ROWS = 600
+MOST_DIRECTIONS = 256
 MERGE_TOLERANCE = 1.02
 """A finer cut is kept while its predicted error is at most this many times that of the best cut:
 categories that mean something are worth 2 % of the error, not more."""
 
 _QUICK_ITERATIONS = 5
 _EXACT = 1e-7
+_BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
 _HOPELESS = 1.2
 
@@ -134,7 +136,8 @@ class _Bench:
 
     def __init__(self, Z: NDArray[np.float32], seed: int) -> None:
         order = np.random.default_rng(seed).permutation(len(Z))[: MEASURING_ROWS * 2]
-        n_valid = max(1, int(VALIDATION_SHARE * len(order)))
+        enough = min(ENOUGH_VALIDATION_ROWS, len(order) // 5)
+        n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
         rows = torch.from_numpy(np.ascontiguousarray(Z[order]))
         self.valid, self.train = rows[:n_valid], rows[n_valid:][:MEASURING_ROWS]
         self.few = self.train[:CURVE_ROWS]
@@ -284,14 +287,15 @@ class _Trial:
 
 
 def _ratios(spectrum: Floats, bits: Sequence[int]) -> list[float]:
-    """Share of principal directions that water-filling codes at twice the bits of each level.
+    """Share of principal directions worth coding up to each level.
 
-    Twice, because real columns carry structure beyond their covariance: on tables seen so far
-    coding fewer directions costs error, more cost only time.
+    Directions are worth coding until those beyond carry less than 2 % of the error that a
+    Gaussian code of the same bits would leave: what is not coded is lost, what is costs only time.
     """
-    spent = np.cumsum(bits)
-    counts = active_directions(spectrum, 2 * spent + 8)
-    return [max(1, min(int(count), MOST_DIRECTIONS)) / len(spectrum) for count in counts]
+    errors = gaussian_curve(spectrum, int(sum(bits)))[np.cumsum(bits)]
+    beyond = spectrum.sum() - np.cumsum(spectrum)
+    counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
+    return [min(count, len(spectrum), MOST_DIRECTIONS) / len(spectrum) for count in counts]
 
 
 def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
