@@ -1,0 +1,72 @@
+"""Sphinx settings; ``python -m sphinx -W -b html docs docs/_build/html`` builds everything."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import draw_modules  # noqa: E402
+
+import adaptive_vq  # noqa: E402
+
+project = "adaptive-vq"
+author = "The adaptive-vq developers"
+project_copyright = author
+version = release = adaptive_vq.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "examples", "auto_examples/**/*.ipynb", "**/GALLERY_HEADER.rst"]
+nitpicky = False
+
+autosummary_generate = True
+autodoc_typehints = "none"  # types stand in the numpydoc sections
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "write_computation_times": False,
+    "within_subsection_order": "FileNameSortKey",
+}
+# Notices of libraries, which an example can do nothing about.
+warnings.filterwarnings("ignore", message=".*is non-interactive.*", category=UserWarning)
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"adaptive-vq {version}"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_show_sourcelink = False
+
+
+def escape(app, what, name, obj, options, lines):
+    """Keep shapes such as ``(n_features_in_,)`` and ``|mean|`` from being read as markup."""
+    lines[:] = [
+        line.replace("(n_features_in_", "(n_features_in\\_").replace("|mean|", "\\|mean\\|")
+        for line in lines
+    ]
+
+
+def setup(app):
+    """Draw the picture and the table of modules from the imports in the source."""
+    app.connect("autodoc-process-docstring", escape, priority=400)  # before numpydoc
+    draw_modules.main(HERE / "generated")
+    return {"parallel_read_safe": True}

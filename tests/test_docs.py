@@ -1,0 +1,63 @@
+"""The guide's code runs and shows what it gives; the pages hang together."""
+
+import ast
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import adaptive_vq
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    p for p in DOCS.rglob("*.rst") if not {"generated", "_build", "auto_examples"} & set(p.parts)
+)
+GUIDE = [page for page in PAGES if "\n>>> " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_the_guide_shows_what_its_code_gives(page):
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    found = doctest.testfile(str(page), module_relative=False, optionflags=flags)
+    assert found.attempted > 0
+    assert found.failed == 0, f"{page.name}: see the differences above"
+
+
+def test_every_block_of_python_parses():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"code-block:: python\n\n((?:   .*\n|\n)+)", text):
+            ast.parse("if True:\n" + block)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_import_what_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adaptive_vq"):
+            module = importlib.import_module(node.module)
+            assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+
+
+def test_the_reference_lists_all_public_names():
+    listed = (DOCS / "api.rst").read_text(encoding="utf-8")
+    modules = {"__version__", "datasets", "metrics"}
+    missing = [name for name in set(adaptive_vq.__all__) - modules if f"   {name}\n" not in listed]
+    assert missing == []
+    metrics = [name for name in adaptive_vq.metrics.__all__ if name.islower()]
+    assert [name for name in metrics if f"metrics.{name}\n" not in listed] == []
+
+
+def test_arrows_between_modules_are_those_of_the_source():
+    spec = importlib.util.spec_from_file_location("draw_modules", DOCS / "draw_modules.py")
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    uses = drawing.arrows()
+    assert "classical" in uses["curves"]
+    assert "quantize" in uses["classical"]
+    assert uses["quantize"] == set()
+    assert "vqvae" not in set().union(*(uses[m] for m in ("ratios", "characterize", "training")))
+    depth = drawing.layers(uses)
+    assert depth["vqvae"] > depth["ratios"] > depth["characterize"] > depth["units"] >= 0
