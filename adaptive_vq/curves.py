@@ -30,7 +30,9 @@ MEASURING_ROWS = 10_000
 CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
 ENOUGH_VALIDATION_ROWS = 600
-MOST_DIRECTIONS = 256
+MOST_DIRECTIONS = 128
+ROWS_PER_DIRECTION = 24
+"""Directions seen by fewer rows than this are left out: codebooks would only memorize them."""
 MERGE_TOLERANCE = 1.02
 """A finer cut is kept while its predicted error is at most this many times that of the best cut:
 categories that mean something are worth 2 % of the error, not more."""
@@ -140,6 +142,8 @@ class _Bench:
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
         rows = torch.from_numpy(np.ascontiguousarray(Z[order]))
         self.valid, self.train = rows[:n_valid], rows[n_valid:][:MEASURING_ROWS]
+        supported = max(32, len(self.train) // ROWS_PER_DIRECTION)
+        self.most_directions = min(MOST_DIRECTIONS, supported)
         self.few = self.train[:CURVE_ROWS]
         self.seed = seed
         self._nodes: dict[tuple[tuple[int, ...], int], _Node] = {}
@@ -175,7 +179,7 @@ class _Node:
         return np.minimum.accumulate(corrected)
 
     def _refitted(self, bits: int, thorough: bool) -> float:
-        width = min(len(self.columns), MOST_DIRECTIONS)
+        width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
         options = StartOptions(self.bench.seed)
@@ -191,7 +195,7 @@ class _Node:
 def _greedy_curve(bench: _Bench, columns: Tensor, max_bits: int) -> Floats:
     """Fit stage after stage; within a stage, every number of bits up to a full codebook."""
     train, valid = bench.few[:, columns], bench.valid[:, columns]
-    width = min(len(columns), MOST_DIRECTIONS)
+    width = min(len(columns), bench.most_directions)
     mean, basis = principal_axes(train, width, torch.ones(len(train)))
     beyond = float((((valid - mean) - (valid - mean) @ basis @ basis.T) ** 2).sum()) / len(valid)
     left, held = (train - mean) @ basis, (valid - mean) @ basis
@@ -268,6 +272,10 @@ class _Trial:
         relative = [c / max(float(c[0]), 1e-30) for c in self.curves]
         return allocate_minimax(relative, self.budget, keys=self.names)
 
+    def _ratios(self, place: int, bits: Sequence[int]) -> list[float]:
+        node = self.nodes[place]
+        return _ratios(node.spectrum, bits, node.bench.most_directions)
+
     def result(self, bits: Iterable[int], n_levels: int) -> Measured:
         """Write down a division, categories in the order of the cut."""
         parts = dict(zip(self.names, (int(b) for b in bits), strict=True))
@@ -280,13 +288,13 @@ class _Trial:
         return Measured(
             {name: self.columns[at[name]] for name in self.order},
             levels,
-            {name: _ratios(self.nodes[at[name]].spectrum, levels[name]) for name in self.order},
+            {name: self._ratios(at[name], levels[name]) for name in self.order},
             curves,
             {name: float(curves[name][parts[name]]) for name in self.order},
         )
 
 
-def _ratios(spectrum: Floats, bits: Sequence[int]) -> list[float]:
+def _ratios(spectrum: Floats, bits: Sequence[int], most: int) -> list[float]:
     """Share of principal directions worth coding up to each level.
 
     Directions are worth coding until those beyond carry less than 2 % of the error that a
@@ -295,7 +303,7 @@ def _ratios(spectrum: Floats, bits: Sequence[int]) -> list[float]:
     errors = gaussian_curve(spectrum, int(sum(bits)))[np.cumsum(bits)]
     beyond = spectrum.sum() - np.cumsum(spectrum)
     counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
-    return [min(count, len(spectrum), MOST_DIRECTIONS) / len(spectrum) for count in counts]
+    return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
 
 
 def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
