@@ -94,6 +94,7 @@ def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
     return FitOptions(
         budget=float(plan.budget),
         may_grow=isinstance(estimator.codebook_sizes, str),
+        may_move=plan.strategy == "learned" and isinstance(estimator.codebook_sizes, str),
         beam=estimator.beam_width,
         joint=estimator.context == "joint",
         hidden=estimator.group_hidden_dim,

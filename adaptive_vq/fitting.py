@@ -18,6 +18,7 @@ from adaptive_vq import classical, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
+from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
 from adaptive_vq.training import Rows, TrainingOptions, train
 
@@ -43,6 +44,7 @@ class FitOptions:
     early_stopping: bool
     training: TrainingOptions
     encoders: Mapping[str, nn.Module] | None = None
+    may_move: bool = False
 
     @property
     def seed(self) -> int:
@@ -67,6 +69,7 @@ class Decided:
     specs: list[CategorySpec]
     bootstraps: dict[str, float]
     ridges: list[float]
+    moves: list[dict[str, Any]]
 
 
 class ClassicalStart:
@@ -180,6 +183,8 @@ def fit_codec(
     module, codes = _cleaned(module, rows, options)
     seen = rows.weight.amax(1) > 0
     settle_prefixes(module, observed, codes[seen])
+    if options.may_move and isinstance(start, ClassicalStart) and history:
+        history[0]["moves"] = start.decided.moves
     return Fitted(module, codes, history, n_epochs)
 
 
@@ -211,6 +216,9 @@ def _start(
     """Classical start; the rows kept aside choose the smoothing and the ridges."""
     start = StartOptions(options.seed)
     row_weight = rows.weight.amax(1)
+    moves: list[dict[str, Any]] = []
+    if options.may_move and valid is not None:
+        specs, moves = move_bits(rows.table, row_weight, valid.table, specs, options.seed)
     bootstraps = {
         spec.name: 0.0
         if valid is None
@@ -227,7 +235,8 @@ def _start(
     judged = None if valid is None else (valid.table, valid.weight)
     classical.fit_tables(codec, rows.table, rows.weight == 0, row_weight, judged, start.beam)
     specs = [part.spec for part in parts]
-    return Decided(specs, {s.name: bootstraps.get(s.name, 0.0) for s in specs}, codec.ridges), codec
+    smoothed = {s.name: bootstraps.get(s.name, 0.0) for s in specs}
+    return Decided(specs, smoothed, codec.ridges, moves), codec
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:

@@ -85,7 +85,7 @@ class AdaptiveRatioSelector(
         - ``"rate_distortion"``: least total error on curves measured on rows kept aside;
         - ``"minimax"``: least error of the worst category on such curves;
         - ``"learned"``: starts as ``"rate_distortion"``; `HierarchicalVQVAE` moves bits between
-          categories while it trains;
+          categories when it fits;
         - ``"water_filling"``: in closed form, as if every category were Gaussian.
     bits : int, default=None
         Bits per row to spend at most. None means one per column, at least 16, at most 128.

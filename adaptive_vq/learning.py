@@ -1,0 +1,93 @@
+"""Bits that move between categories while the codec is fitted (``strategy="learned"``)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from adaptive_vq import classical, quantize
+from adaptive_vq.classical import CategorySpec, StartOptions
+from adaptive_vq.curves import level_bits
+
+MOST_MOVES = 12
+WORTH_MOVING = 2e-3
+"""A move has to lower the summed error on the rows kept aside by this share of it."""
+
+
+def move_bits(
+    table: Tensor, weight: Tensor, valid: Tensor, specs: list[CategorySpec], seed: int
+) -> tuple[list[CategorySpec], list[dict[str, Any]]]:
+    """Move bits, one at a time, from the category that misses it least to the one it helps most.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n, n_features)
+        Rows to fit on.
+    weight : Tensor of shape (n,)
+        Weight of each row.
+    valid : Tensor of shape (n_valid, n_features)
+        Rows kept aside, which judge every move by what the refitted codebooks leave of them.
+    specs : list of CategorySpec
+        Where the plan starts.
+    seed : int
+        Seed of the codebooks.
+
+    Returns
+    -------
+    specs : list of CategorySpec
+        With the bits where they ended; their sum is unchanged.
+    moves : list of dict
+        The trajectory: ``giver``, ``taker`` and the summed error before and after.
+    """
+    judge = _Judge(table, weight, valid, specs, seed)
+    bits = {spec.name: _bits(spec) for spec in specs}
+    moves: list[dict[str, Any]] = []
+    while len(moves) < MOST_MOVES:
+        error = sum(judge.error(name, b) for name, b in bits.items())
+        gains = {name: judge.error(name, b) - judge.error(name, b + 1) for name, b in bits.items()}
+        losses = {
+            name: judge.error(name, b - 1) - judge.error(name, b) for name, b in bits.items() if b
+        }
+        pairs = [(gains[t] - losses[g], t, g) for t in gains for g in losses if t != g]
+        gain, taker, giver = max(pairs, default=(0.0, "", ""))
+        if gain <= WORTH_MOVING * error:
+            break
+        bits[taker] += 1
+        bits[giver] -= 1
+        moves.append({"giver": giver, "taker": taker, "before": error, "after": error - gain})
+    touched = {name for move in moves for name in (move["giver"], move["taker"])}
+    return [judge.spec(s.name, bits[s.name]) if s.name in touched else s for s in specs], moves
+
+
+class _Judge:
+    """Errors of categories at numbers of bits, each fitted once."""
+
+    def __init__(
+        self, table: Tensor, weight: Tensor, valid: Tensor, specs: list[CategorySpec], seed: int
+    ) -> None:
+        self.table, self.weight, self.valid = table, weight, valid
+        self.specs = {spec.name: spec for spec in specs}
+        self.options = StartOptions(seed, train_beam=2, n_iter=5, n_refits=1, beam=4)
+        self._errors: dict[tuple[str, int], float] = {}
+
+    def spec(self, name: str, bits: int) -> CategorySpec:
+        """Category with other bits, split over levels at codebook boundaries."""
+        start = self.specs[name]
+        per_level = level_bits(bits, len(start.sizes))
+        sizes = [[2**b for b in quantize.split_bits(level)] for level in per_level]
+        return replace(start, sizes=sizes)
+
+    def error(self, name: str, bits: int) -> float:
+        """Summed squared error of a category on the rows kept aside."""
+        key = (name, bits)
+        if key not in self._errors:
+            spec = self.spec(name, bits)
+            part = classical.fit_category(self.table, spec, self.weight, self.options, 0.0)
+            self._errors[key] = classical.category_error(part, self.valid, 8)
+        return self._errors[key]
+
+
+def _bits(spec: CategorySpec) -> int:
+    return sum((size - 1).bit_length() for level in spec.sizes for size in level)
