@@ -384,7 +384,9 @@ def test_progress_bar_and_scoring_monitor(X, capsys):
     of_epochs = log[log["task_name"] == "epoch"]
     assert len(of_epochs) == len(fitted.history_)
     assert log.select_dtypes("number").notna().all(axis=None)
-    assert "HierarchicalVQVAE" in capsys.readouterr().out
+    # rich has one console per process, which the command line points at stderr.
+    shown = capsys.readouterr()
+    assert "HierarchicalVQVAE" in shown.out + shown.err
 
 
 def test_monitor_on_pipeline_and_search(X):
