@@ -359,16 +359,6 @@ def _positions(sizes: Sequence[int], active: Sequence[int]) -> Tensor:
     return torch.cat([torch.arange(offsets[j], offsets[j + 1]) for j in active])
 
 
-def drop_unused(chain: Chain, codes: Tensor, weight: Tensor | None = None) -> tuple[Chain, Tensor]:
-    """Remove codewords that no row uses; the codes are renumbered."""
-    kept, renumbered = [], codes.clone()
-    for j, codebook in enumerate(chain):
-        used = torch.bincount(codes[:, j], weights=weight, minlength=len(codebook)) > 0
-        kept.append(codebook[used])
-        renumbered[:, j] = (used.long().cumsum(0) - 1)[codes[:, j]]
-    return kept, renumbered
-
-
 def smoothed_bootstrap(
     rows: Tensor, width: float, copies: int, generator: torch.Generator
 ) -> Tensor:
