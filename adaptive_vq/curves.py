@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq.allocation import allocate_minimax, allocate_total, lower_envelope
+from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
     CategorySpec,
     StartOptions,
     category_error,
     fit_category,
-    principal_axes,
     seed_of,
 )
 from adaptive_vq.gaussian import gaussian_curve
+from adaptive_vq.greedy import EXACT, GreedyCurve
 
 Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
@@ -37,11 +37,12 @@ MERGE_TOLERANCE = 1.02
 """A finer cut is kept while its predicted error is at most this many times that of the best cut:
 categories that mean something are worth 2 % of the error, not more."""
 
-_QUICK_ITERATIONS = 5
-_EXACT = 1e-7
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
-_HOPELESS = 1.2
+_HOPELESS = 1.05
+_MOST_CARRIED = 1.5
+_MOST_CORRECTIONS = 3
+_NEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def measure(
     bits it would get, and carried over to the whole curve.
     """
     bench = _Bench(Z, random_state)
-    best = _choose(_trials(bench, cuts, budget))
-    bits = best.divide(objective)
+    best = _choose(bench, cuts, budget)
+    bits = best.settle(objective)
     return best.result(bits, n_levels)
 
 
@@ -146,91 +147,66 @@ class _Bench:
         self.most_directions = min(MOST_DIRECTIONS, supported)
         self.few = self.train[:CURVE_ROWS]
         self.seed = seed
-        self._nodes: dict[tuple[tuple[int, ...], int], _Node] = {}
+        self._nodes: dict[tuple[int, ...], _Node] = {}
 
-    def node(self, columns: NDArray[np.int64], max_bits: int) -> _Node:
+    def node(self, columns: NDArray[np.int64]) -> _Node:
         """Measure a set of columns, once."""
-        key = (tuple(sorted(int(c) for c in columns)), max_bits)
+        key = tuple(sorted(int(c) for c in columns))
         if key not in self._nodes:
-            self._nodes[key] = _Node(self, torch.as_tensor(key[0]), max_bits)
+            self._nodes[key] = _Node(self, torch.as_tensor(key))
         return self._nodes[key]
 
 
 class _Node:
-    """Curve of one set of columns: summed squared error per row kept aside, per number of bits."""
+    """One set of columns: its greedy curve, and what search and refit gain over it."""
 
-    def __init__(self, bench: _Bench, columns: Tensor, max_bits: int) -> None:
+    def __init__(self, bench: _Bench, columns: Tensor) -> None:
         self.bench, self.columns = bench, columns
-        self.greedy = _greedy_curve(bench, columns, max_bits)
+        self.greedy = GreedyCurve(
+            bench.few[:, columns],
+            bench.valid[:, columns],
+            min(len(columns), bench.most_directions),
+            _MOST_BITS_PER_COLUMN * len(columns),
+            seed_of(bench.seed, "curve"),
+        )
         self.spectrum = _spectrum(bench.train[:, columns])
-        self._gain: dict[tuple[int, bool], float] = {}
+        self._gains: dict[int, float] = {}
 
-    def curve(self, bits: int, thorough: bool) -> Floats:
-        """Return the curve, corrected by what search and refit gain at `bits`."""
-        stages = np.array([len(quantize.split_bits(b)) for b in range(len(self.greedy))])
-        here = len(quantize.split_bits(bits))
-        if here < 2 or self.greedy[bits] <= _EXACT * self.greedy[0]:
-            return self.greedy
-        key = (here, thorough)
-        if key not in self._gain:
-            self._gain[key] = self._refitted(bits, thorough) / self.greedy[bits]
-        exponent = np.clip(stages - 1, 0, None) / (here - 1)
-        corrected: Floats = self.greedy * min(1.0, self._gain[key]) ** np.minimum(exponent, 1.5)
-        return np.minimum.accumulate(corrected)
+    def refine(self, bits: int) -> bool:
+        """Measure what search and refit gain at `bits`; False where it is known there or nearby."""
+        greedy = self.greedy.up_to(bits)
+        single = bits <= quantize.MAX_CODEBOOK_BITS
+        if single or self._known(bits) or greedy[-1] <= EXACT * greedy[0]:
+            return False
+        self._gains[bits] = min(1.0, self._refitted(bits) / greedy[-1])
+        return True
 
-    def _refitted(self, bits: int, thorough: bool) -> float:
+    def _known(self, bits: int) -> bool:
+        books = len(quantize.split_bits(bits))
+        same = [b for b in self._gains if len(quantize.split_bits(b)) == books]
+        return any(abs(b - bits) <= _NEAR * bits for b in same)
+
+    def curve(self, budget: int) -> Floats:
+        """Return the curve up to the budget, corrected by the gains measured so far."""
+        greedy = self.greedy.up_to(budget)
+        if not self._gains:
+            return greedy
+        # A single codebook gains nothing; from there on the gain grows geometrically.
+        places = [quantize.MAX_CODEBOOK_BITS, *sorted(self._gains)]
+        logs = np.log([1.0] + [max(self._gains[b], 1e-12) for b in places[1:]])
+        bits = np.arange(len(greedy))
+        gains = np.interp(bits, places, logs)
+        reach = (bits - places[0]) / (places[-1] - places[0])
+        gains = np.where(bits > places[-1], logs[-1] * np.minimum(reach, _MOST_CARRIED), gains)
+        return np.minimum.accumulate(greedy * np.exp(gains))
+
+    def _refitted(self, bits: int) -> float:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        options = StartOptions(self.bench.seed)
-        if not thorough:
-            options = StartOptions(
-                self.bench.seed, train_beam=2, n_iter=_QUICK_ITERATIONS, n_refits=1, beam=4
-            )
         weight = torch.ones(len(self.bench.train))
-        part = fit_category(self.bench.train, spec, weight, options, 0.0)
+        part = fit_category(self.bench.train, spec, weight, StartOptions(self.bench.seed), 0.0)
         return category_error(part, self.bench.valid, 16) / len(self.bench.valid)
-
-
-def _greedy_curve(bench: _Bench, columns: Tensor, max_bits: int) -> Floats:
-    """Fit stage after stage; within a stage, every number of bits up to a full codebook."""
-    train, valid = bench.few[:, columns], bench.valid[:, columns]
-    width = min(len(columns), bench.most_directions)
-    mean, basis = principal_axes(train, width, torch.ones(len(train)))
-    beyond = float((((valid - mean) - (valid - mean) @ basis @ basis.T) ** 2).sum()) / len(valid)
-    left, held = (train - mean) @ basis, (valid - mean) @ basis
-    curve = np.full(max_bits + 1, np.inf)
-    curve[0] = float((held**2).sum()) / len(valid) + beyond
-    generator = seed_of(bench.seed, "curve")
-    done = 0
-    while done < max_bits:
-        most = min(quantize.MAX_CODEBOOK_BITS, max_bits - done)
-        for b in _steps(most, done):
-            codebook = quantize.kmeans(left, 2**b, generator, n_iter=_QUICK_ITERATIONS)
-            curve[done + b] = float(quantize.nearest(held, codebook)[0].sum()) / len(valid) + beyond
-        left = left - codebook[quantize.nearest(left, codebook)[1]]
-        held = held - codebook[quantize.nearest(held, codebook)[1]]
-        _interpolate(curve, done, done + most)
-        done += most
-        exact = float((left**2).sum()) <= _EXACT * curve[0] * len(train)
-        if exact or curve[done] <= _EXACT * curve[0]:
-            curve[done + 1 :] = curve[done]
-            break
-    return np.asarray(lower_envelope(curve), dtype=np.float64)
-
-
-def _steps(most: int, done: int) -> list[int]:
-    """Bits tried within a stage: all in the first, which settles columns of few values."""
-    return list(range(1, most + 1)) if done == 0 else sorted(range(most, 0, -2))
-
-
-def _interpolate(curve: Floats, start: int, end: int) -> None:
-    """Fill what was not tried: error falls geometrically between two tried numbers of bits."""
-    inside = np.arange(start, end + 1)
-    known = inside[np.isfinite(curve[inside])]
-    logs = np.log(np.maximum(curve[known], 1e-300))
-    gaps = inside[~np.isfinite(curve[inside])]
-    curve[gaps] = np.exp(np.interp(gaps, known, logs))
 
 
 def _spectrum(rows: Tensor) -> Floats:
@@ -247,23 +223,37 @@ class _Trial:
         self.columns = [np.asarray(cut[name], dtype=np.int64) for name in self.names]
         self.order = list(cut)
         self.budget = budget
-        self.nodes = [
-            bench.node(columns, min(budget, _MOST_BITS_PER_COLUMN * len(columns)))
-            for columns in self.columns
-        ]
-        self.curves = [node.greedy for node in self.nodes]
-        self.error = math.inf
-        self.correct(thorough=False)
+        self.nodes = [bench.node(columns) for columns in self.columns]
+        self._draw_curves()
+        self.error = self._predicted()
 
-    def correct(self, thorough: bool) -> None:
-        """Correct the curves at the bits they would get, twice, since that moves the bits."""
-        for _ in range(2):
-            bits = self.divide("total")
-            self.curves = [
-                node.curve(int(b), thorough) for node, b in zip(self.nodes, bits, strict=True)
-            ]
-        bits = self.divide("total")
-        self.error = sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
+    def _draw_curves(self) -> None:
+        self.curves = [node.curve(self.budget) for node in self.nodes]
+
+    def _predicted(self) -> float:
+        bits = self.settle("total")
+        return sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
+
+    def settle(self, objective: str) -> NDArray[np.int64]:
+        """Divide, measuring the curves wherever the division goes."""
+        while True:
+            bits = self.divide(objective)
+            short = [n for n, b in zip(self.nodes, bits, strict=True) if not n.greedy.covers(b)]
+            if not short:
+                return bits
+            for node, b in zip(self.nodes, bits, strict=True):
+                node.greedy.measure_to(int(b))
+            self._draw_curves()
+
+    def correct(self) -> None:
+        """Correct the curves at the bits they would get; again, while that moves the bits."""
+        for _ in range(_MOST_CORRECTIONS):
+            bits = self.settle("total")
+            refined = [node.refine(int(b)) for node, b in zip(self.nodes, bits, strict=True)]
+            if not any(refined):
+                break
+            self._draw_curves()
+        self.error = self._predicted()
 
     def divide(self, objective: str) -> NDArray[np.int64]:
         """Bits per category under an objective."""
@@ -306,23 +296,28 @@ def _ratios(spectrum: Floats, bits: Sequence[int], most: int) -> list[float]:
     return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
 
 
-def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
-    """Try cuts from coarse to fine; stop when two in a row are far above the best."""
-    trials: list[_Trial] = []
-    for cut in sorted(cuts, key=len):
-        trials.append(_Trial(bench, cut, budget))
-        least = min(trial.error for trial in trials)
-        if len(trials) > 2 and min(t.error for t in trials[-2:]) > _HOPELESS * least:
+def _choose(bench: _Bench, cuts: Sequence[Categories], budget: int) -> _Trial:
+    """Cut with the least error as it will be fitted; the finest of those nearly as good.
+
+    Greedy curves are cheap but flatter fine cuts: search and refit gain more, the longer the chain
+    of a category is. So the walk starts at the cut that greedy coding likes best and goes to
+    coarser ones, measuring each as it will be fitted, until two in a row are clearly worse; then
+    to finer ones for as long as they are among the best.
+    """
+    trials = [_Trial(bench, cut, budget) for cut in sorted(cuts, key=len)]
+    start = min(range(len(trials)), key=lambda i: (trials[i].error, i))
+    measured: list[_Trial] = []
+    for trial in reversed(trials[: start + 1]):
+        trial.correct()
+        measured.append(trial)
+        least = min(t.error for t in measured)
+        if min(t.error for t in measured[-2:]) > _HOPELESS * least:
             break
-    return trials
-
-
-def _choose(trials: Sequence[_Trial]) -> _Trial:
-    """Measure the promising cuts as they will be fitted; take the finest of the best ones."""
-    least = min(trial.error for trial in trials)
-    close = [trial for trial in trials if trial.error <= _HOPELESS * least]
-    for trial in close:
-        trial.correct(thorough=True)
-    least = min(trial.error for trial in close)
-    close = [trial for trial in close if trial.error <= MERGE_TOLERANCE * least]
-    return max(close, key=lambda trial: (len(trial.names), -trial.error))
+    for trial in trials[start + 1 :]:
+        trial.correct()
+        measured.append(trial)
+        least = min(t.error for t in measured)
+        if trial.error > MERGE_TOLERANCE * least:
+            break
+    close = [t for t in measured if t.error <= MERGE_TOLERANCE * least]
+    return max(close, key=lambda t: (len(t.names), -t.error))

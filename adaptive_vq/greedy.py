@@ -1,0 +1,109 @@
+"""Distortion-rate curve of one set of columns under greedy residual coding (torch only)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adaptive_vq import quantize
+from adaptive_vq.allocation import lower_envelope
+from adaptive_vq.classical import principal_axes
+
+__all__ = ["GreedyCurve"]
+
+Floats = NDArray[np.float64]
+
+EXACT = 1e-7
+"""Share of the variance below which nothing counts as left to code."""
+_ITERATIONS = 4
+_NARROW = 4
+"""Up to so many columns k-means is cheap and prone to poor minima: each size gets its own run."""
+
+
+class GreedyCurve:
+    """Summed squared error per row kept aside, per number of bits; measured as far as asked.
+
+    A stage is a codebook of up to `MAX_CODEBOOK_BITS` bits on what the earlier stages leave, and
+    every smaller codebook on the way to it is measured too. Beyond what has been measured the
+    curve goes on falling as fast as in its last stage, which flatters it: whoever buys bits there
+    should have them measured first.
+
+    Parameters
+    ----------
+    train, valid : Tensor of shape (n, k)
+        Rows to fit on, and rows that the error is measured on.
+    width : int
+        Principal directions coded; the others count as lost.
+    limit : int
+        Bits beyond which the curve does not go.
+    generator : torch.Generator
+        Source of all random choices.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from adaptive_vq.greedy import GreedyCurve
+    >>> rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    >>> curve = GreedyCurve(rows[:300], rows[300:], 2, 20, torch.Generator().manual_seed(0))
+    >>> curve.measure_to(6)
+    >>> curve.measured, len(curve.up_to(12)), len(curve.up_to(99))
+    (8, 13, 21)
+    """
+
+    def __init__(
+        self, train: Tensor, valid: Tensor, width: int, limit: int, generator: torch.Generator
+    ) -> None:
+        mean, basis = principal_axes(train, width, torch.ones(len(train)))
+        self._left, self._held = (train - mean) @ basis, (valid - mean) @ basis
+        away = float(((valid - mean) ** 2).sum() - (self._held**2).sum()) / len(valid)
+        self._beyond = max(away, 0.0)
+        self._errors = [self._mean(self._held.square().sum(1))]
+        self._limit, self._generator = limit, generator
+        self.exact = False
+        self._measure_stage(min(quantize.MAX_CODEBOOK_BITS, limit))
+
+    @property
+    def measured(self) -> int:
+        """Bits up to which the curve has been measured."""
+        return len(self._errors) - 1
+
+    def covers(self, bits: int) -> bool:
+        """Whether nothing would be gained by measuring up to `bits`."""
+        return self.exact or self.measured >= min(bits, self._limit)
+
+    def measure_to(self, bits: int) -> None:
+        """Fit further stages until the curve is measured at `bits`, or nothing is left to code."""
+        while not self.covers(bits):
+            self._measure_stage(min(quantize.MAX_CODEBOOK_BITS, self._limit - self.measured))
+
+    def up_to(self, bits: int) -> Floats:
+        """Lower envelope of the curve at 0 to `bits` bits (to its limit, if that comes first)."""
+        known = np.array(self._errors[: bits + 1])
+        ahead = np.arange(1, min(bits, self._limit) + 2 - len(known))
+        last = min(quantize.MAX_CODEBOOK_BITS, len(known) - 1)
+        fall = 1.0
+        if not self.exact and last:
+            fall = min(1.0, known[-1] / max(known[-1 - last], 1e-300)) ** (1.0 / last)
+        return np.asarray(lower_envelope(np.append(known, known[-1] * fall**ahead)))
+
+    def _measure_stage(self, bits: int) -> None:
+        first = self.measured == 0
+        if first and self._left.shape[1] <= _NARROW:
+            codebooks = [
+                quantize.kmeans(self._left, 2**b, self._generator, n_iter=_ITERATIONS)
+                for b in range(1, bits + 1)
+            ]
+        else:
+            codebooks = quantize.kmeans_path(self._left, bits, self._generator, _ITERATIONS)
+        for codebook in codebooks:
+            distance, index = quantize.nearest(self._held, codebook)
+            self._errors.append(self._mean(distance))
+        self._left = self._left - codebook[quantize.nearest(self._left, codebook)[1]]
+        self._held = self._held - codebook[index]
+        floor = EXACT * self._errors[0]
+        self.exact = self._mean(self._left.square().sum(1)) <= floor or self._errors[-1] <= floor
+
+    def _mean(self, per_row: Tensor) -> float:
+        return float(per_row.sum()) / len(per_row) + self._beyond
