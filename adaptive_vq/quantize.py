@@ -18,11 +18,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-Chain = list[Tensor]
+from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded
 
-TILE = 256
-"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is
-cut."""
+Chain = list[Tensor]
 
 MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
@@ -174,63 +172,7 @@ def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> 
     return codebook
 
 
-def _smallest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact row-wise k smallest of a wide matrix.
-
-    Groups of 16 are ranked by their minimum, then searched: the k smallest entries always lie in
-    the k groups with the smallest minima, and a full `topk`
-    over beam x codebook entries would otherwise dominate the search.
-    """
-    n, width = scores.shape
-    group = 16
-    if k == 1:
-        value, index = scores.min(1, keepdim=True)
-        return value, index
-    if width % group or width // group <= 2 * k:
-        return torch.topk(scores, k, dim=1, largest=False)
-    grouped = scores.view(n, width // group, group)
-    best = torch.topk(grouped.amin(2), k, dim=1, largest=False).indices
-    inside = torch.gather(grouped, 1, best[:, :, None].expand(-1, -1, group)).view(n, k * group)
-    value, position = torch.topk(inside, k, dim=1, largest=False)
-    index = torch.gather(best, 1, position // group) * group + position % group
-    return value, index
-
-
-def extend(residual: Tensor, codes: Tensor, codebook: Tensor, beam: int) -> tuple[Tensor, Tensor]:
-    """Extend every candidate of a beam by one codebook and keep the `beam` best.
-
-    Parameters
-    ----------
-    residual : Tensor of shape (n, b, width)
-    codes : Tensor of shape (n, b, stages)
-    codebook : Tensor of shape (K, w), w <= width
-
-    Returns
-    -------
-    residual, codes : Tensors of shape (n, min(beam, b * K), ...), best first
-    """
-    n, b, width = residual.shape
-    size, w = codebook.shape
-    flat = residual.reshape(n * b, width)
-    scores = torch.addmm((codebook * codebook).sum(1), flat[:, :w], codebook.T, alpha=-2.0)
-    if b > 1:
-        scores += (flat * flat).sum(1, keepdim=True)
-    _, index = _smallest(scores.view(n, b * size), min(beam, b * size))
-    parent, word = index // size, index % size
-    kept = torch.gather(residual, 1, parent[:, :, None].expand(-1, -1, width)).clone()
-    kept[:, :, :w] -= codebook[word]
-    history = torch.gather(codes, 1, parent[:, :, None].expand(-1, -1, codes.shape[2]))
-    return kept, torch.cat([history, word[:, :, None]], 2)
-
-
-def _search_tile(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
-    residual = rows[:, None, :]
-    codes = torch.zeros(len(rows), 1, 0, dtype=torch.long)
-    for codebook in chain:
-        residual, codes = extend(residual, codes, codebook, beam)
-    return codes[:, 0], residual[:, 0]
-
-
+@torch.no_grad()
 def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple[Tensor, Tensor]:
     """Codes of rows by beam search, and what they leave.
 
@@ -240,22 +182,22 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
     chain : list of Tensors (K_j, w_j)
     beam : int
         Candidates kept after each codebook; 1 is greedy search.
+    tile : int, default=256
+        Rows searched together. With the default the codes of a row depend on that row alone.
 
     Returns
     -------
     codes : long Tensor of shape (n, len(chain))
     residual : Tensor of shape (n, width)
     """
-    n = len(rows)
-    if not chain or n == 0:
-        return torch.zeros(n, len(chain), dtype=torch.long), rows.clone()
-    found = []
-    for start in range(0, n, tile):
-        part = rows[start : start + tile]
-        if len(part) < tile:
-            part = torch.cat([part, part.new_zeros(tile - len(part), part.shape[1])])
-        found.append(_search_tile(part, chain, beam))
-    return torch.cat([f[0] for f in found])[:n], torch.cat([f[1] for f in found])[:n]
+    if not chain or len(rows) == 0:
+        return torch.zeros(len(rows), len(chain), dtype=torch.long), rows.clone()
+    found = ChainSearch(chain, rows.shape[1], beam)
+    if tile == TILE:
+        codes = in_tiles(found.codes, rows)
+    else:
+        codes = torch.cat([found.codes(part) for part in rows.split(tile)])
+    return codes, rows - decode(codes, chain, rows.shape[1])
 
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
@@ -387,12 +329,9 @@ def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: in
     """
     done = []
     for start in range(0, len(target), tile):
-        rows, chosen = target[start : start + tile], codes[start : start + tile]
-        n = len(rows)
-        if n < tile:
-            rows = torch.cat([rows, rows.new_zeros(tile - n, rows.shape[1])])
-            chosen = torch.cat([chosen, chosen.new_zeros(tile - n, chosen.shape[1])])
-        done.append(_refine_tile(rows, chosen.clone(), tables, n_sweeps)[:n])
+        rows = padded(target[start : start + tile], tile)
+        chosen = padded(codes[start : start + tile], tile).clone()
+        done.append(_refine_tile(rows, chosen, tables, n_sweeps)[: len(target) - start])
     return torch.cat(done) if done else codes
 
 
