@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
+from adaptive_vq.beam import TILE, ChainSearch, in_tiles
 from adaptive_vq.classical import Codec
 
 _REVIVE_BELOW = 1e-3
@@ -123,11 +124,14 @@ class CategoryEncoder(nn.Module):
         self.head = nn.Linear(_output_width(body, k, hidden, custom), layout.width)
         self.gate = nn.Parameter(torch.zeros(layout.width))
 
-    def forward(self, table: Tensor) -> Tensor:
-        """Latents (n, width) of rows of the whole table."""
+    def forward(self, table: Tensor, learned: bool = True) -> Tensor:
+        """Latents (n, width) of rows of the whole table.
+
+        Without `learned` the correction is left out, which is all the same where the gate is zero.
+        """
         rows = table[:, self.columns] - self.mean
         latents = rows @ self.basis - self.shift
-        if bool((self.gate != 0).any()) or self.training:
+        if learned:
             latents = latents + self.gate * self.head(self.body(rows))
         return latents
 
@@ -304,14 +308,21 @@ class CodecModule(nn.Module):
         With `joint` they are refined against the joint decoder's error in all columns.
         """
         self.eval()
-        parts = [torch.zeros(0, len(self.codebooks), dtype=torch.long)]
-        for rows in table.split(quantize.TILE):
-            n = len(rows)
-            if n < quantize.TILE:
-                rows = torch.cat([rows, rows.new_zeros(quantize.TILE - n, rows.shape[1])])
-            parts.append(self.quantize(rows, beam, quantize.TILE).codes[:n])
-        codes = torch.cat(parts)
-        if joint and codes.shape[1]:
+        if len(table) == 0 or len(self.codebooks) == 0:
+            return table.new_zeros((len(table), len(self.codebooks)), dtype=torch.long)
+        # Asked once: on an accelerator each question would wait for all that is under way.
+        learned = torch.stack([(encoder.gate != 0).any() for encoder in self.encoders]).tolist()
+        searches = [
+            ChainSearch(self.chain(g), category.width, beam)
+            for g, category in enumerate(self.layout.categories)
+        ]
+
+        def codes_of(rows: Tensor) -> Tensor:
+            parts = zip(self.encoders, searches, learned, strict=True)
+            return torch.cat([find.codes(encoder(rows, use)) for encoder, find, use in parts], 1)
+
+        codes = in_tiles(codes_of, table)
+        if joint:
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)
         return codes
@@ -355,10 +366,7 @@ class CodecModule(nn.Module):
         """What the learned correction adds to the full decode, in tiles of fixed size."""
         if not bool(self.corrects):
             return torch.zeros(len(codes), self.layout.n_features)
-        parts = [
-            self.correction(_pad(self.embed(rows)))[: len(rows)]
-            for rows in codes.split(quantize.TILE)
-        ]
+        parts = [self.correction(_pad(self.embed(rows)))[: len(rows)] for rows in codes.split(TILE)]
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -396,4 +404,4 @@ def _pad(rows: Tensor) -> Tensor:
     """Rows filled up to a full tile; no latents at all count as one column of zeros."""
     if rows.shape[1] == 0:
         rows = rows.new_zeros(len(rows), 1)
-    return torch.cat([rows, rows.new_zeros(quantize.TILE - len(rows), rows.shape[1])])
+    return torch.cat([rows, rows.new_zeros(TILE - len(rows), rows.shape[1])])

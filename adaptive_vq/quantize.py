@@ -18,11 +18,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-Chain = list[Tensor]
+from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded
 
-TILE = 256
-"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is
-cut."""
+Chain = list[Tensor]
 
 MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
@@ -206,67 +204,7 @@ def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> 
     return codebook
 
 
-def _smallest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact row-wise k smallest of a wide matrix.
-
-    Groups of 16 are ranked by their minimum, then searched: the k smallest entries always lie in
-    the k groups with the smallest minima, and a full `topk` over beam x codebook entries would
-    otherwise dominate the search. The entries of a group lie far apart, so that the minima of
-    neighboring groups are found together.
-    """
-    n, width = scores.shape
-    group = 16
-    if k == 1:
-        value, index = scores.min(1, keepdim=True)
-        return value, index
-    if width % group or width // group <= 2 * k:
-        return torch.topk(scores, k, dim=1, largest=False)
-    n_groups = width // group
-    grouped = scores.view(n, group, n_groups)
-    best = torch.topk(grouped.amin(1), k, dim=1, largest=False).indices
-    inside = torch.gather(grouped, 2, best[:, None, :].expand(-1, group, -1)).view(n, group * k)
-    value, position = torch.topk(inside, k, dim=1, largest=False)
-    index = torch.gather(best, 1, position % k) + position // k * n_groups
-    return value, index
-
-
-def extend(residual: Tensor, codes: Tensor, codebook: Tensor, beam: int) -> tuple[Tensor, Tensor]:
-    """Extend every candidate of a beam by one codebook and keep the `beam` best.
-
-    Parameters
-    ----------
-    residual : Tensor of shape (n, b, width)
-    codes : Tensor of shape (n, b, stages)
-    codebook : Tensor of shape (K, w), w <= width
-
-    Returns
-    -------
-    residual, codes : Tensors of shape (n, min(beam, b * K), ...), best first
-    """
-    n, b, width = residual.shape
-    size, w = codebook.shape
-    flat = residual.reshape(n * b, width)
-    scores = torch.addmm((codebook * codebook).sum(1), flat[:, :w], codebook.T, alpha=-2.0)
-    if b > 1:
-        scores += (flat * flat).sum(1, keepdim=True)
-    _, index = _smallest(scores.view(n, b * size), min(beam, b * size))
-    parent, word = index // size, index % size
-    parents = (parent + b * torch.arange(n)[:, None]).flatten()
-    kept = flat.index_select(0, parents)
-    kept[:, :w] -= codebook.index_select(0, word.flatten())
-    history = codes.view(n * b, -1).index_select(0, parents)
-    longer = torch.cat([history, word.view(-1, 1)], 1)
-    return kept.view(n, -1, width), longer.view(n, -1, longer.shape[1])
-
-
-def _search_tile(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
-    residual = rows[:, None, :]
-    codes = torch.zeros(len(rows), 1, 0, dtype=torch.long)
-    for codebook in chain:
-        residual, codes = extend(residual, codes, codebook, beam)
-    return codes[:, 0], residual[:, 0]
-
-
+@torch.no_grad()
 def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple[Tensor, Tensor]:
     """Codes of rows by beam search, and what they leave.
 
@@ -276,22 +214,22 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
     chain : list of Tensors (K_j, w_j)
     beam : int
         Candidates kept after each codebook; 1 is greedy search.
+    tile : int, default=256
+        Rows searched together. With the default the codes of a row depend on that row alone.
 
     Returns
     -------
     codes : long Tensor of shape (n, len(chain))
     residual : Tensor of shape (n, width)
     """
-    n = len(rows)
-    if not chain or n == 0:
-        return torch.zeros(n, len(chain), dtype=torch.long), rows.clone()
-    found = []
-    for start in range(0, n, tile):
-        part = rows[start : start + tile]
-        if len(part) < tile:
-            part = torch.cat([part, part.new_zeros(tile - len(part), part.shape[1])])
-        found.append(_search_tile(part, chain, beam))
-    return torch.cat([f[0] for f in found])[:n], torch.cat([f[1] for f in found])[:n]
+    if not chain or len(rows) == 0:
+        return torch.zeros(len(rows), len(chain), dtype=torch.long), rows.clone()
+    found = ChainSearch(chain, rows.shape[1], beam)
+    if tile == TILE:
+        codes = in_tiles(found.codes, rows)
+    else:
+        codes = torch.cat([found.codes(part) for part in rows.split(tile)])
+    return codes, rows - decode(codes, chain, rows.shape[1])
 
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
@@ -423,12 +361,9 @@ def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: in
     """
     done = []
     for start in range(0, len(target), tile):
-        rows, chosen = target[start : start + tile], codes[start : start + tile]
-        n = len(rows)
-        if n < tile:
-            rows = torch.cat([rows, rows.new_zeros(tile - n, rows.shape[1])])
-            chosen = torch.cat([chosen, chosen.new_zeros(tile - n, chosen.shape[1])])
-        done.append(_refine_tile(rows, chosen.clone(), tables, n_sweeps)[:n])
+        rows = padded(target[start : start + tile], tile)
+        chosen = padded(codes[start : start + tile], tile).clone()
+        done.append(_refine_tile(rows, chosen, tables, n_sweeps)[: len(target) - start])
     return torch.cat(done) if done else codes
 
 

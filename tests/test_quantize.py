@@ -82,15 +82,6 @@ def test_kmeans_is_reproducible(rows):
     assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("width", [16, 64, 1000, 1024])
-@pytest.mark.parametrize("k", [1, 4, 16])
-def test_smallest_equals_topk(width, k):
-    scores = normal(30, width)
-    value, index = quantize._smallest(scores, k)
-    torch.testing.assert_close(value, torch.topk(scores, k, largest=False).values)
-    torch.testing.assert_close(torch.gather(scores, 1, index), value)
-
-
 def test_wide_beam_is_exhaustive(rows, chain):
     codes, _ = quantize.search(rows, chain, beam=256)
     every = torch.cartesian_prod(*[torch.arange(len(c)) for c in chain])

@@ -143,7 +143,7 @@ def test_commitment_weight_scales_the_commitment_term_only(codec, rows):
     losses = [float(CodecLoss(w, 6.0)(output, rows.table)) for w in (0.0, 0.25, 0.5, 2.0)]
     found = codec.quantize(rows.table, 4, len(rows))
     distance = sum(
-        float(((z - value) ** 2).sum())
+        float(((z.detach() - value) ** 2).sum())
         for z, value in zip(found.latents, found.values, strict=True)
     )
     assert losses[1] - losses[0] == pytest.approx(0.25 * distance / (300 * 6.0), rel=1e-4)

@@ -1,0 +1,238 @@
+"""Beam search through a chain of residual codebooks (torch, and numpy's sort on the CPU).
+
+A candidate of a row is a *state*: ``[1, ||r||^2, r]`` with the residual ``r`` that its codewords
+leave. A codebook is laid out so that one matrix product of states gives the squared error of every
+child, ``||r||^2 + ||c||^2 - 2 <r, c>``, with nothing to add afterwards. Of the children the best
+are kept; at the last codebook only the one best is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+TILE = 256
+"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is
+cut."""
+
+DEVICE_TILE = 16_384
+"""The same on an accelerator, which wants more rows at a time."""
+
+_HEAD = 2
+"""Columns of a state before its residual."""
+_SORTED = 512
+"""Children per row up to which all are ranked at once."""
+_PARTITIONED = 1024
+
+
+def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply a function to tiles of fixed size, the last one padded, and join what it returns.
+
+    As many tiles are worked on at a time as torch has threads; inside a tile there is one thread,
+    so that a row's result depends neither on the other rows nor on the number of threads.
+
+    Parameters
+    ----------
+    function : callable
+        From a tile (tile, width) to a result with one entry per row. Gradients are off.
+    rows : Tensor of shape (n, width)
+        At least one row.
+
+    Returns
+    -------
+    Tensor of shape (n, ...)
+    """
+    size = TILE if rows.device.type == "cpu" else DEVICE_TILE
+    tiles = list(rows.split(size))
+    tiles[-1] = padded(tiles[-1], size)
+
+    def work(tile: Tensor) -> Tensor:
+        with torch.no_grad():  # the switch is one per thread
+            return function(tile)
+
+    n_threads = torch.get_num_threads() if rows.device.type == "cpu" else 1
+    if n_threads == 1:
+        return torch.cat([work(tile) for tile in tiles])[: len(rows)]
+    try:
+        with ThreadPoolExecutor(
+            min(n_threads, len(tiles)), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            return torch.cat(list(pool.map(work, tiles)))[: len(rows)]
+    finally:
+        # The workers' number is what threads to come would start with.
+        torch.set_num_threads(n_threads)
+
+
+def padded(rows: Tensor, size: int) -> Tensor:
+    """Rows filled up with zeros to `size` rows."""
+    if len(rows) == size:
+        return rows
+    return torch.cat([rows, rows.new_zeros(size - len(rows), rows.shape[1])])
+
+
+def smallest(scores: Tensor, k: int) -> Tensor:
+    """Exact places of the k smallest children of every row, best first.
+
+    Where there are many, groups of children are ranked by their minimum first: the k smallest lie
+    in the k groups with the smallest minima.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n, b, K)
+        Score of every codeword as child of every candidate.
+    k : int
+        At most b * K.
+
+    Returns
+    -------
+    long Tensor of shape (n, k)
+        Places in the children of a row, ``candidate * K + codeword``.
+    """
+    n, b, size = scores.shape
+    flat = scores.view(n, b * size)
+    if scores.device.type != "cpu":
+        return torch.topk(flat, k, dim=1, largest=False).indices
+    if k == 1:
+        return torch.from_numpy(flat.numpy().argmin(1, keepdims=True))
+    parts = _parts(b, size, k)
+    members = b // parts
+    if b * size <= _SORTED or members == 1 or parts * size <= k:
+        return _ranked(flat, torch.arange(b * size), k)
+    minima = scores.view(n, parts, members, size).amin(2).view(n, parts * size)
+    first = torch.arange(parts)[:, None] * (members * size) + torch.arange(size)
+    groups = _ranked(minima, first.view(-1), k)
+    places = groups[:, :, None] + size * torch.arange(members)
+    places = places.view(n, k * members)
+    return _ranked(torch.gather(flat, 1, places), places, k)
+
+
+def _parts(b: int, size: int, k: int) -> int:
+    """Parts to cut the candidates into, so that groups are about as many as their chosen members.
+
+    A group is one codeword as child of the candidates of one part.
+    """
+    dividing = [parts for parts in range(1, b + 1) if b % parts == 0]
+    return next((parts for parts in dividing if parts * size >= k * (b // parts)), b)
+
+
+def _ranked(scores: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Labels of the k smallest of every row, best first.
+
+    A float32 leaves 29 bits of a float64 empty: the label goes there, and sorting plain numbers,
+    which numpy does with vector instructions, sorts the labels along.
+    """
+    keys = scores.double()
+    keys.view(torch.int64).bitwise_or_(labels)
+    values = keys.numpy()
+    if values.shape[1] > _PARTITIONED and k < values.shape[1]:
+        values.partition(k - 1, axis=1)
+        values = values[:, :k].copy()
+    values.sort(axis=1)
+    best = torch.from_numpy(values[:, :k].copy()).view(torch.int64)
+    return best.bitwise_and_((1 << 29) - 1)
+
+
+class _Stage:
+    """One codebook: as matrix from states to the scores of all children, and as states to take off.
+
+    Parameters
+    ----------
+    codebook : Tensor of shape (K, w)
+    width : int
+        Width of the residuals, at least w.
+    """
+
+    def __init__(self, codebook: Tensor, width: int) -> None:
+        self.size, w = codebook.shape
+        head = torch.stack([(codebook * codebook).sum(1), codebook.new_ones(self.size)])
+        self.matrix = torch.cat([head, -2.0 * codebook.T])
+        self.words = codebook.new_zeros(self.size, _HEAD + width)
+        self.words[:, _HEAD : _HEAD + w] = codebook
+
+    def children(self, state: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Candidate and codeword of the k best children of states (n, b, ...)."""
+        n, b, width = state.shape
+        reach = len(self.matrix)
+        scores = torch.mm(state.view(n * b, width)[:, :reach], self.matrix)
+        place = smallest(scores.view(n, b, self.size), k)
+        parent = place // self.size
+        return parent, place - parent * self.size
+
+    def states(self, state: Tensor, parent: Tensor, word: Tensor) -> Tensor:
+        """States (n, k, ...) of children."""
+        n, b, width = state.shape
+        rows = torch.arange(n, device=state.device)[:, None] * b + parent
+        kept = state.view(n * b, width).index_select(0, rows.view(-1))
+        kept.sub_(self.words.index_select(0, word.reshape(-1)))
+        residual = kept[:, _HEAD:]
+        kept[:, 1] = (residual * residual).sum(1)
+        return kept.view(n, -1, width)
+
+
+def _states(residual: Tensor) -> Tensor:
+    """States (n, b, 2 + width) of residuals (n, b, width)."""
+    error = (residual * residual).sum(2, keepdim=True)
+    return torch.cat([torch.ones_like(error), error, residual], 2)
+
+
+class ChainSearch:
+    """Beam search through a chain, prepared once for any number of rows.
+
+    Parameters
+    ----------
+    chain : list of Tensors (K_j, w_j)
+    width : int
+        Width of the rows.
+    beam : int
+        Candidates kept after each codebook; 1 is greedy search.
+    """
+
+    def __init__(self, chain: Sequence[Tensor], width: int, beam: int) -> None:
+        self.stages = [_Stage(codebook, width) for codebook in chain]
+        self.beam = beam
+
+    def codes(self, rows: Tensor) -> Tensor:
+        """Codes (n, number of codebooks) of rows (n, width)."""
+        if not self.stages:
+            return torch.zeros(len(rows), 0, dtype=torch.long, device=rows.device)
+        state, trail = _states(rows[:, None, :]), []
+        for stage in self.stages[:-1]:
+            k = min(self.beam, state.shape[1] * stage.size)
+            parent, word = stage.children(state, k)
+            trail.append((parent, word))
+            state = stage.states(state, parent, word)
+        trail.append(self.stages[-1].children(state, 1))
+        return _followed_back(trail)
+
+
+def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Codes (n, stages) of the first candidate of the last stage, from parents and codewords."""
+    place, codes = torch.zeros_like(trail[-1][0][:, :1]), []
+    for parent, word in reversed(trail):
+        codes.append(word.gather(1, place))
+        place = parent.gather(1, place)
+    return torch.cat(codes[::-1], 1)
+
+
+@torch.no_grad()
+def extend(residual: Tensor, codes: Tensor, codebook: Tensor, beam: int) -> tuple[Tensor, Tensor]:
+    """Extend every candidate of a beam by one codebook and keep the `beam` best.
+
+    Parameters
+    ----------
+    residual : Tensor of shape (n, b, width)
+    codes : Tensor of shape (n, b, stages)
+    codebook : Tensor of shape (K, w), w <= width
+
+    Returns
+    -------
+    residual, codes : Tensors of shape (n, min(beam, b * K), ...), best first
+    """
+    stage, state = _Stage(codebook, residual.shape[2]), _states(residual)
+    parent, word = stage.children(state, min(beam, residual.shape[1] * stage.size))
+    kept = stage.states(state, parent, word)[:, :, _HEAD:]
+    history = torch.gather(codes, 1, parent[:, :, None].expand(-1, -1, codes.shape[2]))
+    return kept, torch.cat([history, word[:, :, None]], 2)
