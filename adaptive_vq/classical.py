@@ -16,7 +16,7 @@ from torch import Tensor
 from adaptive_vq import quantize
 from adaptive_vq.quantize import Chain
 
-JOINT_RIDGES = (10.0, 30.0, 100.0, 300.0)
+JOINT_RIDGES = (10.0, 100.0)
 """Ridges, in rows, tried for the joint tables; the error on rows kept aside chooses."""
 
 BOOTSTRAP_WIDTH = 0.5
@@ -244,15 +244,12 @@ def _with_decoded_holes(
 def _ridge_path(
     target: Tensor, codes: Tensor, start: Chain, weight: Tensor, known: list[float]
 ) -> list[tuple[float, Chain]]:
-    fits: list[tuple[float, Chain]] = [(math.inf, start)]
-    if known:
-        fits = []
-    for ridge in known or JOINT_RIDGES:
-        finite = math.isfinite(ridge) and start
-        fits.append(
-            (ridge, quantize.refit(target, codes, start, ridge, weight) if finite else start)
-        )
-    return fits
+    ridges = known or [math.inf, *JOINT_RIDGES]
+    finite = [ridge for ridge in ridges if math.isfinite(ridge) and start]
+    moved = dict(
+        zip(finite, quantize.refit_path(target, codes, start, finite, weight), strict=True)
+    )
+    return [(ridge, moved.get(ridge, start)) for ridge in ridges]
 
 
 def _best_tables(

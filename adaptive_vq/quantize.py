@@ -310,21 +310,33 @@ def refit(
     codeword with few rows hardly moves, one with many goes to the optimum given all the others.
     `ridge` is in rows. Coordinates that a narrow codebook does not reach stay zero.
     """
+    return refit_path(target, codes, chain, [ridge], weight)[0]
+
+
+def refit_path(
+    target: Tensor,
+    codes: Tensor,
+    chain: Chain,
+    ridges: Sequence[float],
+    weight: Tensor | None = None,
+) -> list[Chain]:
+    """`refit` for several ridges, which share the counts and sums of the rows."""
     weight = torch.ones(len(target)) if weight is None else weight
     sizes = [len(c) for c in chain]
     gram = _gram(codes, sizes, weight)
-    gram.diagonal().add_(ridge)
     left = (target - decode(codes, chain, target.shape[1])).double() * weight.double()[:, None]
-    moved = [c.clone() for c in chain]
+    moved = [[c.clone() for c in chain] for _ in ridges]
     edges = sorted({0, *(c.shape[1] for c in chain)})
     for low, high in pairwise(edges):
         active = [j for j, c in enumerate(chain) if c.shape[1] >= high]
         rows_of = _positions(sizes, active)
         right = _right_side(codes[:, active], [sizes[j] for j in active], left[:, low:high])
-        factor = torch.linalg.cholesky(gram[rows_of][:, rows_of])
-        change = torch.cholesky_solve(right, factor).float().split([sizes[j] for j in active])
-        for j, delta in zip(active, change, strict=True):
-            moved[j][:, low:high] += delta
+        part = gram if len(active) == len(chain) else gram[rows_of][:, rows_of]
+        for ridge, tables in zip(ridges, moved, strict=True):
+            factor = torch.linalg.cholesky(part + torch.diag(part.new_full((len(part),), ridge)))
+            change = torch.cholesky_solve(right, factor).float().split([sizes[j] for j in active])
+            for j, delta in zip(active, change, strict=True):
+                tables[j][:, low:high] += delta
     return moved
 
 
