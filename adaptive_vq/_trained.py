@@ -34,6 +34,7 @@ class TrainedCodec(TransformerMixin):
     encode: str
     sparse_output: bool
     beam_width: int
+    device: str
     context: str
     cleaner_: Any
     units_: CodecUnits
@@ -207,9 +208,9 @@ class TrainedCodec(TransformerMixin):
         )
 
     def _module(self) -> CodecModule:
-        from adaptive_vq.estimation import module_of
+        from adaptive_vq.estimation import working_module_of
 
-        return module_of(self)
+        return working_module_of(self)
 
     def _codes(self, Z: NDArray[np.float32]) -> NDArray[np.int64]:
         from adaptive_vq.estimation import encode_rows

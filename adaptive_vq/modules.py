@@ -194,17 +194,29 @@ class Codebook(nn.Module):
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
         alive = self.count > _REVIVE_BELOW
-        self.weight[alive] = self.total[alive] / self.count[alive, None]
-        self.revive(torch.nonzero(~alive).flatten(), rows, error)
+        means = self.total / self.count[:, None].clamp_min(_REVIVE_BELOW)
+        self.weight.copy_(torch.where(alive[:, None], means, self.weight))
+        # On an accelerator the question would wait for all that is under way.
+        if self.weight.device.type != "cpu" or not bool(alive.all()):
+            self.revive(~alive, rows, error)
 
     @torch.no_grad()
     def revive(self, dead: Tensor, rows: Tensor, error: Tensor) -> None:
-        """Put dead codewords on the rows served worst; vector, count and sum together."""
+        """Put dead codewords on the rows served worst; vector, count and sum together.
+
+        Parameters
+        ----------
+        dead : bool Tensor of shape (K,)
+        rows : Tensor of shape (n, width)
+        error : Tensor of shape (n,)
+        """
         worst = torch.topk(error, min(len(dead), len(rows))).indices
-        dead = dead[: len(worst)]
-        self.weight[dead] = rows[worst]
-        self.count[dead] = 1.0
-        self.total[dead] = rows[worst]
+        place = dead.cumsum(0) - 1
+        moved = dead & (place < len(worst))
+        new = rows[worst[place.clamp(0, len(worst) - 1)]]
+        self.weight.copy_(torch.where(moved[:, None], new, self.weight))
+        self.total.copy_(torch.where(moved[:, None], new, self.total))
+        self.count.masked_fill_(moved, 1.0)
 
 
 @dataclass
@@ -298,7 +310,7 @@ class CodecModule(nn.Module):
                 found, _ = quantize.search(z, chain, beam, tile)
                 values.append(quantize.decode(found, chain, z.shape[1]))
             codes.append(found)
-        empty = torch.zeros(len(table), 0, dtype=torch.long)
+        empty = table.new_zeros((len(table), 0), dtype=torch.long)
         return Quantized(latents, torch.cat([empty, *codes], 1), values)
 
     @torch.no_grad()
