@@ -14,6 +14,7 @@ from adaptive_vq import _reports
 from adaptive_vq._config import build_pipeline, read_config
 from adaptive_vq._console import Talk
 from adaptive_vq._files import refuse_existing
+from adaptive_vq._streams import can_stream, map_parquet
 from adaptive_vq._tables_io import (
     STREAM,
     check_suffix,
@@ -143,17 +144,29 @@ def encode(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn rows into codes, one column per category and level."""
+    """Turn rows into codes, one column per category and level.
+
+    From Parquet to Parquet the rows are read, encoded and written in pieces.
+    """
     _check_table_output(output, overwrite)
     talk = Talk(as_json, quiet, output == STREAM)
-    estimator, X = _loaded(model), read_table(table)
+    estimator = _loaded(model)
+
+    def codes_of(rows: Any) -> Any:
+        return codes_frame(estimator, estimator.transform(rows))
+
     with talk.warnings_as_remarks():
-        codes = codes_frame(estimator, estimator.transform(X))
-    write_table(codes, output)
-    figures = {"codes": output, "rows": codes.shape[0], "columns": list(codes.columns)}
-    talk.result(
-        figures, lambda: talk.line(f"{len(codes):,} rows x {codes.shape[1]} codes -> {output}")
-    )
+        if can_stream(table, output):
+            with talk.progress("Encoding") as progress:
+                n_rows = map_parquet(codes_of, table, output, progress)
+        else:
+            codes = codes_of(read_table(table))
+            n_rows = len(codes)
+            write_table(codes, output)
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    columns = [str(name) for name in last.get_feature_names_out()]
+    figures = {"codes": output, "rows": n_rows, "columns": columns}
+    talk.result(figures, lambda: talk.line(f"{n_rows:,} rows x {len(columns)} codes -> {output}"))
 
 
 @app.command()

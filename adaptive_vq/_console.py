@@ -59,6 +59,18 @@ class Talk:
         return [ProgressBar()]
 
     @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int], None] | None]:
+        """Give a function of rows done and all rows that draws a bar, for people only."""
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.progress import Progress
+
+        with Progress(console=self._remarks, transient=True) as bar:
+            task = bar.add_task(what)
+            yield lambda done, rows: bar.update(task, completed=done, total=rows)
+
+    @contextmanager
     def warnings_as_remarks(self) -> Iterator[None]:
         """Say every warning in one line."""
         with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 from adaptive_vq._diagnostic_tables import Judged
+from adaptive_vq.estimation import module_of
 from adaptive_vq.metrics import topographic_similarity
 
 _ROWS_FOR_TSNE = 30
@@ -60,7 +61,7 @@ class Latents:
 @torch.no_grad()
 def latents_of(judged: Judged) -> Latents:
     """Compute the latents of the judged rows."""
-    module = judged.codec._module()
+    module = module_of(judged.codec)
     filled = judged.codec._imputer.transform(judged.capped.astype(np.float32))
     rows = torch.from_numpy(np.ascontiguousarray(filled))
     parts = [torch.zeros(len(rows), 0), *(encoder(rows) for encoder in module.encoders)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq.codes import CodeTable, code_names
 from adaptive_vq.metrics import Evaluation, reconstruction_nmse
 from adaptive_vq.missing import ConditionalMeanImputer
-from adaptive_vq.tables import check_table, column_names, like_training
+from adaptive_vq.tables import check_table, column_names, joined, like_training, row_chunks
 from adaptive_vq.units import CodecUnits
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class TrainedCodec(TransformerMixin):
     encode: str
     sparse_output: bool
     beam_width: int
+    device: str
     context: str
     cleaner_: Any
     units_: CodecUnits
@@ -56,8 +58,10 @@ class TrainedCodec(TransformerMixin):
         """
         check_is_fitted(self, "codebooks_")
         self._refuse_sparse_frame()
-        codes = self._codes(self._codec_rows(X)[0])
-        return self._code_table().encode(codes, self.encode, self.sparse_output)
+        table = self._code_table()
+        return joined(
+            [table.encode(codes, self.encode, self.sparse_output) for codes in self._codes_of(X)]
+        )
 
     def inverse_transform(self, codes: Any, n_levels: int | None = None) -> Any:
         """Decode what `transform` of the same `encode` returned.
@@ -80,10 +84,9 @@ class TrainedCodec(TransformerMixin):
             If the width is wrong, columns are none of this codec's, or a code is out of range.
         """
         check_is_fitted(self, "codebooks_")
-        ordinal, levels = self._code_table().decode(
-            codes, self.encode, n_levels, self._layout["n_levels"]
-        )
-        return like_training(self, self._to_table(self._decode(ordinal, levels)))
+        table, n_all = self._code_table(), self._layout["n_levels"]
+        found = (table.decode(c, self.encode, n_levels, n_all) for c in row_chunks(codes))
+        return like_training(self, self._rows_of(found))
 
     def reconstruct(self, X: ArrayLike) -> Any:
         """Encode and decode rows: what survives of them.
@@ -98,8 +101,8 @@ class TrainedCodec(TransformerMixin):
             Every cell filled, in original units.
         """
         check_is_fitted(self, "codebooks_")
-        codes = self._codes(self._codec_rows(X)[0])
-        return like_training(self, self._to_table(self._decode(codes, self._layout["n_levels"])))
+        n_levels = self._layout["n_levels"]
+        return like_training(self, self._rows_of((codes, n_levels) for codes in self._codes_of(X)))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
@@ -186,10 +189,28 @@ class TrainedCodec(TransformerMixin):
             )
         return table
 
-    def _module(self) -> CodecModule:
-        from adaptive_vq.estimation import module_of
+    def _codes_of(self, X: Any) -> Iterator[NDArray[np.int64]]:
+        """Ordinal codes of a table, chunk by chunk."""
+        from adaptive_vq.estimation import encode_rows
 
-        return module_of(self)
+        module = self._module()
+        for chunk in row_chunks(X):
+            rows, _ = self._codec_rows(chunk)
+            yield encode_rows(module, rows, self.beam_width, self.context)
+
+    def _rows_of(self, codes: Iterable[tuple[NDArray[np.int64], int]]) -> NDArray[np.float64]:
+        """Rows in original units of chunks of ordinal codes and the levels to decode."""
+        from adaptive_vq.estimation import decode_rows
+
+        module = self._module()
+        return joined(
+            [self._to_table(decode_rows(module, chunk, levels)) for chunk, levels in codes]
+        )
+
+    def _module(self) -> CodecModule:
+        from adaptive_vq.estimation import working_module_of
+
+        return working_module_of(self)
 
     def _codes(self, Z: NDArray[np.float32]) -> NDArray[np.int64]:
         from adaptive_vq.estimation import encode_rows

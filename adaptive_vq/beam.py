@@ -100,11 +100,11 @@ def smallest(scores: Tensor, k: int) -> Tensor:
     parts = _parts(b, size, k)
     members = b // parts
     if b * size <= _SORTED or members == 1 or parts * size <= k:
-        return _ranked(flat, torch.arange(b * size), k)
+        return _ranked(flat, torch.arange(b * size, device="cpu"), k)
     minima = scores.view(n, parts, members, size).amin(2).view(n, parts * size)
-    first = torch.arange(parts)[:, None] * (members * size) + torch.arange(size)
-    groups = _ranked(minima, first.view(-1), k)
-    places = groups[:, :, None] + size * torch.arange(members)
+    first = torch.arange(parts * members * size, device="cpu").view(parts, members, size)[:, 0]
+    groups = _ranked(minima, first.reshape(-1), k)
+    places = groups[:, :, None] + size * torch.arange(members, device="cpu")
     places = places.view(n, k * members)
     return _ranked(torch.gather(flat, 1, places), places, k)
 
@@ -197,7 +197,7 @@ class ChainSearch:
     def codes(self, rows: Tensor) -> Tensor:
         """Codes (n, number of codebooks) of rows (n, width)."""
         if not self.stages:
-            return torch.zeros(len(rows), 0, dtype=torch.long, device=rows.device)
+            return rows.new_zeros((len(rows), 0), dtype=torch.long)
         state, trail = _states(rows[:, None, :]), []
         for stage in self.stages[:-1]:
             k = min(self.beam, state.shape[1] * stage.size)

@@ -99,6 +99,12 @@ class CodeTable:
             raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
         books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
         codes = np.zeros((values.shape[0], len(self.names)), dtype=np.int64)
+        if encode in ("ordinal", "token") and values.dtype.kind in "ui":
+            whole = self._plain(values, books, encode)
+            if whole is not None:
+                codes[:, books] = whole
+                codes[:, [j for j in books if self.levels[j] >= levels]] = 0
+                return codes, levels
         start = 0
         wanted = set(self.prefix(levels))
         for j in books:
@@ -107,6 +113,15 @@ class CodeTable:
                 codes[:, j] = self._column(values[:, start:end], j, encode)
             start = end
         return codes, levels
+
+    def _plain(self, values: NDArray[Any], books: list[int], encode: str) -> Ints | None:
+        """Whole numbers of several codebooks at once; None if any is out of range."""
+        codes = values.astype(np.int64)
+        if encode == "token":
+            codes -= self._offsets()[books]
+        sizes = np.array([self.sizes[j] for j in books], dtype=np.int64)
+        fine = (codes >= 0).all() and (codes < sizes).all()
+        return codes if fine else None
 
     def _by_name(self, given: Any, encode: str, n_all: int) -> NDArray[Any]:
         """Columns in coding order; they must be all those of the first levels."""

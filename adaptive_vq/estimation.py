@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from adaptive_vq import quantize
+from adaptive_vq._device import resolve_device
 from adaptive_vq._training_record import remember
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.fitting import FitOptions, fit_codec
@@ -49,7 +50,8 @@ def fit_estimator(
     if estimator.warm_start and getattr(estimator, "_request", None) == request:
         before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
-    with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=[]):
+    generators = range(torch.cuda.device_count() if options.training.device == "cuda" else 0)
+    with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=list(generators)):
         torch.manual_seed(seed)
         fitted = fit_codec(_rows(Z, observed), specs, plan.n_levels, options, on_epoch, before)
     _warn_if_diverged(fitted.history)
@@ -90,6 +92,7 @@ def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
         patience=estimator.n_iter_no_change,
         beam=estimator.beam_width,
         seed=seed,
+        device=str(resolve_device(estimator.device)),
     )
     return FitOptions(
         budget=float(plan.budget),
@@ -234,20 +237,26 @@ def module_of(estimator: Any) -> CodecModule:
     return module.eval()
 
 
+def working_module_of(estimator: Any) -> CodecModule:
+    """Rebuild the network on the device that the estimator works on."""
+    return module_of(estimator).to(resolve_device(estimator.device))
+
+
 def encode_rows(
     module: CodecModule, Z: NDArray[np.float32], beam: int, context: str
 ) -> NDArray[np.int64]:
     """Codes (n, m) of rows in codec units."""
-    table = torch.from_numpy(np.ascontiguousarray(Z))
+    table = torch.from_numpy(np.ascontiguousarray(Z)).to(module.offsets.device)
     codes = module.encode(table, beam, joint=context == "joint")
-    return np.asarray(codes.numpy(), dtype=np.int64)
+    return np.asarray(codes.cpu().numpy(), dtype=np.int64)
 
 
 def decode_rows(
     module: CodecModule, codes: NDArray[np.int64], n_levels: int
 ) -> NDArray[np.float32]:
     """Rows in codec units (n, n_features) from ordinal codes (n, m)."""
-    return np.asarray(module.decode(torch.from_numpy(codes), n_levels).numpy())
+    on_device = torch.from_numpy(codes).to(module.offsets.device)
+    return np.asarray(module.decode(on_device, n_levels).cpu().numpy())
 
 
 class _Bridge:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import classical, quantize
-from adaptive_vq.beam import TILE, ChainSearch, in_tiles
+from adaptive_vq import _lookup, classical, quantize
+from adaptive_vq.beam import ChainSearch, in_tiles
 from adaptive_vq.classical import Codec
 
 _REVIVE_BELOW = 1e-3
@@ -194,17 +194,29 @@ class Codebook(nn.Module):
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
         alive = self.count > _REVIVE_BELOW
-        self.weight[alive] = self.total[alive] / self.count[alive, None]
-        self.revive(torch.nonzero(~alive).flatten(), rows, error)
+        means = self.total / self.count[:, None].clamp_min(_REVIVE_BELOW)
+        self.weight.copy_(torch.where(alive[:, None], means, self.weight))
+        # On an accelerator the question would wait for all that is under way.
+        if self.weight.device.type != "cpu" or not bool(alive.all()):
+            self.revive(~alive, rows, error)
 
     @torch.no_grad()
     def revive(self, dead: Tensor, rows: Tensor, error: Tensor) -> None:
-        """Put dead codewords on the rows served worst; vector, count and sum together."""
+        """Put dead codewords on the rows served worst; vector, count and sum together.
+
+        Parameters
+        ----------
+        dead : bool Tensor of shape (K,)
+        rows : Tensor of shape (n, width)
+        error : Tensor of shape (n,)
+        """
         worst = torch.topk(error, min(len(dead), len(rows))).indices
-        dead = dead[: len(worst)]
-        self.weight[dead] = rows[worst]
-        self.count[dead] = 1.0
-        self.total[dead] = rows[worst]
+        place = dead.cumsum(0) - 1
+        moved = dead & (place < len(worst))
+        new = rows[worst[place.clamp(0, len(worst) - 1)]]
+        self.weight.copy_(torch.where(moved[:, None], new, self.weight))
+        self.total.copy_(torch.where(moved[:, None], new, self.total))
+        self.count.masked_fill_(moved, 1.0)
 
 
 @dataclass
@@ -298,7 +310,7 @@ class CodecModule(nn.Module):
                 found, _ = quantize.search(z, chain, beam, tile)
                 values.append(quantize.decode(found, chain, z.shape[1]))
             codes.append(found)
-        empty = torch.zeros(len(table), 0, dtype=torch.long)
+        empty = table.new_zeros((len(table), 0), dtype=torch.long)
         return Quantized(latents, torch.cat([empty, *codes], 1), values)
 
     @torch.no_grad()
@@ -342,12 +354,7 @@ class CodecModule(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Quantized latents of all categories side by side, shape (n, latent width)."""
-        blocks = [torch.zeros(len(codes), 0)]
-        for g, (start, end) in enumerate(self.layout.spans()):
-            width = self.layout.categories[g].width
-            own = quantize.decode(codes[:, start:end], self.chain(g), width)
-            blocks.append(own + self.encoders[g].shift)
-        return torch.cat(blocks, 1)
+        return _lookup.latents(self)(codes)
 
     @torch.no_grad()
     def decode(self, codes: Tensor, n_levels: int) -> Tensor:
@@ -356,18 +363,24 @@ class CodecModule(nn.Module):
         `codes` has a column per codebook; columns of later levels are not read.
         """
         self.eval()
+        if len(codes) == 0:
+            return self.offsets.new_zeros(0, self.layout.n_features)
         books, tables = self.tables(n_levels)
-        out = self.offsets[n_levels - 1].expand(len(codes), -1).clone()
-        for j, table in zip(books, tables, strict=True):
-            out += table[codes[:, j]]
-        return out + self._corrected(codes) if n_levels == self.layout.n_levels else out
+        linear = _lookup.Lookup(tables, self.offsets[n_levels - 1])
+        correct = _lookup.correction(self) if n_levels == self.layout.n_levels else None
+
+        def rows_of(tile: Tensor) -> Tensor:
+            rows = linear(tile[:, books])
+            return rows if correct is None else rows.add_(correct(tile))
+
+        return in_tiles(rows_of, codes)
 
     def _corrected(self, codes: Tensor) -> Tensor:
         """What the learned correction adds to the full decode, in tiles of fixed size."""
-        if not bool(self.corrects):
-            return torch.zeros(len(codes), self.layout.n_features)
-        parts = [self.correction(_pad(self.embed(rows)))[: len(rows)] for rows in codes.split(TILE)]
-        return torch.cat(parts)
+        correct = _lookup.correction(self)
+        if correct is None or len(codes) == 0:
+            return self.offsets.new_zeros(len(codes), self.layout.n_features)
+        return in_tiles(correct, codes)
 
     @torch.no_grad()
     def absorb(self, table: Tensor, weight: Tensor, beam: int, *, joint: bool = False) -> None:
@@ -398,10 +411,3 @@ class CodecModule(nn.Module):
             moved = quantize.refit(target, codes[:, books], tables, _ABSORB_RIDGE, row_weight)
             for j, old, new in zip(books, tables, moved, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").add_(new - old)
-
-
-def _pad(rows: Tensor) -> Tensor:
-    """Rows filled up to a full tile; no latents at all count as one column of zeros."""
-    if rows.shape[1] == 0:
-        rows = rows.new_zeros(len(rows), 1)
-    return torch.cat([rows, rows.new_zeros(TILE - len(rows), rows.shape[1])])

@@ -59,7 +59,7 @@ def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
 
 def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance to, and index of, the nearest codeword of each row."""
-    best, index = torch.empty(len(rows)), torch.empty(len(rows), dtype=torch.long)
+    best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
     norms, transposed = (codebook * codebook).sum(1), codebook.T
     for start in range(0, len(rows), _NEAREST_TILE):
         part = slice(start, start + _NEAREST_TILE)
@@ -223,7 +223,7 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
     residual : Tensor of shape (n, width)
     """
     if not chain or len(rows) == 0:
-        return torch.zeros(len(rows), len(chain), dtype=torch.long), rows.clone()
+        return rows.new_zeros((len(rows), len(chain)), dtype=torch.long), rows.clone()
     found = ChainSearch(chain, rows.shape[1], beam)
     if tile == TILE:
         codes = in_tiles(found.codes, rows)
@@ -234,7 +234,7 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, shape (n, width)."""
-    out = torch.zeros(len(codes), width)
+    out = torch.zeros(len(codes), width, device=codes.device)
     for position, codebook in enumerate(chain):
         out[:, : codebook.shape[1]] += codebook[codes[:, position]]
     return out

@@ -6,15 +6,28 @@ Built on :func:`sklearn.utils.validation.validate_data`, so ``n_features_in_`` a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-__all__ = ["as_frame", "check_table", "column_names", "like_input", "like_training"]
+__all__ = [
+    "as_frame",
+    "check_table",
+    "column_names",
+    "joined",
+    "like_input",
+    "like_training",
+    "row_chunks",
+]
+
+CHUNK_ROWS = 32_768
+"""Rows of a table that are worked on at a time, so that memory does not grow with the table."""
 
 _SHOWN = 5  # column names listed in an error
 
@@ -74,6 +87,70 @@ def check_table(
         raise
     _check_infinity(array, column_names(estimator))
     return array
+
+
+def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
+    """Cut a table into chunks of rows of its own kind; a memory-mapped one is read chunk by chunk.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, pandas or polars DataFrame of shape (n_samples, n_features)
+    n_rows : int, default=None
+        Most rows of a chunk; None means 32,768.
+
+    Yields
+    ------
+    array-like, sparse matrix or DataFrame of shape (at most n_rows, n_features)
+        `X` itself where it is small, or of a kind that cannot be cut, such as a list.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.tables import row_chunks
+    >>> [len(chunk) for chunk in row_chunks(np.zeros((5, 2)), 2)]
+    [2, 2, 1]
+    """
+    n_rows = n_rows or CHUNK_ROWS
+    n_samples = X.shape[0] if len(getattr(X, "shape", ())) == 2 else 0
+    if n_samples <= n_rows:
+        yield X
+        return
+    cut = X.iloc if isinstance(X, pd.DataFrame) else X
+    for start in range(0, n_samples, n_rows):
+        yield cut[start : start + n_rows]
+
+
+def joined(chunks: list[Any]) -> Any:
+    """Join what was made of the chunks of a table; the list is emptied as it goes.
+
+    Parameters
+    ----------
+    chunks : list of ndarray, or of sparse matrices, of shape (n_rows, n_columns)
+        At least one.
+
+    Returns
+    -------
+    ndarray or csr_matrix of shape (n_samples, n_columns)
+        The one chunk itself where there is only one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.tables import joined
+    >>> joined([np.ones((2, 1)), np.zeros((1, 1))]).shape
+    (3, 1)
+    """
+    if len(chunks) == 1:
+        return chunks[0]
+    if sp.issparse(chunks[0]):
+        return sp.csr_matrix(sp.vstack(chunks, format="csr"))
+    whole = np.empty((sum(map(len, chunks)), *chunks[0].shape[1:]), chunks[0].dtype)
+    at = len(whole)
+    while chunks:
+        part = chunks.pop()
+        whole[at - len(part) : at] = part
+        at -= len(part)
+    return whole
 
 
 def column_names(estimator: BaseEstimator) -> list[str]:

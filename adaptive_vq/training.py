@@ -30,6 +30,10 @@ class Rows(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.table)
 
+    def to(self, device: torch.device) -> Rows:
+        """Return the same rows on a device."""
+        return Rows(self.table.to(device), self.weight.to(device))
+
     def observed(self) -> Rows:
         """Rows with any observed cell; there is nothing to learn from the others."""
         seen = self.weight.amax(1) > 0
@@ -52,7 +56,9 @@ class TensorBatches:
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        order = torch.randperm(len(self.dataset), generator=self.generator)
+        # Drawn on the processor, so that every device sees the same batches.
+        order = torch.randperm(len(self.dataset), generator=self.generator, device="cpu")
+        order = order.to(self.dataset.table.device)
         for chosen in order.split(self.batch_size):
             table, weight = self.dataset.table[chosen], self.dataset.weight[chosen]
             yield {"table": table, "weight": weight}, table
@@ -67,7 +73,7 @@ class TrainingModule(nn.Module):
         super().__init__()
         self.codec = codec
         self.decay = decay
-        self.usage = [torch.zeros(len(book.weight)) for book in codec.codebooks]
+        self.usage = [book.count.new_zeros(len(book.weight)) for book in codec.codebooks]
 
     def forward(self, table: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, squared distance of latents to codewords per row, and the weights."""
@@ -152,6 +158,7 @@ class TrainingOptions:
     patience: int
     beam: int
     seed: int
+    device: str = "cpu"
 
 
 def valid_error(codec: CodecModule, rows: Rows, beam: int) -> tuple[float, Tensor]:
@@ -163,8 +170,27 @@ def valid_error(codec: CodecModule, rows: Rows, beam: int) -> tuple[float, Tenso
     return float(per_column.sum()), per_column
 
 
-def _net(module: TrainingModule, options: TrainingOptions, variance: float) -> NeuralNet:
-    return NeuralNet(
+class _Net(NeuralNet):  # type: ignore[misc]
+    """A net that leaves the losses of an epoch where they are.
+
+    skorch asks for every single one, and on an accelerator each question waits for all that is
+    under way.
+    """
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Take a step per batch; there are none of rows kept aside."""
+        if iterator is None:
+            return
+        self.losses, self.sizes = [], []
+        for batch in iterator:
+            self.losses.append(step_fn(batch, **fit_params)["loss"].detach())
+            self.sizes.append(len(batch[1]))
+
+
+def _net(module: TrainingModule, options: TrainingOptions, variance: float) -> _Net:
+    return _Net(
         module,
         criterion=CodecLoss(options.commitment_weight, variance),
         optimizer=torch.optim.Adam,
@@ -207,6 +233,9 @@ def train(
     improved : bool
         Whether training beat the start.
     """
+    device = torch.device(options.device)
+    codec.to(device)
+    rows, valid = rows.to(device), None if valid is None else valid.to(device)
     module = TrainingModule(codec, options.ema_decay)
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
     judge = _Judge(codec, valid, options.beam)
@@ -221,6 +250,7 @@ def train(
         if on_epoch(record, codec) or "diverged" in record or judge.waited >= options.patience:
             break
     codec.load_state_dict(judge.kept)
+    codec.to("cpu")
     return history, judge.improved
 
 
@@ -260,9 +290,9 @@ class _Judge:
         return error
 
 
-def _mean_loss(net: NeuralNet) -> float:
-    batches = net.history[-1, "batches", :, ("train_loss", "train_batch_size")]
-    return float(np.average([b[0] for b in batches], weights=[b[1] for b in batches]))
+def _mean_loss(net: _Net) -> float:
+    losses, sizes = torch.stack(net.losses).double().cpu().numpy(), net.sizes
+    return float(np.average(losses, weights=sizes))
 
 
 def _per_category(codec: CodecModule, per_column: Tensor, valid: Rows) -> dict[str, float]:

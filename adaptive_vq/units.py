@@ -162,7 +162,7 @@ class CodecUnits:
             If a cell is too large for float32 in codec units.
         """
         with np.errstate(over="ignore"):
-            Z = self._scaled(self._cap(X) if cap else X).astype(np.float32)
+            Z = self._scaled(self._cap(X) if cap else X.copy()).astype(np.float32)
         self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
         Z[:, self.empty_] = np.nan
         return Z
@@ -179,7 +179,9 @@ class CodecUnits:
         -------
         ndarray of shape (n_samples, n_features), float64
         """
-        values = np.asarray(Z, dtype=np.float64) * self.scale_ + self.center_
+        values = np.array(Z, dtype=np.float64)
+        values *= self.scale_
+        values += self.center_
         if self._kind() == "custom":
             values = np.array(self.transformer_.inverse_transform(values), dtype=np.float64)
         elif self._kind() == "quantile":
@@ -258,13 +260,16 @@ class CodecUnits:
         return np.clip(X, self.lower_, self.upper_)
 
     def _scaled(self, X: FloatArray) -> FloatArray:
+        """Scaled cells; may write into `X`, a table of its own would take as long again."""
         if self._kind() == "custom":
             filled = np.where(self.empty_, 0.0, X)
             X = np.asarray(self.transformer_.transform(filled), dtype=np.float64)
         elif self._kind() == "quantile":
             X = _to_normal(X, self.quantiles_)
         with np.errstate(over="ignore"):
-            return (X - self.center_) / self.scale_
+            X -= self.center_
+            X /= self.scale_
+        return X
 
     def _fit_caps(self, X: FloatArray, weight: FloatArray | None, clip: Clip) -> None:
         self.lower_, self.upper_ = np.full((2, X.shape[1]), [[-np.inf], [np.inf]])

@@ -97,6 +97,10 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Whether `fit` goes on from the codebooks and weights of the last fit. Units and plan are
         settled anew; where categories, bits or the shape of the network differ from the last fit,
         it starts anew.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where the network is trained, encodes and decodes; ``"auto"`` is a GPU where torch can use
+        one, else the processor. Plan and classical start are always made on the processor, and what
+        is fitted is kept as numpy arrays: a codec trained on one device works on the other.
     random_state : int, RandomState instance or None, default=None
         Seed of all random choices. None means a fixed choice.
 
@@ -196,6 +200,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "device": [StrOptions({"auto", "cpu", "cuda"})],
         "random_state": ["random_state"],
     }
 
@@ -227,6 +232,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         warm_start: bool = False,
+        device: str = "auto",
         random_state: Any = None,
     ) -> None:
         self.compression_ratios = compression_ratios
@@ -254,6 +260,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.device = device
         self.random_state = random_state
 
     @with_callbacks
@@ -279,8 +286,10 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             If the table is unusable, a parameter is out of range or contradicts an earlier step, or
             the plan of an earlier step was lost on the way.
         """
+        from adaptive_vq._device import resolve_device
         from adaptive_vq.estimation import fit_estimator
 
+        resolve_device(self.device)  # before the work, not after it
         context = self._init_callback_context(max_subtasks=self.max_epochs or None)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         table = check_table(self, X, reset=True, ensure_min_samples=2)

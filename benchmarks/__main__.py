@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, downstream, quality, report, speed, synthetic
+from benchmarks import ablation, beams, downstream, quality, report, speed, synthetic
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
 
@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     )
 
     add("downstream", downstream.__doc__, sets=_LABELED, methods=_DOWNSTREAM_METHODS, bits=(64,))
+
+    command = add("beams", beams.__doc__, sets=SETS[:3], bits=(64,))
+    command.add_argument("--beams", nargs="+", type=int, default=list(beams.BEAMS))
 
     command = add("speed", speed.__doc__, sets=("online_news",), methods=_SPEED_METHODS, bits=(64,))
     command.add_argument(
@@ -93,6 +96,8 @@ def _run(results: report.Results, options: argparse.Namespace) -> str:
                 ablation.run(results, options.sets, options.strategies, bits, options.seeds)
         case "downstream":
             downstream.run(results, options.sets, options.methods, options.bits, options.seeds)
+        case "beams":
+            beams.run(results, options.sets, options.bits, options.seeds, options.beams)
         case "speed":
             speed.run(
                 results,
@@ -108,6 +113,7 @@ def _run(results: report.Results, options: argparse.Namespace) -> str:
         "synthetic": synthetic.summarize,
         "ablation": ablation.summarize,
         "downstream": downstream.summarize,
+        "beams": beams.summarize,
         "speed": speed.summarize,
     }
     return summarize[options.command](results.rows)

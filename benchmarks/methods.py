@@ -25,6 +25,7 @@ OURS = "ours"
 PEERS: dict[str, Callable[[int, int], Codec]] = {
     "pq": ProductQuantizer,
     "opq": OptimizedProductQuantizer,
+    "rq_beam1": lambda bits, seed: ResidualQuantizer(bits, seed, beam=1),
     "rq_beam5": ResidualQuantizer,
     "rq_beam32": lambda bits, seed: ResidualQuantizer(bits, seed, beam=32),
     "lsq": LocalSearchQuantizer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from benchmarks.report import Results, Rows, use_threads
 RIVAL = "rq_beam5"
 _NOISE = 0.05
 _REPEATS = 3
+_COLUMNS_PER_FACTOR = 3
 
 
 def grown(A: Matrix, factor: int, seed: int) -> Matrix:
@@ -32,6 +34,27 @@ def grown(A: Matrix, factor: int, seed: int) -> Matrix:
     rows = np.tile(A, (factor, 1))
     rows += _NOISE * rng.standard_normal(rows.shape, dtype=np.float32)
     return rows
+
+
+def generated(name: str, seed: int) -> Split | None:
+    """Make the table of a name like ``100000x64x6``: rows, columns, categories; None for others.
+
+    A category is a few factors, mixed, plus noise. A tenth of the rows is held out beside them.
+    """
+    shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", name)
+    if shape is None:
+        return None
+    n_rows, n_columns, n_categories = map(int, shape.groups())
+    rng = np.random.default_rng(seed)
+    n_held = min(max(n_rows // 10, 1_000), 20_000)
+    rows = np.empty((n_rows + n_held, n_columns), dtype=np.float32)
+    for columns in np.array_split(np.arange(n_columns), n_categories):
+        width = max(1, len(columns) // _COLUMNS_PER_FACTOR)
+        mixing = rng.standard_normal((width, len(columns)), dtype=np.float32) / math.sqrt(width)
+        rows[:, columns] = rng.standard_normal((len(rows), width), dtype=np.float32) @ mixing
+        rows[:, columns] += _NOISE * rng.standard_normal((len(rows), len(columns)))
+    train, held = rows[:n_rows], rows[n_rows:]
+    return Split(name, train, held, np.arange(n_columns))
 
 
 def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> dict[str, Any]:
@@ -69,9 +92,8 @@ def run(
     """Measure every method on every set, at every number of rows."""
     context = multiprocessing.get_context("spawn")
     for name in sets:
-        table = load_table(name)
         for seed in seeds:
-            split = prepare(table, seed)
+            split = generated(name, seed) or prepare(load_table(name), seed)
             for factor in factors:
                 larger = replace(split, train=grown(split.train, factor, seed))
                 for budget in bits:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
 
-from benchmarks import ablation, downstream, quality, report, synthetic
+from benchmarks import ablation, beams, downstream, quality, report, speed, synthetic
 from benchmarks.__main__ import main
 from benchmarks.measure import evaluate
 from benchmarks.methods import build, check_methods, fitted, rows_of
@@ -287,3 +287,25 @@ def test_ours_runs_through_every_step():
     (_, codec, _) = next(fitted(["ours:uniform"], labeled, 12, 0, given))
     kinds = [kind for kind, _, _ in downstream.features(codec, labeled)]
     assert kinds == ["one-hot", "decoded", "embedding"]
+
+
+def test_beams_compares_at_the_same_beam_and_at_equal_error():
+    pytest.importorskip("faiss")
+    found = beams.measure(prepare(tiny(), 0), 16, 0, [1, 32])
+    assert [row["beam"] for row in found] == [1, 32]
+    assert all(row[key] > 0 for row in found for key in ("ours", "rq", "rq_lut", "decode"))
+    rows = [{"set": "tiny", "budget": 16, "seed": 0, **row} for row in found]
+    rows[0] |= {"nmse_ours": 0.1, "ours": 60.0}
+    rows[1] |= {"nmse_ours": 0.1, "nmse_rq": 0.1, "rq": 20.0, "rq_lut": 40.0, "decode": 5.0}
+    assert beams.equal_error(rows) == rows[0]
+    assert "| tiny | 16 | 1 | 3.00 | 1.50 |" in beams.summarize(rows)
+    assert beams.equal_error([rows[0] | {"nmse_ours": 0.2}, rows[1] | {"nmse_ours": 0.2}]) is None
+
+
+def test_tables_of_a_given_shape():
+    split = speed.generated("500x7x2", 0)
+    assert split.train.shape == (500, 7)
+    assert split.held.shape == (1_000, 7)
+    r = np.abs(np.corrcoef(split.train.T))
+    assert r[:4, 4:].max() < 0.2 < r[0, 1:4].max()
+    assert speed.generated("online_news", 0) is None

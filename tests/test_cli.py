@@ -547,3 +547,14 @@ def test_real_tables_through_new_processes(name, real_table, tmp_path):
     pd.testing.assert_frame_equal(back, expected.inverse_transform(codes))
     diagnosed = json.loads(command("diagnose", "m", "t.csv", "--json"))
     assert diagnosed["summary"]["nmse"] == pytest.approx(fit["nmse"], rel=1e-9)
+
+
+def test_encode_streams_from_parquet_to_parquet(folder, table, run, monkeypatch):
+    monkeypatch.setattr("adaptive_vq._streams.CHUNK_ROWS", 16)
+    monkeypatch.setattr(_commands, "read_table", None)  # the table is never read as a whole
+    table.to_parquet("table.parquet")
+    code, out, _ = run("encode", "model.safetensors", "table.parquet", "-o", "c.parquet", "--json")
+    assert code == 0
+    codes, expected = pd.read_parquet("c.parquet"), load("model.safetensors").transform(table)
+    np.testing.assert_array_equal(codes.to_numpy(), expected)
+    assert json.loads(out) == {"codes": "c.parquet", "rows": 70, "columns": list(codes.columns)}

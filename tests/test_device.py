@@ -1,0 +1,83 @@
+"""Where the network works."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
+
+import adaptive_vq
+from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq._device import resolve_device
+from adaptive_vq.estimation import module_of
+from adaptive_vq.training import Rows, TrainingOptions, train
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+needs_none = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(400, 2)) @ rng.normal(size=(2, 6)) + 0.2 * rng.normal(size=(400, 6))
+
+
+def codec(**params):
+    return HierarchicalVQVAE(**({"bits": 12, "max_epochs": 2, "random_state": 0} | params))
+
+
+def test_names_of_devices(monkeypatch):
+    for found, auto in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        assert resolve_device("auto").type == auto
+        assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("cuda").type == "cuda"
+
+
+@needs_none
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_a_missing_gpu_is_named(X, method):
+    vq = codec(device="cuda")
+    if method == "transform":
+        vq = codec(max_epochs=0).fit(X).set_params(device="cuda")
+    with pytest.raises(ValueError, match=r"no GPU .* device='auto'"):
+        getattr(vq, method)(X)
+
+
+def test_an_unknown_device_is_refused(X):
+    with pytest.raises(InvalidParameterError, match="'device' parameter"):
+        codec(device="abacus").fit(X)
+
+
+def test_the_device_is_saved(X, tmp_path):
+    vq = codec(max_epochs=0, device="cpu").fit(X)
+    adaptive_vq.save(vq, tmp_path / "model.safetensors")
+    assert adaptive_vq.load(tmp_path / "model.safetensors").device == "cpu"
+    assert clone(vq).device == "cpu"
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_every_tensor_is_made_where_its_inputs_are(X, joint):
+    """A default device without storage stands in for any other device: mixing with it fails."""
+    vq = codec().fit(X)
+    module = module_of(vq)
+    Z = torch.from_numpy(vq._codec_rows(X)[0])
+    rows = Rows(Z, torch.ones_like(Z))
+    options = TrainingOptions(2, 64, 1e-3, 0.25, 0.99, 2, 4, 0)
+    plain = module.encode(Z, 8, joint=joint)
+    decoded = module.decode(plain, module.layout.n_levels)
+    with torch.device("meta"):
+        assert torch.equal(module.encode(Z, 8, joint=joint), plain)
+        assert torch.equal(module.decode(plain, module.layout.n_levels), decoded)
+        history, _ = train(module, rows, rows, options, lambda *_: False)
+    assert all(np.isfinite(record["valid_nmse"]) for record in history)
+
+
+@needs_gpu
+@pytest.mark.parametrize("context", ["local", "joint"])
+def test_a_codec_of_the_gpu_works_on_the_processor(X, context):
+    vq = codec(device="cuda", context=context).fit(X)
+    codes, rows = vq.transform(X), vq.reconstruct(X)
+    vq.set_params(device="cpu")
+    assert (vq.transform(X) == codes).mean() >= 0.9999
+    np.testing.assert_allclose(vq.inverse_transform(codes), rows, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,74 @@
+"""Parquet to Parquet in pieces."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from adaptive_vq import _console, _streams
+from adaptive_vq._streams import can_stream, map_parquet
+
+
+@pytest.fixture
+def source(tmp_path):
+    table = pd.DataFrame({"a": np.arange(95.0), "b": np.arange(95) % 7})
+    table.to_parquet(tmp_path / "in.parquet", row_group_size=40)
+    return tmp_path / "in.parquet"
+
+
+def test_can_stream():
+    assert can_stream("a.parquet", "b.PARQUET")
+    assert not can_stream("a.parquet", "-")
+
+
+def test_pieces_are_written_as_they_come(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(_streams, "CHUNK_ROWS", 30)
+    sizes, calls = [], []
+
+    def double(piece):
+        sizes.append(len(piece))
+        return 2 * piece
+
+    done = map_parquet(
+        double, source, tmp_path / "out.parquet", lambda done, rows: calls.append((done, rows))
+    )
+    assert done == 95
+    assert max(sizes) <= 30
+    assert sum(sizes) == 95
+    assert calls[-1] == (95, 95)
+    assert len(calls) == len(sizes)
+    expected = 2 * pd.read_parquet(source)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), expected)
+
+
+def test_nothing_is_left_of_what_failed(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(_streams, "CHUNK_ROWS", 30)
+
+    def fail(piece):
+        if piece["a"].iloc[0] > 0:
+            raise ZeroDivisionError
+        return piece
+
+    with pytest.raises(ZeroDivisionError):
+        map_parquet(fail, source, tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent\.parquet"):
+        map_parquet(lambda piece: piece, tmp_path / "absent.parquet", tmp_path / "o.parquet")
+    (tmp_path / "text.parquet").write_text("a,b\n")
+    with pytest.raises(ValueError, match=r"text\.parquet can not be read"):
+        map_parquet(lambda piece: piece, tmp_path / "text.parquet", tmp_path / "o.parquet")
+    pd.DataFrame({"a": []}).to_parquet(tmp_path / "empty.parquet")
+    with pytest.raises(ValueError, match=r"empty\.parquet has no row"):
+        map_parquet(lambda piece: piece, tmp_path / "empty.parquet", tmp_path / "o.parquet")
+
+
+def test_a_bar_is_drawn_for_people_only(monkeypatch, capsys):
+    with _console.Talk(quiet=True).progress("Encoding") as none:
+        assert none is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with _console.Talk().progress("Encoding") as progress:
+        progress(3, 4)
