@@ -31,6 +31,7 @@ _TRAINING = (
     "early_stopping",
     "validation_fraction",
     "n_iter_no_change",
+    "checkpoint",
 )
 #: Not values that a file can hold, or decided in another place of it.
 _NOT_IN_FILES = ("cleaner", "encoders", "warm_start", "random_state", "compression_ratios")

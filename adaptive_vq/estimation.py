@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 
 from adaptive_vq import quantize
 from adaptive_vq._training_record import remember
+from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.fitting import FitOptions, fit_codec
 from adaptive_vq.modules import CodecModule, Layout
@@ -36,6 +37,7 @@ def fit_estimator(
     observed: NDArray[np.bool_],
     context: Any,
     X: Any,
+    progress: Progress,
 ) -> None:
     """Fit the network of a plan and store everything on the estimator as numpy arrays."""
     seed = 0
@@ -51,7 +53,8 @@ def fit_estimator(
     on_epoch = _Bridge(estimator, plan, context, X)
     with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fitted = fit_codec(_rows(Z, observed), specs, plan.n_levels, options, on_epoch, before)
+        rows = _rows(Z, observed)
+        fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     _warn_if_diverged(fitted.history)
     estimator._request = request
     estimator._keep_plan(_plan_as_fitted(plan, fitted.module))

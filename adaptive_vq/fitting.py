@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adaptive_vq import classical, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
+from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
@@ -85,6 +86,8 @@ class ClassicalStart:
         What the plan says of every category.
     n_levels : int
     options : FitOptions
+    progress : Progress
+        Keeps what is fitted here.
     """
 
     corrects = False
@@ -96,9 +99,12 @@ class ClassicalStart:
         specs: list[CategorySpec],
         n_levels: int,
         options: FitOptions,
+        progress: Progress,
     ) -> None:
-        self.rows, self.n_levels, self.options = rows, n_levels, options
-        self.decided, self.codec = _start(rows, valid, specs, n_levels, options)
+        self.rows, self.n_levels, self.options, self.progress = rows, n_levels, options, progress
+        self.decided, self.codec = _recall(
+            progress, "start", lambda: _start(rows, valid, specs, n_levels, options)
+        )
 
     def network(self) -> CodecModule:
         """Network on the rows to fit on."""
@@ -106,9 +112,18 @@ class ClassicalStart:
 
     def network_on_all(self, rows: Rows) -> CodecModule:
         """Network on all rows, with everything as decided on those to fit on."""
-        return _network(
-            _codec_on_all(rows, self.decided, self.n_levels, self.options), rows, self.options
+        codec = _recall(
+            self.progress,
+            "start_on_all",
+            lambda: _codec_on_all(rows, self.decided, self.n_levels, self.options),
         )
+        return _network(codec, rows, self.options)
+
+
+def _recall(progress: Progress, stage: str, compute: Callable[[], Any]) -> Any:
+    """Recall what is made of tensors and of the dataclasses of a start."""
+    found = progress.recall(stage, lambda: pack(compute()))
+    return unpack(found, CategorySpec, CategoryCodec, Codec, Decided)
 
 
 class WarmStart:
@@ -140,6 +155,7 @@ def fit_codec(
     options: FitOptions,
     on_epoch: Callable[[dict[str, Any], CodecModule], bool],
     before: CodecModule | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Start, train, restore the best weights, fold the rows kept aside back in, clean up.
 
@@ -155,20 +171,23 @@ def fit_codec(
         Called after every epoch; True stops the training.
     before : CodecModule, default=None
         Network of an earlier fit to go on from, instead of a classical start.
+    progress : Progress, default=None
+        Keeps what has been done, so that a fit that was interrupted can go on.
 
     Returns
     -------
     Fitted
     """
+    progress = progress or NoCheckpoint()
     observed = rows.observed()
     fit_rows, valid = _split(observed, options)
     start: ClassicalStart | WarmStart
     if before is None:
-        start = ClassicalStart(fit_rows, valid, specs, n_levels, options)
+        start = ClassicalStart(fit_rows, valid, specs, n_levels, options, progress)
     else:
         start = WarmStart(before)
     module = start.network()
-    history, _ = train(module, fit_rows, valid, options.training, on_epoch)
+    history, _ = train(module, fit_rows, valid, options.training, on_epoch, progress)
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
@@ -176,7 +195,7 @@ def fit_codec(
         module = start.network_on_all(observed)
         if n_epochs:
             again = replace(options.training, max_epochs=n_epochs)
-            train(module, observed, None, again, lambda *_: False)
+            train(module, observed, None, again, lambda *_: False, progress, "training_on_all")
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,11 @@ OWNER = "HierarchicalVQVAE"
 
 
 def resolve_plan(
-    estimator: Any, X: Any, table: NDArray[np.float64], note: dict[str, Any] | None
+    estimator: Any,
+    X: Any,
+    table: NDArray[np.float64],
+    note: dict[str, Any] | None,
+    recall: Callable[[str, Callable[[], Any]], Any] = lambda _, compute: compute(),
 ) -> tuple[Plan, Any, Any, dict[str, Any]]:
     """Settle units and plan: value given > selector given > note on the table > default selector.
 
@@ -35,6 +39,9 @@ def resolve_plan(
     table : ndarray of shape (n_samples, n_features)
         The same cells.
     note : dict or None
+    recall : callable (stage, compute) -> value
+        Gives what a stage of an interrupted fit had come to, else computes it; always computes
+        it by default.
 
     Returns
     -------
@@ -57,13 +64,12 @@ def resolve_plan(
         )
         by_selector = True
     if by_selector:
-        note = _note_of(_following(ratios, estimator), X)
+        note = recall("note", lambda: _note_of(_following(ratios, estimator), X))
     elif not (isinstance(ratios, str) and ratios == "auto") and not (
         note and note.get("categories")
     ):
-        note = _note_of(
-            _following(FeatureCharacterizer(random_state=estimator.random_state), estimator), X
-        )
+        own = FeatureCharacterizer(random_state=estimator.random_state)
+        note = recall("note", lambda: _note_of(_following(own, estimator), X))
     assert note is not None
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     if by_selector or (isinstance(ratios, str) and ratios == "auto"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -15,6 +16,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from adaptive_vq._lost_notes import refuse_lost_note
+from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -97,6 +99,13 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Whether `fit` goes on from the codebooks and weights of the last fit. Units and plan are
         settled anew; where categories, bits or the shape of the network differ from the last fit,
         it starts anew.
+    checkpoint : str, path or None, default=None
+        File that keeps what `fit` has done so far, written after planning, after the start and
+        after every epoch, and removed when the fit is complete. After an interruption, at whatever
+        moment, the same `fit` goes on from it and ends with the same bits as without the
+        interruption. A file of another fit (other rows, parameters, versions or number of threads)
+        is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
+        again.
     random_state : int, RandomState instance or None, default=None
         Seed of all random choices. None means a fixed choice.
 
@@ -196,6 +205,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
         "random_state": ["random_state"],
     }
 
@@ -227,6 +237,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 2,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         random_state: Any = None,
     ) -> None:
         self.compression_ratios = compression_ratios
@@ -254,6 +265,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
 
     @with_callbacks
@@ -276,28 +288,41 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table is unusable, a parameter is out of range or contradicts an earlier step, or
-            the plan of an earlier step was lost on the way.
+            If the table is unusable, a parameter is out of range or contradicts an earlier step,
+            the plan of an earlier step was lost on the way, or the checkpoint is of another fit.
+        OSError
+            If the checkpoint can not be read or written.
+
+        Notes
+        -----
+        A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was.
         """
+        with unchanged_on_failure(self):
+            context = self._init_callback_context(max_subtasks=self.max_epochs or None)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            self._fit(X, context)
+            context.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=self._fitted_attributes
+            )
+        return self
+
+    def _fit(self, X: Any, context: Any) -> None:
+        from adaptive_vq.checkpoints import open_checkpoint
         from adaptive_vq.estimation import fit_estimator
 
-        context = self._init_callback_context(max_subtasks=self.max_epochs or None)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         table = check_table(self, X, reset=True, ensure_min_samples=2)
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
         inner, table = self._clean(X, table, note)
-        plan, scaler, clip, _ = resolve_plan(self, inner, table, note)
+        progress = open_checkpoint(self, table, self._inner_names(), note, None)
+        plan, scaler, clip, _ = resolve_plan(self, inner, table, note, progress.recall)
         self.units_ = CodecUnits(scaler, clip).fit(table, names=self._inner_names())
         self._report_empty_columns()
         self.n_capped_ = self.units_.count_capped(table)
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories)
-        fit_estimator(self, plan, self._imputer.transform(Z), ~np.isnan(Z), context, X)
-        context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=self._fitted_attributes
-        )
-        return self
+        fit_estimator(self, plan, self._imputer.transform(Z), ~np.isnan(Z), context, X, progress)
+        progress.finish()
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
@@ -320,7 +345,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         if not hasattr(self, "codebooks_"):
             return self.fit(X)
         Z, observed = self._codec_rows(X)
-        update_estimator(self, Z, observed)
+        with unchanged_on_failure(self):
+            update_estimator(self, Z, observed)
         return self
 
     def _clean(
@@ -349,7 +375,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 f"Columns {names[:5]} have no observed cell in the training rows: they spend no "
                 "bits and decode to 0.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _fitted_attributes(self) -> dict[str, Any]:
