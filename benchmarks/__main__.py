@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, downstream, quality, report, speed, synthetic
+from benchmarks import ablation, downstream, quality, report, resume, speed, synthetic
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
 
@@ -40,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--factors", nargs="+", type=int, default=[1, 10], help="times the rows (default: 1 10)"
     )
+
+    command = add("resume", resume.__doc__, sets=("online_news",))
+    command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
     return top
 
 
@@ -103,12 +106,15 @@ def _run(results: report.Results, options: argparse.Namespace) -> str:
                 options.factors,
                 options.threads,
             )
+        case "resume":
+            resume.run(results, options.sets, options.seeds, options.kills, options.threads)
     summarize: dict[str, Callable[[report.Rows], str]] = {
         "quality": quality.summarize,
         "synthetic": synthetic.summarize,
         "ablation": ablation.summarize,
         "downstream": downstream.summarize,
         "speed": speed.summarize,
+        "resume": resume.summarize,
     }
     return summarize[options.command](results.rows)
 
