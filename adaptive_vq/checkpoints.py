@@ -176,7 +176,7 @@ def open_checkpoint(
     table: NDArray[np.float64],
     names: list[str],
     note: Any,
-    sample_weight: NDArray[np.float64] | None,
+    sample_weight: Any,
 ) -> Progress:
     """Progress of a fit of this table: that of an interrupted one, a new one, or none kept.
 
@@ -189,7 +189,7 @@ def open_checkpoint(
         Their columns.
     note : dict or None
         What an earlier step has decided.
-    sample_weight : ndarray of shape (n_samples,) or None
+    sample_weight : array-like of shape (n_samples,) or None
 
     Returns
     -------
@@ -205,7 +205,7 @@ def open_checkpoint(
         return NoCheckpoint()
     fingerprint = {
         "the table": _digest([np.shape(table), np.ascontiguousarray(table), names]),
-        "sample_weight": _digest(sample_weight),
+        "sample_weight": _digest(None if sample_weight is None else np.asarray(sample_weight)),
         "what an earlier step decided": _digest(note),
         "the number of threads": str(torch.get_num_threads()),
         "the version of adaptive-vq": adaptive_vq.__version__,

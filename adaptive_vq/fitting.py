@@ -187,7 +187,7 @@ def fit_codec(
     else:
         start = WarmStart(before)
     module = start.network()
-    history, _ = train(module, fit_rows, valid, options.training, on_epoch, progress)
+    history, _ = train(module, fit_rows.even(), valid, options.training, on_epoch, progress)
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
@@ -195,7 +195,9 @@ def fit_codec(
         module = start.network_on_all(observed)
         if n_epochs:
             again = replace(options.training, max_epochs=n_epochs)
-            train(module, observed, None, again, lambda *_: False, progress, "training_on_all")
+            train(
+                module, observed.even(), None, again, lambda *_: False, progress, "training_on_all"
+            )
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
@@ -237,11 +239,15 @@ def _start(
     row_weight = rows.weight.amax(1)
     moves: list[dict[str, Any]] = []
     if options.may_move and valid is not None:
-        specs, moves = move_bits(rows.table, row_weight, valid.table, specs, options.seed)
+        specs, moves = move_bits(
+            rows.table, row_weight, valid.table, specs, options.seed, valid.weight.amax(1)
+        )
     bootstraps = {
         spec.name: 0.0
         if valid is None
-        else classical.choose_bootstrap(rows.table, valid.table, spec, row_weight, start)
+        else classical.choose_bootstrap(
+            rows.table, valid.table, spec, row_weight, start, valid.weight.amax(1)
+        )
         for spec in specs
     }
     parts = [
@@ -302,7 +308,7 @@ def _offer_freed_bits(
 def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) -> dict[str, int]:
     """One bit at a time to the category with the largest error left; a bit counts as halving it."""
     errors = {
-        p.spec.name: classical.category_error(p, rows.table, 4)
+        p.spec.name: classical.category_error(p, rows.table, 4, rows.weight.amax(1))
         for p in parts
         if p.spec.name not in full
     }
@@ -343,8 +349,9 @@ def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
     sizes = [len(codebook) for part in codec.parts for codebook in part.chain]
     codes = classical.encode(codec.parts, rows.table, 1)
     share = min(1.0, options.training.batch_size / max(len(rows), 1))
+    mass = rows.even().weight.amax(1)
     counts = [
-        torch.bincount(codes[:, j], minlength=size).float().clamp_min(0.5) * share
+        torch.bincount(codes[:, j], mass, size).clamp_min(0.5) * share
         for j, size in enumerate(sizes)
     ]
     with torch.random.fork_rng(devices=[]):

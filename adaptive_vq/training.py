@@ -36,6 +36,11 @@ class Rows(Dataset):  # type: ignore[type-arg]
         seen = self.weight.amax(1) > 0
         return self if bool(seen.all()) else Rows(self.table[seen], self.weight[seen])
 
+    def even(self) -> Rows:
+        """Rows of mean weight one: how large the weights are changes no step of training."""
+        mass = float(self.weight.amax(1).mean()) if len(self) else 1.0
+        return self if mass in (0.0, 1.0) else Rows(self.table, self.weight / mass)
+
 
 class TensorBatches:
     """Shuffled batches cut out of whole tensors.

@@ -22,8 +22,9 @@ from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
 from adaptive_vq.resolution import OWNER, resolve_plan
-from adaptive_vq.tables import check_table
+from adaptive_vq.tables import check_table, column_names
 from adaptive_vq.units import CodecUnits
+from adaptive_vq.weights import check_column_weights, learning_rows, positive_rows
 
 __all__ = ["HierarchicalVQVAE"]
 
@@ -66,6 +67,11 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     clip : tuple of (float, float), None or "auto", default="auto"
         Training percentiles at which columns are capped; ``"auto"`` follows an earlier step, else
         ``(0.5, 99.5)``.
+    column_weights : array-like of shape (n_features,), dict or None, default=None
+        How much the squared error of each column counts: in planning, in all fitting and training,
+        and in `score` and `diagnose`, which measure in codec units. Codec units are scaled by
+        their square roots, and back when decoding. A dict holds those that are not 1, by column
+        name. None follows the plan.
     encode : {"ordinal", "onehot", "token", "embedding"}, default="ordinal"
         What `transform` returns: code numbers, one column per codeword, numbers unique over all
         codebooks, or the codewords themselves. May be changed after fitting.
@@ -139,7 +145,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     units_ : CodecUnits
         Caps and scaling.
     n_capped_ : ndarray of shape (n_features,)
-        Training cells capped per column.
+        Training cells capped per column; with weights, their sum, rounded.
     cleaner_ : FeatureCleaner
         Only with `cleaner`.
     n_features_in_ : int
@@ -151,6 +157,14 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     --------
     AdaptiveRatioSelector : Makes the plan.
     FeatureCharacterizer : Finds the categories.
+
+    Notes
+    -----
+    A row of weight 2 counts as the row twice, one of weight 0 as no row: exactly in caps, units,
+    scores, categories and spectra, and in all sums that codebooks and decoder are fitted by. Which
+    rows are kept aside and which codewords k-means starts from is drawn at random, so that weights
+    and repetitions agree up to these choices; with fewer than 50 rows they give the same codes.
+    Weights that are no whole numbers are first rescaled to a mean of one.
 
     References
     ----------
@@ -190,6 +204,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             None,
         ],
         "clip": [StrOptions({"auto"}), "array-like", None],
+        "column_weights": ["array-like", dict, None],
         "encode": [StrOptions({"ordinal", "onehot", "token", "embedding"})],
         "sparse_output": ["boolean"],
         "group_embedding_dim": [Interval(Integral, 1, None, closed="left")],
@@ -222,6 +237,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         encoders: Mapping[str, Any] | None = None,
         scaler: Any = "auto",
         clip: Any = "auto",
+        column_weights: Any = None,
         encode: str = "ordinal",
         sparse_output: bool = True,
         group_embedding_dim: int = 256,
@@ -250,6 +266,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.encoders = encoders
         self.scaler = scaler
         self.clip = clip
+        self.column_weights = column_weights
         self.encode = encode
         self.sparse_output = sparse_output
         self.group_embedding_dim = group_embedding_dim
@@ -270,7 +287,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Plan, start and train the codec.
 
         Parameters
@@ -279,6 +296,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             At least two rows; NaN marks a missing cell.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -300,32 +319,45 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            self._fit(X, context)
+            self._fit(X, sample_weight, context)
             context.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=self._fitted_attributes
             )
         return self
 
-    def _fit(self, X: Any, context: Any) -> None:
+    def _fit(self, X: Any, sample_weight: Any, context: Any) -> None:
         from adaptive_vq.checkpoints import open_checkpoint
         from adaptive_vq.estimation import fit_estimator
 
         table = check_table(self, X, reset=True, ensure_min_samples=2)
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
-        inner, table = self._clean(X, table, note)
-        progress = open_checkpoint(self, table, self._inner_names(), note, None)
-        plan, scaler, clip, _ = resolve_plan(self, inner, table, note, progress.recall)
-        self.units_ = CodecUnits(scaler, clip).fit(table, names=self._inner_names())
+        importance = check_column_weights(self.column_weights, column_names(self))
+        learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
+        inner, table = self._clean(X, table, note, sample_weight)
+        if importance is not None and hasattr(self, "cleaner_"):
+            importance = importance[self.cleaner_.kept_]
+        names = self._inner_names()
+        progress = open_checkpoint(self, table, names, note, sample_weight)
+        plan, scaler, clip, note = resolve_plan(
+            self, inner, table, note, progress.recall, sample_weight, importance
+        )
+        table, weight = learning_rows(table, sample_weight)
+        self.units_ = CodecUnits(scaler, clip).fit(
+            table, weight, names=names, column_weights=note["column_weights"]
+        )
         self._report_empty_columns()
-        self.n_capped_ = self.units_.count_capped(table)
+        self.n_capped_ = self.units_.count_capped(table, weight)
         Z = self.units_.to_codec(table)
-        self._imputer = ConditionalMeanImputer().fit(Z, plan.categories)
-        fit_estimator(self, plan, self._imputer.transform(Z), ~np.isnan(Z), context, X, progress)
+        self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
+        Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
+        fit_estimator(self, plan, Z, observed, context, X, progress, weight)
         progress.finish()
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit on the first chunk; later chunks move codewords and decoder only.
 
         Parameters
@@ -334,6 +366,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             On the first call at least two rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -343,14 +377,20 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         from adaptive_vq.estimation import update_estimator
 
         if not hasattr(self, "codebooks_"):
-            return self.fit(X)
+            return self.fit(X, sample_weight=sample_weight)
         Z, observed = self._codec_rows(X)
+        weight = None
+        if sample_weight is not None:
+            positive_rows(Z.astype(np.float64), sample_weight)
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            kept = weight > 0
+            Z, observed, weight = Z[kept], observed[kept], weight[kept]
         with unchanged_on_failure(self):
-            update_estimator(self, Z, observed)
+            update_estimator(self, Z, observed, weight)
         return self
 
     def _clean(
-        self, X: Any, table: NDArray[np.float64], note: Any
+        self, X: Any, table: NDArray[np.float64], note: Any, sample_weight: Any
     ) -> tuple[Any, NDArray[np.float64]]:
         """Table that the codec works on: cleaned where a cleaner is given."""
         self.__dict__.pop("cleaner_", None)
@@ -361,7 +401,12 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "
                 "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
             )
-        self.cleaner_ = clone(self.cleaner).fit(X)
+        seen: Any = X
+        if sample_weight is not None and not np.all(sample_weight):
+            seen = table[np.asarray(sample_weight) > 0]
+            if hasattr(self, "feature_names_in_"):
+                seen = pd.DataFrame(seen, columns=self.feature_names_in_)
+        self.cleaner_ = clone(self.cleaner).fit(seen)
         inner = self.cleaner_.transform(X)
         return inner, np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
 
