@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, downstream, quality, report, resume, speed, synthetic
+from benchmarks import ablation, cleaning, downstream, quality, report, resume, speed, synthetic
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
 
@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("resume", resume.__doc__, sets=("online_news",))
     command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
+
+    command = add("cleaning", cleaning.__doc__, sets=(), bits=(64,))
+    command.add_argument("--rows", type=int, default=6_000, help="rows (default: 6000)")
     return top
 
 
@@ -108,6 +111,8 @@ def _run(results: report.Results, options: argparse.Namespace) -> str:
             )
         case "resume":
             resume.run(results, options.sets, options.seeds, options.kills, options.threads)
+        case "cleaning":
+            cleaning.run(results, options.bits, options.seeds, options.rows)
     summarize: dict[str, Callable[[report.Rows], str]] = {
         "quality": quality.summarize,
         "synthetic": synthetic.summarize,
@@ -115,6 +120,7 @@ def _run(results: report.Results, options: argparse.Namespace) -> str:
         "downstream": downstream.summarize,
         "speed": speed.summarize,
         "resume": resume.summarize,
+        "cleaning": cleaning.summarize,
     }
     return summarize[options.command](results.rows)
 
