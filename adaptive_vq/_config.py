@@ -32,6 +32,7 @@ _TRAINING = (
     "validation_fraction",
     "n_iter_no_change",
     "device",
+    "checkpoint",
 )
 #: Not values that a file can hold, or decided in another place of it.
 _NOT_IN_FILES = ("cleaner", "encoders", "warm_start", "random_state", "compression_ratios")

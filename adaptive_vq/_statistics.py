@@ -28,7 +28,7 @@ def weighted_rows(
     if weight.shape != X.shape[:1] or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(f"sample_weight must be {len(X)} finite numbers >= 0, one per row.")
     if not weight.any():
-        raise ValueError("sample_weight is 0 in every row; give at least one row a weight.")
+        raise ValueError("sample_weight is zero in every row; give at least one row a weight.")
     X, weight = X[weight > 0], weight[weight > 0]
     if (weight == 1.0).all():
         return X, None

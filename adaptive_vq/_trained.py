@@ -104,7 +104,7 @@ class TrainedCodec(TransformerMixin):
         n_levels = self._layout["n_levels"]
         return like_training(self, self._rows_of((codes, n_levels) for codes in self._codes_of(X)))
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
 
         Parameters
@@ -112,6 +112,8 @@ class TrainedCodec(TransformerMixin):
         X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
@@ -119,9 +121,10 @@ class TrainedCodec(TransformerMixin):
             1 for a perfect reconstruction, 0 for the training mean; below 0 for worse.
         """
         found = self._evaluate(X)
-        return float(
-            1.0 - reconstruction_nmse(found.target, found.output, reference=found.reference)
+        nmse = reconstruction_nmse(
+            found.target, found.output, reference=found.reference, sample_weight=sample_weight
         )
+        return float(1.0 - nmse)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the code columns, such as ``cluster_1__L0``.

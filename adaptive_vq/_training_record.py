@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ _ROWS_AT_ONCE = 65_536
 
 
 def remember(
-    estimator: Any, Z: NDArray[np.float32], observed: NDArray[np.bool_], codes: NDArray[np.int64]
+    estimator: Any,
+    Z: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    weight: NDArray[np.float64] | None = None,
 ) -> None:
     """Add training rows to the record `training_` of a fitted codec.
 
@@ -25,6 +30,8 @@ def remember(
         Cells that were not missing.
     codes : ndarray of shape (n, n_codebooks)
         Their codes.
+    weight : ndarray of shape (n,), default=None
+        Weights of the rows, in everything that is counted or summed.
 
     Notes
     -----
@@ -34,15 +41,17 @@ def remember(
     hits per codeword of each codebook. NMSE of any set of columns: sum of error / sum of energy.
     Rows of later chunks count with the codec as it was after them.
     """
-    record = getattr(estimator, "training_", None) or _empty(estimator, observed)
-    error, energy = _sums(estimator, Z, observed, codes)
+    mass = np.ones(len(Z)) if weight is None else weight
+    cells = np.ceil(mass @ observed).astype(np.int64)
+    record = getattr(estimator, "training_", None) or _empty(estimator, cells)
+    error, energy = _sums(estimator, Z, observed, codes, mass)
     hits = {
-        name: record["codes"].get(name, 0) + np.bincount(codes[:, j], minlength=len(book))
+        name: record["codes"].get(name, 0) + _hits(codes[:, j], mass, len(book))
         for j, (name, book) in enumerate(estimator.codebooks_.items())
     }
     estimator.training_ = {
-        "n_rows": record["n_rows"] + len(Z),
-        "observed": record["observed"] + observed.sum(axis=0),
+        "n_rows": record["n_rows"] + math.ceil(mass.sum()),
+        "observed": record["observed"] + cells,
         "error": record["error"] + error,
         "energy": record["energy"] + energy,
         "capped": record["capped"],
@@ -50,21 +59,29 @@ def remember(
     }
 
 
-def _empty(estimator: Any, observed: NDArray[np.bool_]) -> dict[str, Any]:
-    d = observed.shape[1]
-    cells = np.maximum(observed.sum(axis=0), 1)
+def _hits(codes: NDArray[np.int64], mass: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """Hits per codeword; weights that are no whole numbers are rounded up, so none gets lost."""
+    return np.ceil(np.bincount(codes, mass, size)).astype(np.int64)
+
+
+def _empty(estimator: Any, cells: NDArray[np.int64]) -> dict[str, Any]:
+    d = len(cells)
     return {
         "n_rows": 0,
         "observed": np.zeros(d, dtype=np.int64),
         "error": np.zeros(d),
         "energy": np.zeros(d),
-        "capped": estimator.n_capped_ / cells,
+        "capped": estimator.n_capped_ / np.maximum(cells, 1),
         "codes": {},
     }
 
 
 def _sums(
-    estimator: Any, Z: NDArray[np.float32], observed: NDArray[np.bool_], codes: NDArray[np.int64]
+    estimator: Any,
+    Z: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    mass: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Squared error and energy per column, in slices: a long table is not decoded at once."""
     d, n_levels = Z.shape[1], estimator._layout["n_levels"]
@@ -72,8 +89,8 @@ def _sums(
     for start in range(0, len(Z), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         target = Z[part].astype(np.float64)
-        seen = observed[part]
+        seen = observed[part] * mass[part, None]
         output = estimator._decode(codes[part], n_levels)
-        error += np.where(seen, (target - output) ** 2, 0.0).sum(axis=0)
-        energy += np.where(seen, (target - estimator.units_.reference_) ** 2, 0.0).sum(axis=0)
+        error += (seen * (target - output) ** 2).sum(axis=0)
+        energy += (seen * (target - estimator.units_.reference_) ** 2).sum(axis=0)
     return error, energy

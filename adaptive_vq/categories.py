@@ -75,6 +75,7 @@ def resolve_categories(
     random_state: int | np.random.RandomState | None = None,
     correlation: str = "pearson",
     isolate: Sequence[str] = (),
+    sample_weight: FloatArray | None = None,
 ) -> CategorySet:
     """Turn a specification of categories into column positions.
 
@@ -112,6 +113,8 @@ def resolve_categories(
     isolate : sequence of str, default=()
         Families (prefixes of ``family__feature`` names) that stay categories of their own where
         the other columns are clustered.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Positive weights of the rows of `Z`.
 
     Returns
     -------
@@ -135,9 +138,11 @@ def resolve_categories(
     {'first': [0, 1], 'remainder': [2]}
     """
     if Z is not None and len(Z) > MAX_ROWS:
-        rows = check_random_state(random_state).choice(len(Z), MAX_ROWS, replace=False)
-        Z = Z[np.sort(rows)]
-    columns = _Columns(frame, Z, list(names), correlation, min_category_size, max_categories)
+        rows = np.sort(check_random_state(random_state).choice(len(Z), MAX_ROWS, replace=False))
+        Z, sample_weight = Z[rows], None if sample_weight is None else sample_weight[rows]
+    columns = _Columns(
+        frame, Z, list(names), correlation, min_category_size, max_categories, sample_weight
+    )
     if isinstance(isolate, str):
         isolate = [isolate]
     if spec in ("auto", "silhouette") if isinstance(spec, str) else _is_count(spec):
@@ -161,6 +166,7 @@ class _Columns:
     correlation: str
     min_size: int
     max_clusters: int
+    weight: FloatArray | None = None
 
     @cached_property
     def cells(self) -> npt.NDArray[np.floating]:
@@ -170,7 +176,7 @@ class _Columns:
 
     @cached_property
     def association(self) -> FloatArray:
-        return correlation_matrix(self.cells, self.correlation)
+        return correlation_matrix(self.cells, self.correlation, self.weight)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -266,7 +272,10 @@ def _from_clusterer(clusterer: Any, columns: _Columns, random_state: Any) -> Cat
     order = np.argsort(np.asarray(columns.keys, dtype=object), kind="stable")
     association = columns.association[np.ix_(order, order)]
     if isinstance(clusterer, FeatureAgglomeration):
-        labels = clusterer.fit(np.nan_to_num(columns.cells[:, order])).labels_
+        cells = np.nan_to_num(columns.cells[:, order])
+        if columns.weight is not None:  # distances between columns are sums over rows
+            cells = cells * np.sqrt(columns.weight)[:, None]
+        labels = clusterer.fit(cells).labels_
     elif parameters.get("metric") == "precomputed":
         labels = clusterer.fit_predict(np.clip(1 - np.abs(association), 0, 1))
     else:

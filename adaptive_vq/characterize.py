@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -23,8 +24,11 @@ from adaptive_vq.sampling import RowSample
 from adaptive_vq.scores import category_profile, category_scores, category_separation
 from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
+from adaptive_vq.weights import learning_rows, positive_rows
 
 __all__ = ["FeatureCharacterizer", "category_scores"]
+
+Weighted = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]
 
 #: Clustering and the figures beside the scores look at this many rows of the sample.
 PROFILE_ROWS = 10_000
@@ -95,7 +99,7 @@ class FeatureCharacterizer(
         Nested candidate categories, coarse to fine, the chosen ones among them; empty if the
         categories were given.
     n_samples_seen_ : int
-        Number of rows seen.
+        Number of rows seen, without those of weight 0.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -171,7 +175,9 @@ class FeatureCharacterizer(
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+    def fit(
+        self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
         """Find and measure the categories of a table.
 
         Parameters
@@ -180,6 +186,8 @@ class FeatureCharacterizer(
             At least two rows; NaN marks a missing cell.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -197,13 +205,15 @@ class FeatureCharacterizer(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
         self._begin(X, array)
-        self._learn(array.copy())
+        self._learn(array.copy(), sample_weight)
         self._streams = False
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
+    def partial_fit(
+        self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
         """Take more rows into account.
 
         Parameters
@@ -212,6 +222,8 @@ class FeatureCharacterizer(
             The next rows. Units and column specifications are settled by the first ones.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -234,7 +246,7 @@ class FeatureCharacterizer(
         if first:
             self._begin(X, array)
         # A reader may fill the same buffer with its next chunk.
-        self._learn(array.copy())
+        self._learn(array.copy(), sample_weight)
         self._streams = True
         return self
 
@@ -305,11 +317,12 @@ class FeatureCharacterizer(
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._sample = RowSample.empty(array.shape[1], seed)
 
-    def _learn(self, array: npt.NDArray[np.float64]) -> None:
+    def _learn(self, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> None:
         assert self._sample is not None
-        self._sample = sample = self._sample.add(array)
-        X = sample.subset(PROFILE_ROWS)
-        units = CodecUnits(self._scaler, self._clip).fit(sample.rows)
+        self._sample = sample = _with_weights(self._sample, array, sample_weight)
+        rows, mass = _rows_and_weights(sample.rows, array.shape[1])
+        X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), array.shape[1])
+        units = CodecUnits(self._scaler, self._clip).fit(rows, mass)
         Z = units.to_codec(X).astype(np.float64)
         found = resolve_categories(
             self._spec,
@@ -322,23 +335,26 @@ class FeatureCharacterizer(
             random_state=sample.seed,
             correlation=self.correlation,
             isolate=self.isolate,
+            sample_weight=weight,
         )
-        self._measure(sample.rows, X, Z, found)
+        self._measure((rows, mass), (X, weight), Z, found)
         self.n_samples_seen_ = sample.n_seen
 
     def _measure(
         self,
-        rows: npt.NDArray[np.float64],
-        X: npt.NDArray[np.float64],
+        rows: Weighted,
+        profiled: Weighted,
         Z: npt.NDArray[np.float64],
         found: CategorySet,
     ) -> None:
         self.categories_ = found.categories
         self.cuts_ = found.cuts
         self._given = found.given
-        self._scores = category_scores(rows, found.categories)
-        profile = category_profile(X, Z, found.categories)
-        separation = category_separation(correlation_matrix(Z), found.categories)
+        X, weight = profiled
+        self._scores = category_scores(rows[0], found.categories, rows[1])
+        profile = category_profile(X, Z, found.categories, weight)
+        correlation = correlation_matrix(Z, sample_weight=weight)
+        separation = category_separation(correlation, found.categories)
         if found.given and self.categories != "silhouette":
             _warn_of_overlap(separation, self._scores)
         figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
@@ -368,6 +384,30 @@ class FeatureCharacterizer(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
         return tags
+
+
+def _with_weights(
+    sample: RowSample, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None
+) -> RowSample:
+    """Sample after these rows arrived; once there are weights, they are its last column."""
+    n_features = array.shape[1]
+    if sample_weight is not None:
+        array = np.column_stack(positive_rows(array, sample_weight))
+        if sample.rows.shape[1] == n_features:
+            sample = replace(sample, rows=_with_ones(sample.rows))
+    elif sample.rows.shape[1] > n_features:
+        array = _with_ones(array)
+    return sample.add(array)
+
+
+def _with_ones(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.column_stack([rows, np.ones(len(rows))])
+
+
+def _rows_and_weights(rows: npt.NDArray[np.float64], n_features: int) -> Weighted:
+    if rows.shape[1] == n_features:
+        return learning_rows(rows, None)
+    return learning_rows(rows[:, :n_features], rows[:, n_features])
 
 
 def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:

@@ -150,27 +150,36 @@ def _enlarge(
     latents: Tensor, weight: Tensor, width: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     copies = max(1, min(5, round(BOOTSTRAP_ROWS / len(latents)) - 1))
-    return quantize.smoothed_bootstrap(latents, width, copies, generator), weight.repeat(copies + 1)
+    return quantize.smoothed_bootstrap(latents, width, copies, generator, weight)
 
 
-def category_error(part: CategoryCodec, table: Tensor, beam: int) -> float:
-    """Summed squared error of a category's own reconstruction."""
+def category_error(
+    part: CategoryCodec, table: Tensor, beam: int, weight: Tensor | None = None
+) -> float:
+    """Summed squared error of a category's own reconstruction, weighted by row."""
     latents = part.latents(table)
     codes, _ = quantize.search(latents, part.chain, beam)
     own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
-    return float(((table[:, part.spec.columns] - own) ** 2).sum())
+    error = (table[:, part.spec.columns] - own) ** 2
+    return float((error if weight is None else error * weight[:, None]).sum())
 
 
 def choose_bootstrap(
-    table: Tensor, valid: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions
+    table: Tensor,
+    valid: Tensor,
+    spec: CategorySpec,
+    weight: Tensor,
+    options: StartOptions,
+    valid_weight: Tensor | None = None,
 ) -> float:
     """Kernel width of the smoothed bootstrap, chosen by the error on rows kept aside."""
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
         return 0.0
     quick = replace(options, train_beam=1, n_iter=5, n_refits=0)
-    few, judged = slice(0, BOOTSTRAP_TRIAL_ROWS), valid[: BOOTSTRAP_TRIAL_ROWS // 4]
+    few, some = slice(0, BOOTSTRAP_TRIAL_ROWS), slice(0, BOOTSTRAP_TRIAL_ROWS // 4)
+    judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
     plain, smooth = (
-        category_error(fit_category(table[few], spec, weight[few], quick, width), judged, 2)
+        category_error(fit_category(table[few], spec, weight[few], quick, width), judged, 2, mass)
         for width in (0.0, BOOTSTRAP_WIDTH)
     )
     return BOOTSTRAP_WIDTH if smooth < BOOTSTRAP_MUST_GAIN * plain else 0.0

@@ -77,6 +77,7 @@ def measure(
     objective: str,
     n_levels: int,
     random_state: int,
+    weight: Floats | None = None,
 ) -> Measured:
     """Measure every category of every cut, divide the budget, choose the cut with the least error.
 
@@ -95,6 +96,8 @@ def measure(
         Levels over which a category's bits are split.
     random_state : int
         Seed of the rows kept aside and of the codebooks.
+    weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def measure(
     beam search and joint refit gain over that greedy chain is measured once per category, at the
     bits it would get, and carried over to the whole curve.
     """
-    bench = _Bench(Z, random_state)
+    bench = _Bench(Z, random_state, weight)
     best = _choose(bench, cuts, budget)
     bits = best.settle(objective)
     return best.result(bits, n_levels)
@@ -137,7 +140,7 @@ def level_bits(bits: int, n_levels: int) -> list[int]:
 class _Bench:
     """Rows to fit on, rows kept aside, and a store of what has been measured on them."""
 
-    def __init__(self, Z: NDArray[np.float32], seed: int) -> None:
+    def __init__(self, Z: NDArray[np.float32], seed: int, weight: Floats | None = None) -> None:
         order = np.random.default_rng(seed).permutation(len(Z))[: MEASURING_ROWS * 2]
         enough = min(ENOUGH_VALIDATION_ROWS, len(order) // 5)
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
@@ -145,6 +148,10 @@ class _Bench:
         self.valid, self.train = rows[:n_valid], rows[n_valid:][:MEASURING_ROWS]
         supported = max(32, len(self.train) // ROWS_PER_DIRECTION)
         self.most_directions = min(MOST_DIRECTIONS, supported)
+        mass = np.ones(len(order)) if weight is None else weight[order]
+        masses = torch.from_numpy(mass.astype(np.float32))
+        self.valid_weight = masses[:n_valid]
+        self.weight = masses[n_valid:][:MEASURING_ROWS]
         self.few = self.train[:CURVE_ROWS]
         self.seed = seed
         self._nodes: dict[tuple[int, ...], _Node] = {}
@@ -168,8 +175,9 @@ class _Node:
             min(len(columns), bench.most_directions),
             _MOST_BITS_PER_COLUMN * len(columns),
             seed_of(bench.seed, "curve"),
+            (bench.weight[: len(bench.few)], bench.valid_weight),
         )
-        self.spectrum = _spectrum(bench.train[:, columns])
+        self.spectrum = _spectrum(bench.train[:, columns], bench.weight)
         self._gains: dict[int, float] = {}
 
     def refine(self, bits: int) -> bool:
@@ -204,14 +212,16 @@ class _Node:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        weight = torch.ones(len(self.bench.train))
-        part = fit_category(self.bench.train, spec, weight, StartOptions(self.bench.seed), 0.0)
-        return category_error(part, self.bench.valid, 16) / len(self.bench.valid)
+        bench, options = self.bench, StartOptions(self.bench.seed)
+        part = fit_category(bench.train, spec, bench.weight, options, 0.0)
+        error = category_error(part, bench.valid, 16, bench.valid_weight)
+        return error / float(bench.valid_weight.sum())
 
 
-def _spectrum(rows: Tensor) -> Floats:
-    centered = (rows - rows.mean(0)).double()
-    values = torch.linalg.eigvalsh(centered.T @ centered / len(rows)).clamp_min(0.0).flip(0)
+def _spectrum(rows: Tensor, weight: Tensor) -> Floats:
+    share = (weight / weight.sum()).double()
+    centered = rows.double() - share @ rows.double()
+    values = torch.linalg.eigvalsh((centered.T * share) @ centered).clamp_min(0.0).flip(0)
     return np.asarray(values.numpy(), dtype=np.float64)
 
 

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from adaptive_vq import quantize
 from adaptive_vq._device import resolve_device
 from adaptive_vq._training_record import remember
+from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.fitting import FitOptions, fit_codec
 from adaptive_vq.modules import CodecModule, Layout
@@ -37,6 +38,8 @@ def fit_estimator(
     observed: NDArray[np.bool_],
     context: Any,
     X: Any,
+    progress: Progress,
+    weight: NDArray[np.float64] | None,
 ) -> None:
     """Fit the network of a plan and store everything on the estimator as numpy arrays."""
     seed = 0
@@ -53,7 +56,8 @@ def fit_estimator(
     generators = range(torch.cuda.device_count() if options.training.device == "cuda" else 0)
     with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=list(generators)):
         torch.manual_seed(seed)
-        fitted = fit_codec(_rows(Z, observed), specs, plan.n_levels, options, on_epoch, before)
+        rows = _rows(Z, observed, weight)
+        fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     _warn_if_diverged(fitted.history)
     estimator._request = request
     estimator._keep_plan(_plan_as_fitted(plan, fitted.module))
@@ -64,12 +68,17 @@ def fit_estimator(
     if plan.curves is not None:
         estimator.curves_ = plan.curves
     local = estimator.context == "local"
-    remember(estimator, Z, observed, fitted.codes.numpy() if local else estimator._codes(Z))
+    codes = fitted.codes.numpy() if local else estimator._codes(Z)
+    remember(estimator, Z, observed, codes, weight)
 
 
-def _rows(Z: NDArray[np.float32], observed: NDArray[np.bool_]) -> Rows:
-    weight = torch.from_numpy(observed.astype(np.float32))
-    return Rows(torch.from_numpy(np.ascontiguousarray(Z)), weight)
+def _rows(
+    Z: NDArray[np.float32], observed: NDArray[np.bool_], weight: NDArray[np.float64] | None
+) -> Rows:
+    cells = observed.astype(np.float32)
+    if weight is not None:
+        cells *= weight.astype(np.float32)[:, None]
+    return Rows(torch.from_numpy(np.ascontiguousarray(Z)), torch.from_numpy(cells))
 
 
 def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
@@ -286,11 +295,16 @@ class _Bridge:
         return dict(snapshot._fitted_attributes())
 
 
-def update_estimator(estimator: Any, Z: NDArray[np.float32], observed: NDArray[np.bool_]) -> None:
+def update_estimator(
+    estimator: Any,
+    Z: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    weight: NDArray[np.float64] | None,
+) -> None:
     """Move codewords and tables towards new rows; nothing else changes."""
     module = module_of(estimator)
-    rows = _rows(Z, observed)
+    rows = _rows(Z, observed, weight)
     joint = estimator.context == "joint"
     module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
     keep(estimator, module)
-    remember(estimator, Z, observed, estimator._codes(Z))
+    remember(estimator, Z, observed, estimator._codes(Z), weight)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adaptive_vq import classical, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
+from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
@@ -85,6 +86,8 @@ class ClassicalStart:
         What the plan says of every category.
     n_levels : int
     options : FitOptions
+    progress : Progress
+        Keeps what is fitted here.
     """
 
     corrects = False
@@ -96,9 +99,12 @@ class ClassicalStart:
         specs: list[CategorySpec],
         n_levels: int,
         options: FitOptions,
+        progress: Progress,
     ) -> None:
-        self.rows, self.n_levels, self.options = rows, n_levels, options
-        self.decided, self.codec = _start(rows, valid, specs, n_levels, options)
+        self.rows, self.n_levels, self.options, self.progress = rows, n_levels, options, progress
+        self.decided, self.codec = _recall(
+            progress, "start", lambda: _start(rows, valid, specs, n_levels, options)
+        )
 
     def network(self) -> CodecModule:
         """Network on the rows to fit on."""
@@ -106,9 +112,18 @@ class ClassicalStart:
 
     def network_on_all(self, rows: Rows) -> CodecModule:
         """Network on all rows, with everything as decided on those to fit on."""
-        return _network(
-            _codec_on_all(rows, self.decided, self.n_levels, self.options), rows, self.options
+        codec = _recall(
+            self.progress,
+            "start_on_all",
+            lambda: _codec_on_all(rows, self.decided, self.n_levels, self.options),
         )
+        return _network(codec, rows, self.options)
+
+
+def _recall(progress: Progress, stage: str, compute: Callable[[], Any]) -> Any:
+    """Recall what is made of tensors and of the dataclasses of a start."""
+    found = progress.recall(stage, lambda: pack(compute()))
+    return unpack(found, CategorySpec, CategoryCodec, Codec, Decided)
 
 
 class WarmStart:
@@ -140,6 +155,7 @@ def fit_codec(
     options: FitOptions,
     on_epoch: Callable[[dict[str, Any], CodecModule], bool],
     before: CodecModule | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Start, train, restore the best weights, fold the rows kept aside back in, clean up.
 
@@ -155,20 +171,23 @@ def fit_codec(
         Called after every epoch; True stops the training.
     before : CodecModule, default=None
         Network of an earlier fit to go on from, instead of a classical start.
+    progress : Progress, default=None
+        Keeps what has been done, so that a fit that was interrupted can go on.
 
     Returns
     -------
     Fitted
     """
+    progress = progress or NoCheckpoint()
     observed = rows.observed()
     fit_rows, valid = _split(observed, options)
     start: ClassicalStart | WarmStart
     if before is None:
-        start = ClassicalStart(fit_rows, valid, specs, n_levels, options)
+        start = ClassicalStart(fit_rows, valid, specs, n_levels, options, progress)
     else:
         start = WarmStart(before)
     module = start.network()
-    history, _ = train(module, fit_rows, valid, options.training, on_epoch)
+    history, _ = train(module, fit_rows.even(), valid, options.training, on_epoch, progress)
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
@@ -176,7 +195,9 @@ def fit_codec(
         module = start.network_on_all(observed)
         if n_epochs:
             again = replace(options.training, max_epochs=n_epochs)
-            train(module, observed, None, again, lambda *_: False)
+            train(
+                module, observed.even(), None, again, lambda *_: False, progress, "training_on_all"
+            )
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
@@ -218,11 +239,15 @@ def _start(
     row_weight = rows.weight.amax(1)
     moves: list[dict[str, Any]] = []
     if options.may_move and valid is not None:
-        specs, moves = move_bits(rows.table, row_weight, valid.table, specs, options.seed)
+        specs, moves = move_bits(
+            rows.table, row_weight, valid.table, specs, options.seed, valid.weight.amax(1)
+        )
     bootstraps = {
         spec.name: 0.0
         if valid is None
-        else classical.choose_bootstrap(rows.table, valid.table, spec, row_weight, start)
+        else classical.choose_bootstrap(
+            rows.table, valid.table, spec, row_weight, start, valid.weight.amax(1)
+        )
         for spec in specs
     }
     parts = [
@@ -283,7 +308,7 @@ def _offer_freed_bits(
 def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) -> dict[str, int]:
     """One bit at a time to the category with the largest error left; a bit counts as halving it."""
     errors = {
-        p.spec.name: classical.category_error(p, rows.table, 4)
+        p.spec.name: classical.category_error(p, rows.table, 4, rows.weight.amax(1))
         for p in parts
         if p.spec.name not in full
     }
@@ -324,8 +349,9 @@ def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
     sizes = [len(codebook) for part in codec.parts for codebook in part.chain]
     codes = classical.encode(codec.parts, rows.table, 1)
     share = min(1.0, options.training.batch_size / max(len(rows), 1))
+    mass = rows.even().weight.amax(1)
     counts = [
-        torch.bincount(codes[:, j], minlength=size).float().clamp_min(0.5) * share
+        torch.bincount(codes[:, j], mass, size).clamp_min(0.5) * share
         for j, size in enumerate(sizes)
     ]
     with torch.random.fork_rng(devices=[]):

@@ -40,6 +40,8 @@ class GreedyCurve:
         Bits beyond which the curve does not go.
     generator : torch.Generator
         Source of all random choices.
+    weights : (Tensor of shape (n_train,), Tensor of shape (n_valid,)), default=None
+        Weights of the rows.
 
     Examples
     --------
@@ -53,12 +55,20 @@ class GreedyCurve:
     """
 
     def __init__(
-        self, train: Tensor, valid: Tensor, width: int, limit: int, generator: torch.Generator
+        self,
+        train: Tensor,
+        valid: Tensor,
+        width: int,
+        limit: int,
+        generator: torch.Generator,
+        weights: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        mean, basis = principal_axes(train, width, torch.ones(len(train)))
+        self._weights = weights or (torch.ones(len(train)), torch.ones(len(valid)))
+        mean, basis = principal_axes(train, width, self._weights[0])
         self._left, self._held = (train - mean) @ basis, (valid - mean) @ basis
-        away = float(((valid - mean) ** 2).sum() - (self._held**2).sum()) / len(valid)
-        self._beyond = max(away, 0.0)
+        self._beyond = 0.0
+        away = ((valid - mean) ** 2).sum(1) - (self._held**2).sum(1)
+        self._beyond = max(self._mean(away), 0.0)
         self._errors = [self._mean(self._held.square().sum(1))]
         self._limit, self._generator = limit, generator
         self.exact = False
@@ -89,21 +99,23 @@ class GreedyCurve:
         return np.asarray(lower_envelope(np.append(known, known[-1] * fall**ahead)))
 
     def _measure_stage(self, bits: int) -> None:
-        first = self.measured == 0
+        first, weight = self.measured == 0, self._weights[0]
         if first and self._left.shape[1] <= _NARROW:
             codebooks = [
-                quantize.kmeans(self._left, 2**b, self._generator, n_iter=_ITERATIONS)
+                quantize.kmeans(self._left, 2**b, self._generator, weight, n_iter=_ITERATIONS)
                 for b in range(1, bits + 1)
             ]
         else:
-            codebooks = quantize.kmeans_path(self._left, bits, self._generator, _ITERATIONS)
+            codebooks = quantize.kmeans_path(self._left, bits, self._generator, _ITERATIONS, weight)
         for codebook in codebooks:
             distance, index = quantize.nearest(self._held, codebook)
             self._errors.append(self._mean(distance))
         self._left = self._left - codebook[quantize.nearest(self._left, codebook)[1]]
         self._held = self._held - codebook[index]
         floor = EXACT * self._errors[0]
-        self.exact = self._mean(self._left.square().sum(1)) <= floor or self._errors[-1] <= floor
+        left = float((self._left.square().sum(1) * weight).sum() / weight.sum()) + self._beyond
+        self.exact = left <= floor or self._errors[-1] <= floor
 
     def _mean(self, per_row: Tensor) -> float:
-        return float(per_row.sum()) / len(per_row) + self._beyond
+        weight = self._weights[1]
+        return float((per_row * weight).sum()) / float(weight.sum()) + self._beyond

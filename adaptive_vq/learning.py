@@ -17,7 +17,12 @@ WORTH_MOVING = 2e-3
 
 
 def move_bits(
-    table: Tensor, weight: Tensor, valid: Tensor, specs: list[CategorySpec], seed: int
+    table: Tensor,
+    weight: Tensor,
+    valid: Tensor,
+    specs: list[CategorySpec],
+    seed: int,
+    valid_weight: Tensor | None = None,
 ) -> tuple[list[CategorySpec], list[dict[str, Any]]]:
     """Move bits, one at a time, from the category that misses it least to the one it helps most.
 
@@ -33,6 +38,8 @@ def move_bits(
         Where the plan starts.
     seed : int
         Seed of the codebooks.
+    valid_weight : Tensor of shape (n_valid,), default=None
+        Weights of the rows kept aside.
 
     Returns
     -------
@@ -41,7 +48,7 @@ def move_bits(
     moves : list of dict
         The trajectory: ``giver``, ``taker`` and the summed error before and after.
     """
-    judge = _Judge(table, weight, valid, specs, seed)
+    judge = _Judge(table, weight, valid, specs, seed, valid_weight)
     bits = {spec.name: _bits(spec) for spec in specs}
     moves: list[dict[str, Any]] = []
     while len(moves) < MOST_MOVES:
@@ -65,9 +72,16 @@ class _Judge:
     """Errors of categories at numbers of bits, each fitted once."""
 
     def __init__(
-        self, table: Tensor, weight: Tensor, valid: Tensor, specs: list[CategorySpec], seed: int
+        self,
+        table: Tensor,
+        weight: Tensor,
+        valid: Tensor,
+        specs: list[CategorySpec],
+        seed: int,
+        valid_weight: Tensor | None,
     ) -> None:
         self.table, self.weight, self.valid = table, weight, valid
+        self.valid_weight = valid_weight
         self.specs = {spec.name: spec for spec in specs}
         self.options = StartOptions(seed, train_beam=2, n_iter=5, n_refits=1, beam=4)
         self._errors: dict[tuple[str, int], float] = {}
@@ -85,7 +99,7 @@ class _Judge:
         if key not in self._errors:
             spec = self.spec(name, bits)
             part = classical.fit_category(self.table, spec, self.weight, self.options, 0.0)
-            self._errors[key] = classical.category_error(part, self.valid, 8)
+            self._errors[key] = classical.category_error(part, self.valid, 8, self.valid_weight)
         return self._errors[key]
 
 

@@ -60,7 +60,10 @@ class ConditionalMeanImputer:
         self.ridge = ridge
 
     def fit(
-        self, Z: NDArray[np.floating], categories: Mapping[str, NDArray[np.integer]]
+        self,
+        Z: NDArray[np.floating],
+        categories: Mapping[str, NDArray[np.integer]],
+        sample_weight: FloatArray | None = None,
     ) -> ConditionalMeanImputer:
         """Learn a mean and a covariance per category.
 
@@ -70,6 +73,8 @@ class ConditionalMeanImputer:
             Training rows in codec units; NaN marks missing cells.
         categories : mapping of str to ndarray of int
             Columns of each category.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Positive weights of the rows; 2 is the same as the row twice.
 
         Returns
         -------
@@ -82,7 +87,8 @@ class ConditionalMeanImputer:
         self.mean_, self.scale_, self.correlation_ = {}, {}, {}
         for name, columns in self.categories_.items():
             block = np.asarray(Z[:, columns], dtype=np.float64)
-            mean, covariance = _refined(block, *_pairwise(block), self.ridge)
+            weight = np.ones(len(block)) if sample_weight is None else sample_weight
+            mean, covariance = _refined(block, *_pairwise(block, weight), self.ridge, weight)
             self.mean_[name] = mean
             self.scale_[name], self.correlation_[name] = _standardized(covariance, self.ridge)
         self._invert()
@@ -210,12 +216,15 @@ def _apply(matrix: FloatArray, V: FloatArray) -> FloatArray:
     return np.concatenate(blocks)
 
 
-def _pairwise(Z: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _pairwise(Z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean and pairwise-complete covariance, made positive semi-definite."""
     seen = (~np.isnan(Z)).astype(np.float64)
-    mean = np.nansum(Z, axis=0) / np.maximum(seen.sum(axis=0), 1.0)
-    residual = np.nan_to_num(Z - mean)
-    covariance = residual.T @ residual / np.maximum(seen.T @ seen, 1.0)
+    mass = seen * weight[:, None]
+    total = mass.sum(axis=0)
+    mean = np.nansum(Z * weight[:, None], axis=0) / np.where(total > 0, total, 1.0)
+    residual = np.nan_to_num(Z - mean) * np.sqrt(weight)[:, None]
+    common = mass.T @ seen
+    covariance = residual.T @ residual / np.where(common > 0, common, 1.0)
     if seen.all():
         return mean, covariance
     scale = np.sqrt(np.diag(covariance))
@@ -235,24 +244,25 @@ def _standardized(covariance: FloatArray, ridge: float) -> tuple[FloatArray, Flo
 
 
 def _refined(
-    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float
+    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Take expectation-maximization steps on at most 10,000 evenly spaced rows."""
     if not np.isnan(Z).any():
         return mean, covariance
     if len(Z) > _REFINED_ROWS:
-        Z = Z[np.linspace(0, len(Z) - 1, _REFINED_ROWS).astype(np.int64)]
+        some = np.linspace(0, len(Z) - 1, _REFINED_ROWS).astype(np.int64)
+        Z, weight = Z[some], weight[some]
     n_patterns = sum(1 for _ in _patterns(np.isnan(Z)))
     for _ in range(min(10, max(1, _PATTERNS // n_patterns))):
         before = covariance
-        mean, covariance = _maximized(Z, mean, covariance, ridge)
+        mean, covariance = _maximized(Z, mean, covariance, ridge, weight)
         if np.abs(covariance - before).max() <= _SETTLED * np.abs(np.diag(covariance)).max():
             break
     return mean, covariance
 
 
 def _maximized(
-    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float
+    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and covariance of the filled rows, plus what the missing cells may vary."""
     scale, correlation = _standardized(covariance, ridge)
@@ -263,8 +273,8 @@ def _maximized(
         matrix = _regression(correlation, precision, missing)
         V[np.ix_(rows, missing)] = _apply(matrix, V[np.ix_(rows, ~missing)])
         inside = np.ix_(missing, missing)
-        noise[inside] += len(rows) * np.linalg.inv(precision[inside])
-    shift = V.mean(axis=0)
-    V -= shift
-    refined = (V.T @ V + noise) / len(V)
+        noise[inside] += weight[rows].sum() * np.linalg.inv(precision[inside])
+    shift = (V * weight[:, None]).sum(axis=0) / weight.sum()
+    V = (V - shift) * np.sqrt(weight)[:, None]
+    refined = (V.T @ V + noise) / weight.sum()
     return mean + shift * scale, refined * np.outer(scale, scale)

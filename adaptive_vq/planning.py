@@ -29,6 +29,7 @@ def plan_from_ratios(
     categories: dict[str, NDArray[np.int64]],
     scores: Mapping[str, Mapping[str, float]],
     goal: Goal,
+    weight: NDArray[np.float64] | None = None,
 ) -> Plan:
     """Plan from ratios: bits in proportion to latent widths.
 
@@ -46,6 +47,8 @@ def plan_from_ratios(
         Scores of each category; they are listed with the decisions.
     goal : Goal
         Levels and budget.
+    weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def plan_from_ratios(
     >>> plan_from_ratios("mine", ratios, Z, categories, {}, Goal(2, bits=9)).bits
     {'a': [2, 4], 'b': [1, 2]}
     """
-    statistics = category_statistics(Z, categories)
+    statistics = category_statistics(Z, categories, weight)
     n_columns = {name: s.n_columns for name, s in statistics.items()}
     caps = {n: s.exact_at for n, s in statistics.items() if s.exact_at is not None}
     if goal.max_nmse is None:
@@ -110,6 +113,7 @@ def plan_water_filling(
     scores: Mapping[str, Mapping[str, float]],
     goal: Goal,
     because: str = "",
+    weight: NDArray[np.float64] | None = None,
 ) -> Plan:
     """Plan in closed form: the best whole bits if every category were Gaussian.
 
@@ -121,6 +125,8 @@ def plan_water_filling(
         As in :func:`plan_from_ratios`.
     because : str, default=""
         Why water-filling stands in for another strategy, for the reasons.
+    weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -142,7 +148,7 @@ def plan_water_filling(
     >>> plan_water_filling("water_filling", Z, categories, {}, Goal(2, bits=9)).bits
     {'a': [3, 3], 'b': [2, 1]}
     """
-    statistics = category_statistics(Z, categories)
+    statistics = category_statistics(Z, categories, weight)
     shares = variance_shares(statistics)
     weights = [shares[name] for name in categories]
     if goal.max_nmse is None:
@@ -188,6 +194,7 @@ def plan_from_bits(
     Z: NDArray[np.float32],
     scores: Mapping[str, Mapping[str, float]],
     goal: Goal,
+    weight: NDArray[np.float64] | None = None,
 ) -> Plan:
     """Plan from measured curves: write down what measuring has decided.
 
@@ -201,6 +208,8 @@ def plan_from_bits(
         Bits per row it was given.
     Z, scores, goal
         As in :func:`plan_from_ratios`.
+    weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -224,7 +233,7 @@ def plan_from_bits(
     >>> plan.decisions_frame().loc["a", "predicted_nmse"].item()
     0.3
     """
-    statistics = category_statistics(Z, measured.categories)
+    statistics = category_statistics(Z, measured.categories, weight)
     shares = variance_shares(statistics)
     reasons = {
         name: _reasons.bought(

@@ -135,7 +135,11 @@ def kmeans(
 
 
 def kmeans_path(
-    rows: Tensor, bits: int, generator: torch.Generator, n_iter: int = 4
+    rows: Tensor,
+    bits: int,
+    generator: torch.Generator,
+    n_iter: int = 4,
+    weight: Tensor | None = None,
 ) -> list[Tensor]:
     """Codebooks of 1, 2, ... `bits` bits, each grown from the one before.
 
@@ -149,15 +153,15 @@ def kmeans_path(
     list of Tensors
         ``2 ** b`` codewords at position ``b - 1``, fewer where the rows have fewer distinct values.
     """
-    weight = torch.ones(len(rows))
-    codebook = rows.mean(0, keepdim=True)
+    weight = torch.ones(len(rows)) if weight is None else weight
+    codebook = (rows * (weight / weight.mean())[:, None]).mean(0, keepdim=True)
     path = []
     for b in range(1, bits + 1):
         distance, _ = nearest(rows, codebook)
         n_open = int((distance > 0).sum())
         if n_open:
             n_drawn = min(2**b - len(codebook), n_open)
-            drawn = torch.multinomial(distance, n_drawn, generator=generator)
+            drawn = torch.multinomial(distance * weight, n_drawn, generator=generator)
             codebook = torch.cat([codebook, rows[drawn]])
             codebook, _ = _lloyd(rows, codebook, weight, n_iter if b == bits else n_iter // 2)
         path.append(codebook)
@@ -346,23 +350,30 @@ def _positions(sizes: Sequence[int], active: Sequence[int]) -> Tensor:
 
 
 def smoothed_bootstrap(
-    rows: Tensor, width: float, copies: int, generator: torch.Generator
-) -> Tensor:
+    rows: Tensor,
+    width: float,
+    copies: int,
+    generator: torch.Generator,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Rows followed by `copies` times as many draws from a kernel estimate of their distribution.
 
     Each draw is a row plus `width` times Gaussian noise of the rows' covariance, shrunk so that the
     covariance is kept (Silverman and Young, 1987, "The bootstrap: to smooth or not to smooth?"). It
-    keeps deep codebooks of small tables from memorizing single rows.
+    keeps deep codebooks of small tables from memorizing single rows. A draw has the weight of its
+    row; the weights of all are the second result.
     """
-    mean = rows.mean(0)
+    weight = torch.ones(len(rows)) if weight is None else weight
+    share = weight[:, None] / weight.mean()
+    mean = (rows * share).mean(0)
     centered = rows - mean
-    covariance = centered.T @ centered / len(rows)
+    covariance = centered.T @ (centered * share) / len(rows)
     ridge = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
     root = torch.linalg.cholesky(covariance + ridge * torch.eye(rows.shape[1]))
     pick = torch.randint(len(rows), (copies * len(rows),), generator=generator)
     noise = torch.randn(len(pick), rows.shape[1], generator=generator) @ root.T
     drawn = mean + (centered[pick] + width * noise) / math.sqrt(1.0 + width**2)
-    return torch.cat([rows, drawn])
+    return torch.cat([rows, drawn]), torch.cat([weight, weight[pick]])
 
 
 def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:

@@ -38,8 +38,9 @@ from adaptive_vq.strategies import (
     strategy_label,
     strategy_ratios,
 )
-from adaptive_vq.tables import as_frame, check_table
+from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
+from adaptive_vq.weights import check_column_weights, learning_rows, settle_column_weights
 
 __all__ = [
     "STRATEGIES",
@@ -103,6 +104,9 @@ class AdaptiveRatioSelector(
         Finds the categories. None takes those of an earlier step, or a default characterizer where
         there is none. A given one takes over this estimator's `scaler` and `clip` where its own
         are ``"auto"``.
+    column_weights : array-like of shape (n_features,), dict or None, default=None
+        How much the squared error of each column counts, in codec units, in the curves and so in
+        the bits; a dict holds those that are not 1, by column name. `HierarchicalVQVAE` follows.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows kept aside for measuring; also seeds a default characterizer. None means a
         fixed choice: results are reproducible either way.
@@ -164,6 +168,7 @@ class AdaptiveRatioSelector(
         ],
         "clip": [StrOptions({"auto"}), "array-like", None],
         "characterizer": [HasMethods(["fit", "transform"]), None],
+        "column_weights": ["array-like", dict, None],
         "random_state": ["random_state"],
     }
 
@@ -181,6 +186,7 @@ class AdaptiveRatioSelector(
         scaler: Any = "auto",
         clip: Any = "auto",
         characterizer: FeatureCharacterizer | None = None,
+        column_weights: Any = None,
         random_state: Any = None,
     ) -> None:
         self.strategy = strategy
@@ -190,11 +196,12 @@ class AdaptiveRatioSelector(
         self.scaler = scaler
         self.clip = clip
         self.characterizer = characterizer
+        self.column_weights = column_weights
         self.random_state = random_state
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Plan ratios and bits for a table.
 
         Parameters
@@ -203,6 +210,8 @@ class AdaptiveRatioSelector(
             At least two rows; NaN marks a missing cell.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -223,15 +232,19 @@ class AdaptiveRatioSelector(
         self._check_parameters()
         if self.characterizer is None:
             refuse_lost_note(context, annotation(X), type(self).__name__)
-        note = self._profile(X)
+        note = self._profile(X, sample_weight)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
         )
         categories = _as_arrays(note["categories"])
-        Z = CodecUnits(scaler, clip).fit(table).to_codec(table)
-        Z = ConditionalMeanImputer().fit(Z, categories).transform(Z)
-        plan = self._plan(table, Z, categories, note)
-        self._keep(plan, {**note, "units": units}, table)
+        importance = check_column_weights(self.column_weights, column_names(self))
+        importance = settle_column_weights(importance, note, type(self).__name__)
+        table, weight = learning_rows(table, sample_weight)
+        Z = CodecUnits(scaler, clip).fit(table, weight, column_weights=importance).to_codec(table)
+        Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
+        plan = self._plan(table, Z, categories, note, weight)
+        listed = None if importance is None else importance.tolist()
+        self._keep(plan, {**note, "units": units, "column_weights": listed}, table, weight)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
@@ -291,7 +304,7 @@ class AdaptiveRatioSelector(
                 f"bits={self.bits} and max_nmse={self.max_nmse:g} both set the budget: give one."
             )
 
-    def _profile(self, X: Any) -> dict[str, Any]:
+    def _profile(self, X: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
         """Return the note of an earlier step, or of a characterizer fitted here."""
         note = annotation(X)
         if self.characterizer is None and note is not None and "categories" in note:
@@ -302,7 +315,7 @@ class AdaptiveRatioSelector(
         own = nested.get_params(deep=False)
         follows = [key for key in ("scaler", "clip") if _is_auto(own.get(key))]
         nested.set_params(**{key: getattr(self, key) for key in follows})
-        found = annotation(nested.fit(X).transform(X))
+        found = annotation(nested.fit(X, sample_weight=sample_weight).transform(X))
         if found is None or "categories" not in found:
             raise TypeError(
                 f"characterizer={self.characterizer!r} leaves no note of categories: use a "
@@ -313,7 +326,12 @@ class AdaptiveRatioSelector(
         return {**found, "units": {**found["units"], "given": given}}
 
     def _plan(
-        self, table: NDArray[np.float64], Z: NDArray[np.float32], categories: Categories, note: Any
+        self,
+        table: NDArray[np.float64],
+        Z: NDArray[np.float32],
+        categories: Categories,
+        note: Any,
+        weight: NDArray[np.float64] | None,
     ) -> Plan:
         goal = Goal(self.n_levels, self.bits, self.max_nmse)
         label = strategy_label(self.strategy)
@@ -323,19 +341,24 @@ class AdaptiveRatioSelector(
                 name: strategy_ratios(self.strategy, scores[name], self.n_levels, name)
                 for name in categories
             }
-            return plan_from_ratios(label, ratios, Z, categories, scores, goal)
+            return plan_from_ratios(label, ratios, Z, categories, scores, goal, weight)
         if self.strategy == "water_filling":
-            return plan_water_filling(label, Z, categories, scores, goal)
-        if len(Z) < _ROWS_TO_MEASURE or not (Z[0] != Z).any():
-            because = _reasons.stand_in(label, _why_not_measured(len(Z)))
-            return plan_water_filling(label, Z, categories, scores, goal, because)
-        budget, measured = self._measure(Z, categories, note, goal)
-        return plan_from_bits(
-            label, measured, budget, Z, category_scores(table, measured.categories), goal
-        )
+            return plan_water_filling(label, Z, categories, scores, goal, weight=weight)
+        n_rows = len(Z) if weight is None else int(weight.sum().round())
+        if n_rows < _ROWS_TO_MEASURE or not (Z[0] != Z).any():
+            because = _reasons.stand_in(label, _why_not_measured(n_rows))
+            return plan_water_filling(label, Z, categories, scores, goal, because, weight)
+        budget, measured = self._measure(Z, categories, note, goal, weight)
+        scores = category_scores(table, measured.categories, weight)
+        return plan_from_bits(label, measured, budget, Z, scores, goal, weight)
 
     def _measure(
-        self, Z: NDArray[np.float32], categories: Categories, note: Any, goal: Goal
+        self,
+        Z: NDArray[np.float32],
+        categories: Categories,
+        note: Any,
+        goal: Goal,
+        weight: NDArray[np.float64] | None,
     ) -> tuple[int, Any]:
         """Measure curves at the budget, or at the smallest one predicted to reach the target."""
         # Loads torch, which the formula strategies do without.
@@ -350,14 +373,20 @@ class AdaptiveRatioSelector(
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
         def at(budget: int) -> Any:
-            return measure(Z, cuts, budget, objective, self.n_levels, seed)
+            return measure(Z, cuts, budget, objective, self.n_levels, seed, weight)
 
         if goal.max_nmse is None:
             budget = goal.budget(Z.shape[1])
             return budget, at(budget)
         return _budgets.smallest_measured(at, Z, goal, objective == "minimax")
 
-    def _keep(self, plan: Plan, note: dict[str, Any], table: NDArray[np.float64]) -> None:
+    def _keep(
+        self,
+        plan: Plan,
+        note: dict[str, Any],
+        table: NDArray[np.float64],
+        weight: NDArray[np.float64] | None,
+    ) -> None:
         self.plan_ = plan
         self.categories_ = plan.categories
         self.ratios_ = plan.ratios
@@ -370,7 +399,7 @@ class AdaptiveRatioSelector(
             del self.curves_  # of an earlier fit with another strategy
         scores = note["scores"]
         if plan.curves is not None:
-            scores = category_scores(table, plan.categories)
+            scores = category_scores(table, plan.categories, weight)
         self._note = {
             **note,
             "by": [*note.get("by", []), type(self).__name__],

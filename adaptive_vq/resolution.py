@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,19 @@ from adaptive_vq.planning import plan_from_ratios
 from adaptive_vq.ratios import AdaptiveRatioSelector
 from adaptive_vq.sharing import parse_ratios
 from adaptive_vq.units import CodecUnits, resolve_units
+from adaptive_vq.weights import learning_rows, settle_column_weights
 
 OWNER = "HierarchicalVQVAE"
 
 
 def resolve_plan(
-    estimator: Any, X: Any, table: NDArray[np.float64], note: dict[str, Any] | None
+    estimator: Any,
+    X: Any,
+    table: NDArray[np.float64],
+    note: dict[str, Any] | None,
+    recall: Callable[[str, Callable[[], Any]], Any] = lambda _, compute: compute(),
+    sample_weight: NDArray[np.float64] | None = None,
+    column_weights: NDArray[np.float64] | None = None,
 ) -> tuple[Plan, Any, Any, dict[str, Any]]:
     """Settle units and plan: value given > selector given > note on the table > default selector.
 
@@ -35,6 +42,12 @@ def resolve_plan(
     table : ndarray of shape (n_samples, n_features)
         The same cells.
     note : dict or None
+    recall : callable (stage, compute) -> value
+        Gives what a stage of an interrupted fit had come to, else computes it; always computes
+        it by default.
+    sample_weight : ndarray of shape (n_samples,) or None
+    column_weights : ndarray of shape (n_features,) or None
+        Weights that were given to the codec itself.
 
     Returns
     -------
@@ -53,24 +66,29 @@ def resolve_plan(
             estimator.auto_compression_strategy,
             bits=estimator.bits,
             n_levels=estimator.n_levels or 3,
+            column_weights=column_weights,
             random_state=estimator.random_state,
         )
         by_selector = True
+    elif by_selector and ratios.column_weights is None:
+        ratios = clone(ratios).set_params(column_weights=column_weights)
     if by_selector:
-        note = _note_of(_following(ratios, estimator), X)
+        note = recall("note", lambda: _note_of(_following(ratios, estimator), X, sample_weight))
     elif not (isinstance(ratios, str) and ratios == "auto") and not (
         note and note.get("categories")
     ):
-        note = _note_of(
-            _following(FeatureCharacterizer(random_state=estimator.random_state), estimator), X
-        )
+        own = FeatureCharacterizer(random_state=estimator.random_state)
+        note = recall("note", lambda: _note_of(_following(own, estimator), X, sample_weight))
     assert note is not None
+    column_weights = settle_column_weights(column_weights, note, OWNER)
+    note = {**note, "column_weights": column_weights}
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     if by_selector or (isinstance(ratios, str) and ratios == "auto"):
         plan = Plan.from_note(note["plan"])
         _refuse_other(estimator, plan)
     else:
-        plan = _plan_given(estimator, ratios, table, note, scaler, clip)
+        units = CodecUnits(scaler, clip)
+        plan = _plan_given(estimator, ratios, learning_rows(table, sample_weight), note, units)
     return plan, scaler, clip, note
 
 
@@ -92,8 +110,8 @@ def _following(nested: Any, estimator: Any) -> Any:
     return nested
 
 
-def _note_of(nested: Any, X: Any) -> dict[str, Any]:
-    found = annotation(nested.fit(X).transform(X))
+def _note_of(nested: Any, X: Any, sample_weight: Any) -> dict[str, Any]:
+    found = annotation(nested.fit(X, sample_weight=sample_weight).transform(X))
     assert found is not None
     return found
 
@@ -114,10 +132,9 @@ def _refuse(name: str, here: int | None, there: int) -> None:
 def _plan_given(
     estimator: Any,
     ratios: Any,
-    table: NDArray[np.float64],
+    rows: tuple[NDArray[np.float64], NDArray[np.float64] | None],
     note: Mapping[str, Any],
-    scaler: Any,
-    clip: Any,
+    units: CodecUnits,
 ) -> Plan:
     """Plan for ratios given as a list, "a:b:c" or a dict per category."""
     categories = {name: np.asarray(c, dtype=np.int64) for name, c in note["categories"].items()}
@@ -133,10 +150,11 @@ def _plan_given(
             f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has "
             f"{n_levels} levels."
         )
-    Z = CodecUnits(scaler, clip).fit(table).to_codec(table)
-    Z = ConditionalMeanImputer().fit(Z, categories).transform(Z)
-    goal = Goal(n_levels, _budget_given(estimator, note))
-    return plan_from_ratios("given", per_category, Z, categories, note.get("scores", {}), goal)
+    table, weight = rows
+    Z = units.fit(table, weight, column_weights=note["column_weights"]).to_codec(table)
+    Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
+    goal, scores = Goal(n_levels, _budget_given(estimator, note)), note.get("scores", {})
+    return plan_from_ratios("given", per_category, Z, categories, scores, goal, weight)
 
 
 def _budget_given(estimator: Any, note: Mapping[str, Any]) -> int | None:

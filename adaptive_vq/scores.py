@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
+from adaptive_vq.association import FloatArray, IntArray, correlation_matrix, sums
 
 __all__ = ["category_profile", "category_scores", "category_separation", "gaussian_bits"]
 
@@ -17,7 +17,9 @@ TARGET_NMSE = 0.1
 
 
 def category_scores(
-    X: npt.ArrayLike, categories: Mapping[str, npt.ArrayLike]
+    X: npt.ArrayLike,
+    categories: Mapping[str, npt.ArrayLike],
+    sample_weight: FloatArray | None = None,
 ) -> dict[str, dict[str, float]]:
     r"""Four scores per category, on the columns in the units given.
 
@@ -28,6 +30,8 @@ def category_scores(
         over the rows in which both columns are observed.
     categories : mapping of str to array-like of int
         Column positions per category.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Positive weights of the rows; 2 is the same as the row twice.
 
     Returns
     -------
@@ -54,11 +58,11 @@ def category_scores(
     {'variance': 0.222, 'dimensionality': 0.238, 'information': 1.0, 'correlation': 1.0}
     """
     X = np.asarray(X, dtype=np.float64)
-    mean, std = _location(X)
+    mean, std = _location(X, sample_weight)
     scores = {}
     for name, positions in categories.items():
         columns = _content_order(X, np.asarray(positions, dtype=np.int64), mean, std)
-        r = correlation_matrix(X[:, columns])
+        r = correlation_matrix(X[:, columns], sample_weight=sample_weight)
         with np.errstate(over="ignore"):
             variance = float(np.clip(np.median(std[columns] ** 2), 0, 1))
         scores[name] = {
@@ -71,7 +75,10 @@ def category_scores(
 
 
 def category_profile(
-    X: npt.ArrayLike, Z: npt.ArrayLike, categories: Mapping[str, npt.ArrayLike]
+    X: npt.ArrayLike,
+    Z: npt.ArrayLike,
+    categories: Mapping[str, npt.ArrayLike],
+    sample_weight: FloatArray | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Figures per category that do not depend on units.
 
@@ -83,6 +90,8 @@ def category_profile(
         The same rows in codec units (capped and scaled).
     categories : mapping of str to array-like of int
         Column positions per category.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Positive weights of the rows; 2 is the same as the row twice.
 
     Returns
     -------
@@ -113,13 +122,16 @@ def category_profile(
     """
     X = np.asarray(X, dtype=np.float64)
     Z = np.asarray(Z, dtype=np.float64)
-    mean, std = _location(Z)
-    tails, repeats = _excess_kurtosis(X), _repeated_share(X)
-    missing = np.isnan(X).mean(axis=0)
+    mean, std = _location(Z, sample_weight)
+    tails = _excess_kurtosis(X, sample_weight)
+    repeats = _repeated_share(X, sample_weight)
+    missing = np.average(np.isnan(X), axis=0, weights=sample_weight)
     profile: dict[str, dict[str, Any]] = {}
     for name, positions in categories.items():
         columns = _content_order(Z, np.asarray(positions, dtype=np.int64), mean, std)
-        spectrum = _spectrum(correlation_matrix(Z[:, columns]), std[columns])
+        spectrum = _spectrum(
+            correlation_matrix(Z[:, columns], sample_weight=sample_weight), std[columns]
+        )
         profile[name] = {
             "n_columns": len(columns),
             "effective_dimension": _participation_ratio(spectrum),
@@ -224,17 +236,22 @@ def gaussian_bits(eigenvalues: npt.ArrayLike, nmse: float = TARGET_NMSE) -> floa
     return float(np.maximum(0, 0.5 * np.log2(spectrum / level)).sum())
 
 
-def _location(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the observed cells, safe for huge values; 0 if none."""
     observed = ~np.isnan(X)
-    counts = np.maximum(observed.sum(axis=0), 1)
+    counts = _counts(observed, weight)
     filled = np.where(observed, X, 0.0)
     largest = np.abs(filled).max(axis=0, initial=0.0)
     scale = np.where(largest > 0, largest, 1.0)
     filled /= scale
-    mean = filled.sum(axis=0) / counts
-    spread = (np.where(observed, filled - mean, 0.0) ** 2).sum(axis=0) / counts
+    mean = sums(filled, weight) / counts
+    spread = sums(np.where(observed, filled - mean, 0.0) ** 2, weight) / counts
     return mean * scale, np.sqrt(spread) * scale
+
+
+def _counts(observed: npt.NDArray[np.bool_], weight: FloatArray | None) -> FloatArray:
+    counts = sums(observed, weight)
+    return np.where(counts > 0, counts, 1.0)
 
 
 def _content_order(X: FloatArray, columns: IntArray, mean: FloatArray, std: FloatArray) -> IntArray:
@@ -280,19 +297,18 @@ def _spectral_entropy(spectrum: FloatArray) -> float:
     return float(max(0.0, -(share * np.log(share)).sum() / np.log(len(spectrum))))
 
 
-def _excess_kurtosis(X: FloatArray) -> FloatArray:
-    mean, std = _location(X)
+def _excess_kurtosis(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+    mean, std = _location(X, weight)
     varies = std > 1e-10 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
     Z = (X - mean) / np.where(varies, std, 1.0)
     observed = ~np.isnan(Z)
-    counts = np.maximum(observed.sum(axis=0), 1)
-    fourth = (np.where(observed, Z, 0.0) ** 4).sum(axis=0) / counts
+    fourth = sums(np.where(observed, Z, 0.0) ** 4, weight) / _counts(observed, weight)
     return np.where(varies, fourth - 3, 0.0)
 
 
-def _repeated_share(X: FloatArray) -> FloatArray:
+def _repeated_share(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     ordered = np.sort(X, axis=0)  # NaN last
     with np.errstate(over="ignore"):
         distinct = (np.diff(ordered, axis=0) > 0).sum(axis=0)
-    observed = (~np.isnan(X)).sum(axis=0)
-    return 1 - distinct / np.maximum(observed - 1, 1)
+    observed = sums(~np.isnan(X), weight)
+    return np.maximum(1 - distinct / np.maximum(observed - 1, 1), 0.0)

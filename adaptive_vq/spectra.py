@@ -71,7 +71,9 @@ class CategoryStatistics:
 
 
 def category_statistics(
-    Z: NDArray[np.float32], categories: Mapping[str, NDArray[np.int64]]
+    Z: NDArray[np.float32],
+    categories: Mapping[str, NDArray[np.int64]],
+    weight: NDArray[np.float64] | None = None,
 ) -> dict[str, CategoryStatistics]:
     """Measure every category.
 
@@ -81,6 +83,8 @@ def category_statistics(
         Training rows in codec units, nothing missing.
     categories : mapping of str to ndarray of int64
         Column indices of each category.
+    weight : ndarray of shape (n_samples,), default=None
+        Positive weights of the rows; 2 is the same as the row twice.
 
     Returns
     -------
@@ -95,7 +99,7 @@ def category_statistics(
     >>> category_statistics(Z, {"flag": np.array([0])})["flag"].exact_at
     1
     """
-    return {name: _measured(Z[:, columns]) for name, columns in categories.items()}
+    return {name: _measured(Z[:, columns], weight) for name, columns in categories.items()}
 
 
 def variance_shares(statistics: Mapping[str, CategoryStatistics]) -> dict[str, float]:
@@ -148,24 +152,28 @@ def total_nmse(shares: Mapping[str, float], per_category: Mapping[str, float]) -
     return float(sum(share * per_category[name] for name, share in shares.items()))
 
 
-def _measured(Z: NDArray[np.float32]) -> CategoryStatistics:
+def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> CategoryStatistics:
     centered = Z.astype(np.float64)
-    centered -= centered.mean(axis=0)
+    centered -= np.average(centered, axis=0, weights=weight)
+    n_rows = len(Z)
+    if weight is not None:
+        n_rows = weight.sum()
+        centered *= np.sqrt(weight)[:, None]
     # The smaller of the two matrices with the same non-zero eigenvalues.
     gram = centered.T @ centered if Z.shape[0] >= Z.shape[1] else centered @ centered.T
     spectrum = np.zeros(Z.shape[1])
-    values = np.maximum(np.linalg.eigvalsh(gram) / len(Z), 0.0)
+    values = np.maximum(np.linalg.eigvalsh(gram) / n_rows, 0.0)
     spectrum[: values.size] = values[::-1][: Z.shape[1]]
-    return CategoryStatistics(Z.shape[1], spectrum, _exact_bits(Z))
+    return CategoryStatistics(Z.shape[1], spectrum, _exact_bits(Z, n_rows))
 
 
-def _exact_bits(Z: NDArray[np.float32]) -> int | None:
+def _exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:
     """Return the bits of a codebook of all distinct rows, where new rows will repeat them."""
     if Z.shape[0] > _PROBE_ROWS and _distinct(Z[:_PROBE_ROWS]) * _ROWS_PER_VALUE > _PROBE_ROWS:
         return None
     distinct = _distinct(Z)
     bits = (distinct - 1).bit_length()
-    repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= Z.shape[0]
+    repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= n_rows
     return bits if repeated and bits <= _MAX_EXACT_BITS else None
 
 

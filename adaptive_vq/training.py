@@ -14,6 +14,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 
 TRAIN_BEAM = 4
@@ -38,6 +39,11 @@ class Rows(Dataset):  # type: ignore[type-arg]
         """Rows with any observed cell; there is nothing to learn from the others."""
         seen = self.weight.amax(1) > 0
         return self if bool(seen.all()) else Rows(self.table[seen], self.weight[seen])
+
+    def even(self) -> Rows:
+        """Rows of mean weight one: how large the weights are changes no step of training."""
+        mass = float(self.weight.amax(1).mean()) if len(self) else 1.0
+        return self if mass in (0.0, 1.0) else Rows(self.table, self.weight / mass)
 
 
 class TensorBatches:
@@ -211,6 +217,8 @@ def train(
     valid: Rows | None,
     options: TrainingOptions,
     on_epoch: Callable[[dict[str, Any], CodecModule], bool],
+    progress: Progress | None = None,
+    stage: str = "training",
 ) -> tuple[list[dict[str, Any]], bool]:
     """Train in place; at the end the weights are the best seen on the rows kept aside.
 
@@ -225,6 +233,10 @@ def train(
     options : TrainingOptions
     on_epoch : callable (record, codec) -> bool
         Called after every epoch; True stops.
+    progress : Progress, default=None
+        Keeps every epoch; a training that was interrupted goes on after its last one.
+    stage : str, default="training"
+        Name of this training in `progress`.
 
     Returns
     -------
@@ -240,18 +252,51 @@ def train(
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
     judge = _Judge(codec, valid, options.beam)
     codec.corrects.fill_(True)
-    history: list[dict[str, Any]] = []
-    for epoch in range(1, options.max_epochs + 1):
+    progress = progress or NoCheckpoint()
+    history, stopped = _resumed(progress.get(stage), module, net, judge)
+    for epoch in range(len(history) + 1, options.max_epochs + 1):
+        if stopped:
+            break
         net.fit_loop(rows, epochs=1)
         record = {"epoch": epoch, "start_nmse": judge.start_nmse, "train_loss": _mean_loss(net)}
         record |= _usage_figures(module.take_usage())
         judge.look(record)
         history.append(record)
-        if on_epoch(record, codec) or "diverged" in record or judge.waited >= options.patience:
-            break
+        stopped = on_epoch(record, codec) or "diverged" in record
+        stopped = stopped or judge.waited >= options.patience
+        progress.put(stage, _state(module, net, judge, history, stopped))
     codec.load_state_dict(judge.kept)
     codec.to("cpu")
     return history, judge.improved
+
+
+def _state(
+    module: TrainingModule, net: NeuralNet, judge: _Judge, history: list[Any], stopped: bool
+) -> dict[str, Any]:
+    """Everything that the next epoch depends on."""
+    return {
+        "module": pack(module.state_dict()),
+        "optimizer": pack(net.optimizer_.state_dict()),
+        "batches": pack(net.iterator_train__generator.get_state()),
+        "random": pack(torch.get_rng_state()),
+        "judge": pack(judge.state()),
+        "history": history,
+        "stopped": bool(stopped),
+    }
+
+
+def _resumed(
+    state: dict[str, Any] | None, module: TrainingModule, net: NeuralNet, judge: _Judge
+) -> tuple[list[dict[str, Any]], bool]:
+    """Take up a training where `_state` was written: its history, and whether it had ended."""
+    if state is None:
+        return [], False
+    module.load_state_dict(unpack(state["module"]))
+    net.optimizer_.load_state_dict(unpack(state["optimizer"]))
+    net.iterator_train__generator.set_state(unpack(state["batches"]))
+    torch.set_rng_state(unpack(state["random"]))
+    judge.resume(unpack(state["judge"]))
+    return state["history"], state["stopped"]
 
 
 class _Judge:
@@ -268,6 +313,14 @@ class _Judge:
             self.scale = max(energy, 1e-30)
             self.best = valid_error(codec, valid, beam)[0]
             self.start_nmse = self.best / self.scale
+
+    def state(self) -> dict[str, Any]:
+        """What was best so far; the rest follows from the weights that training starts with."""
+        return {name: getattr(self, name) for name in ("kept", "improved", "waited", "best")}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        vars(self).update(state)
 
     def look(self, record: dict[str, Any]) -> None:
         """Complete the record of an epoch; keep its weights if it is the best so far."""

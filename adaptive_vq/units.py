@@ -104,6 +104,7 @@ class CodecUnits:
         sample_weight: ArrayLike | None = None,
         *,
         names: list[str] | None = None,
+        column_weights: FloatArray | None = None,
     ) -> CodecUnits:
         """Learn caps and scales from training rows.
 
@@ -115,6 +116,9 @@ class CodecUnits:
             Whole numbers count rows exactly; others are first rescaled to a mean of one.
         names : list of str, optional
             Column names for messages.
+        column_weights : ndarray of shape (n_features,), optional
+            Weight of each column's squared error; codec units are scaled by their square roots, so
+            that all that is measured in codec units follows.
 
         Returns
         -------
@@ -135,6 +139,8 @@ class CodecUnits:
         self.empty_ = np.asarray(np.isnan(X).all(axis=0))
         self._fit_caps(X, weight, clip)
         self._fit_scaler(self._cap(X), weight)
+        if column_weights is not None:
+            self.scale_ = self.scale_ / np.sqrt(column_weights)
         Z = self._scaled(self._cap(X))
         self._refuse(np.isinf(Z), "no finite value after scaling. Rescale it")
         self.reference_, spread, _ = column_moments(Z, weight)
@@ -189,20 +195,24 @@ class CodecUnits:
         values[:, self.empty_] = 0.0
         return values
 
-    def count_capped(self, X: FloatArray) -> NDArray[np.int64]:
+    def count_capped(self, X: FloatArray, weight: FloatArray | None = None) -> NDArray[np.int64]:
         """Count the cells outside the caps.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
             Rows in the table's units.
+        weight : ndarray of shape (n_samples,), optional
+            Weights of the rows.
 
         Returns
         -------
         ndarray of shape (n_features,), int64
+            Sum of the weights, rounded, where there are any.
         """
         outside = (self.lower_ > X) | (self.upper_ < X)
-        return np.asarray(outside.sum(axis=0), dtype=np.int64)
+        count = outside.sum(axis=0) if weight is None else np.rint(weight @ outside)
+        return np.asarray(count, dtype=np.int64)
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state as JSON values and arrays.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -15,13 +16,15 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from adaptive_vq._lost_notes import refuse_lost_note
+from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
 from adaptive_vq.resolution import OWNER, resolve_plan
-from adaptive_vq.tables import check_table
+from adaptive_vq.tables import check_table, column_names
 from adaptive_vq.units import CodecUnits
+from adaptive_vq.weights import check_column_weights, learning_rows, positive_rows
 
 __all__ = ["HierarchicalVQVAE"]
 
@@ -64,6 +67,11 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     clip : tuple of (float, float), None or "auto", default="auto"
         Training percentiles at which columns are capped; ``"auto"`` follows an earlier step, else
         ``(0.5, 99.5)``.
+    column_weights : array-like of shape (n_features,), dict or None, default=None
+        How much the squared error of each column counts: in planning, in all fitting and training,
+        and in `score` and `diagnose`, which measure in codec units. Codec units are scaled by
+        their square roots, and back when decoding. A dict holds those that are not 1, by column
+        name. None follows the plan.
     encode : {"ordinal", "onehot", "token", "embedding"}, default="ordinal"
         What `transform` returns: code numbers, one column per codeword, numbers unique over all
         codebooks, or the codewords themselves. May be changed after fitting.
@@ -101,6 +109,13 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Where the network is trained, encodes and decodes; ``"auto"`` is a GPU where torch can use
         one, else the processor. Plan and classical start are always made on the processor, and what
         is fitted is kept as numpy arrays: a codec trained on one device works on the other.
+    checkpoint : str, path or None, default=None
+        File that keeps what `fit` has done so far, written after planning, after the start and
+        after every epoch, and removed when the fit is complete. After an interruption, at whatever
+        moment, the same `fit` goes on from it and ends with the same bits as without the
+        interruption. A file of another fit (other rows, parameters, versions or number of threads)
+        is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
+        again.
     random_state : int, RandomState instance or None, default=None
         Seed of all random choices. None means a fixed choice.
 
@@ -134,7 +149,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     units_ : CodecUnits
         Caps and scaling.
     n_capped_ : ndarray of shape (n_features,)
-        Training cells capped per column.
+        Training cells capped per column; with weights, their sum, rounded.
     cleaner_ : FeatureCleaner
         Only with `cleaner`.
     n_features_in_ : int
@@ -146,6 +161,14 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     --------
     AdaptiveRatioSelector : Makes the plan.
     FeatureCharacterizer : Finds the categories.
+
+    Notes
+    -----
+    A row of weight 2 counts as the row twice, one of weight 0 as no row: exactly in caps, units,
+    scores, categories and spectra, and in all sums that codebooks and decoder are fitted by. Which
+    rows are kept aside and which codewords k-means starts from is drawn at random, so that weights
+    and repetitions agree up to these choices; with fewer than 50 rows they give the same codes.
+    Weights that are no whole numbers are first rescaled to a mean of one.
 
     References
     ----------
@@ -185,6 +208,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             None,
         ],
         "clip": [StrOptions({"auto"}), "array-like", None],
+        "column_weights": ["array-like", dict, None],
         "encode": [StrOptions({"ordinal", "onehot", "token", "embedding"})],
         "sparse_output": ["boolean"],
         "group_embedding_dim": [Interval(Integral, 1, None, closed="left")],
@@ -201,6 +225,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [StrOptions({"auto", "cpu", "cuda"})],
+        "checkpoint": [str, os.PathLike, None],
         "random_state": ["random_state"],
     }
 
@@ -217,6 +242,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         encoders: Mapping[str, Any] | None = None,
         scaler: Any = "auto",
         clip: Any = "auto",
+        column_weights: Any = None,
         encode: str = "ordinal",
         sparse_output: bool = True,
         group_embedding_dim: int = 256,
@@ -233,6 +259,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         n_iter_no_change: int = 2,
         warm_start: bool = False,
         device: str = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
         random_state: Any = None,
     ) -> None:
         self.compression_ratios = compression_ratios
@@ -245,6 +272,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.encoders = encoders
         self.scaler = scaler
         self.clip = clip
+        self.column_weights = column_weights
         self.encode = encode
         self.sparse_output = sparse_output
         self.group_embedding_dim = group_embedding_dim
@@ -261,11 +289,12 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.device = device
+        self.checkpoint = checkpoint
         self.random_state = random_state
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Plan, start and train the codec.
 
         Parameters
@@ -274,6 +303,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             At least two rows; NaN marks a missing cell.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -283,33 +314,60 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table is unusable, a parameter is out of range or contradicts an earlier step, or
-            the plan of an earlier step was lost on the way.
+            If the table is unusable, a parameter is out of range or contradicts an earlier step,
+            the plan of an earlier step was lost on the way, or the checkpoint is of another fit.
+        OSError
+            If the checkpoint can not be read or written.
+
+        Notes
+        -----
+        A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was.
         """
         from adaptive_vq._device import resolve_device
-        from adaptive_vq.estimation import fit_estimator
 
         resolve_device(self.device)  # before the work, not after it
-        context = self._init_callback_context(max_subtasks=self.max_epochs or None)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with unchanged_on_failure(self):
+            context = self._init_callback_context(max_subtasks=self.max_epochs or None)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            self._fit(X, sample_weight, context)
+            context.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=self._fitted_attributes
+            )
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any, context: Any) -> None:
+        from adaptive_vq.checkpoints import open_checkpoint
+        from adaptive_vq.estimation import fit_estimator
+
         table = check_table(self, X, reset=True, ensure_min_samples=2)
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
-        inner, table = self._clean(X, table, note)
-        plan, scaler, clip, _ = resolve_plan(self, inner, table, note)
-        self.units_ = CodecUnits(scaler, clip).fit(table, names=self._inner_names())
-        self._report_empty_columns()
-        self.n_capped_ = self.units_.count_capped(table)
-        Z = self.units_.to_codec(table)
-        self._imputer = ConditionalMeanImputer().fit(Z, plan.categories)
-        fit_estimator(self, plan, self._imputer.transform(Z), ~np.isnan(Z), context, X)
-        context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=self._fitted_attributes
+        importance = check_column_weights(self.column_weights, column_names(self))
+        learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
+        inner, table = self._clean(X, table, note, sample_weight)
+        if importance is not None and hasattr(self, "cleaner_"):
+            importance = importance[self.cleaner_.kept_]
+        names = self._inner_names()
+        progress = open_checkpoint(self, table, names, note, sample_weight)
+        plan, scaler, clip, note = resolve_plan(
+            self, inner, table, note, progress.recall, sample_weight, importance
         )
-        return self
+        table, weight = learning_rows(table, sample_weight)
+        self.units_ = CodecUnits(scaler, clip).fit(
+            table, weight, names=names, column_weights=note["column_weights"]
+        )
+        self._report_empty_columns()
+        self.n_capped_ = self.units_.count_capped(table, weight)
+        Z = self.units_.to_codec(table)
+        self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
+        Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
+        fit_estimator(self, plan, Z, observed, context, X, progress, weight)
+        progress.finish()
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit on the first chunk; later chunks move codewords and decoder only.
 
         Parameters
@@ -318,6 +376,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             On the first call at least two rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative; 2 is the same as the row twice, 0 as no row.
 
         Returns
         -------
@@ -327,13 +387,20 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         from adaptive_vq.estimation import update_estimator
 
         if not hasattr(self, "codebooks_"):
-            return self.fit(X)
+            return self.fit(X, sample_weight=sample_weight)
         Z, observed = self._codec_rows(X)
-        update_estimator(self, Z, observed)
+        weight = None
+        if sample_weight is not None:
+            positive_rows(Z.astype(np.float64), sample_weight)
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            kept = weight > 0
+            Z, observed, weight = Z[kept], observed[kept], weight[kept]
+        with unchanged_on_failure(self):
+            update_estimator(self, Z, observed, weight)
         return self
 
     def _clean(
-        self, X: Any, table: NDArray[np.float64], note: Any
+        self, X: Any, table: NDArray[np.float64], note: Any, sample_weight: Any
     ) -> tuple[Any, NDArray[np.float64]]:
         """Table that the codec works on: cleaned where a cleaner is given."""
         self.__dict__.pop("cleaner_", None)
@@ -344,7 +411,12 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "
                 "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
             )
-        self.cleaner_ = clone(self.cleaner).fit(X)
+        seen: Any = X
+        if sample_weight is not None and not np.all(sample_weight):
+            seen = table[np.asarray(sample_weight) > 0]
+            if hasattr(self, "feature_names_in_"):
+                seen = pd.DataFrame(seen, columns=self.feature_names_in_)
+        self.cleaner_ = clone(self.cleaner).fit(seen)
         inner = self.cleaner_.transform(X)
         return inner, np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
 
@@ -358,7 +430,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 f"Columns {names[:5]} have no observed cell in the training rows: they spend no "
                 "bits and decode to 0.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _fitted_attributes(self) -> dict[str, Any]:

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, beams, downstream, quality, report, speed, synthetic
+from benchmarks import (
+    ablation,
+    beams,
+    cleaning,
+    downstream,
+    quality,
+    report,
+    resume,
+    speed,
+    synthetic,
+)
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
 
@@ -43,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--factors", nargs="+", type=int, default=[1, 10], help="times the rows (default: 1 10)"
     )
+
+    command = add("resume", resume.__doc__, sets=("online_news",))
+    command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
+
+    command = add("cleaning", cleaning.__doc__, sets=(), bits=(64,))
+    command.add_argument("--rows", type=int, default=6_000, help="rows (default: 6000)")
     return top
 
 
@@ -82,41 +98,57 @@ class _Adder:
         return command
 
 
+Run = Callable[[report.Results, argparse.Namespace], None]
+Summarize = Callable[[report.Rows], str]
+
+
+def _quality(results: report.Results, o: argparse.Namespace) -> None:
+    quality.run(results, o.sets, o.methods, o.bits, o.seeds)
+    if o.pictures:
+        quality.draw(results.rows, o.pictures)
+
+
+def _ablation(results: report.Results, o: argparse.Namespace) -> None:
+    for bits in o.bits:
+        ablation.run(results, o.sets, o.strategies, bits, o.seeds)
+
+
+#: What each command runs, and how it sums up.
+COMMANDS: dict[str, tuple[Run, Summarize]] = {
+    "quality": (_quality, quality.summarize),
+    "synthetic": (
+        lambda r, o: synthetic.run(r, o.sets, o.methods, o.seeds),
+        synthetic.summarize,
+    ),
+    "ablation": (_ablation, ablation.summarize),
+    "downstream": (
+        lambda r, o: downstream.run(r, o.sets, o.methods, o.bits, o.seeds),
+        downstream.summarize,
+    ),
+    "beams": (
+        lambda r, o: beams.run(r, o.sets, o.bits, o.seeds, o.beams),
+        beams.summarize,
+    ),
+    "speed": (
+        lambda r, o: speed.run(r, o.sets, o.methods, o.bits, o.seeds, o.factors, o.threads),
+        speed.summarize,
+    ),
+    "resume": (
+        lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.threads),
+        resume.summarize,
+    ),
+    "cleaning": (
+        lambda r, o: cleaning.run(r, o.bits, o.seeds, o.rows),
+        cleaning.summarize,
+    ),
+}
+
+
 def _run(results: report.Results, options: argparse.Namespace) -> str:
     """Run one command and give its tables."""
-    match options.command:
-        case "quality":
-            quality.run(results, options.sets, options.methods, options.bits, options.seeds)
-            if options.pictures:
-                quality.draw(results.rows, options.pictures)
-        case "synthetic":
-            synthetic.run(results, options.sets, options.methods, options.seeds)
-        case "ablation":
-            for bits in options.bits:
-                ablation.run(results, options.sets, options.strategies, bits, options.seeds)
-        case "downstream":
-            downstream.run(results, options.sets, options.methods, options.bits, options.seeds)
-        case "beams":
-            beams.run(results, options.sets, options.bits, options.seeds, options.beams)
-        case "speed":
-            speed.run(
-                results,
-                options.sets,
-                options.methods,
-                options.bits,
-                options.seeds,
-                options.factors,
-                options.threads,
-            )
-    summarize: dict[str, Callable[[report.Rows], str]] = {
-        "quality": quality.summarize,
-        "synthetic": synthetic.summarize,
-        "ablation": ablation.summarize,
-        "downstream": downstream.summarize,
-        "beams": beams.summarize,
-        "speed": speed.summarize,
-    }
-    return summarize[options.command](results.rows)
+    run, summarize = COMMANDS[options.command]
+    run(results, options)
+    return summarize(results.rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

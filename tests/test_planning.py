@@ -66,10 +66,11 @@ class FakeMeasuring:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, Z, cuts, budget, objective, n_levels, random_state):
+    def __call__(self, Z, cuts, budget, objective, n_levels, random_state, weight):
         self.calls.append(SimpleNamespace(cuts=cuts, budget=budget, objective=objective))
         self.calls[-1].random_state = random_state
         assert Z.dtype == np.float32
+        assert weight is None
         assert not np.isnan(Z).any()
         categories = cuts[-1]
         first, *rest = categories

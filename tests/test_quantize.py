@@ -176,7 +176,8 @@ def test_revive_moves_dead_codewords_to_the_worst_rows(rows):
 
 def test_bootstrap_keeps_rows_mean_and_covariance():
     rows = normal(4000, 3) @ torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 0.1]])
-    more = quantize.smoothed_bootstrap(rows, 0.5, 3, generator())
+    more, weight = quantize.smoothed_bootstrap(rows, 0.5, 3, generator())
+    assert weight.tolist() == [1.0] * len(more)
     assert more.shape == (16_000, 3)
     assert torch.equal(more[:4000], rows)
     torch.testing.assert_close(more[4000:].mean(0), rows.mean(0), atol=0.1, rtol=0)

@@ -1,0 +1,42 @@
+"""An estimator is fitted or as it was before: nothing half done stays after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_OF_CALLBACKS = ("_callback", "_skl", "_parent")  # scikit-learn's own, which it clears up itself
+
+
+@contextmanager
+def unchanged_on_failure(estimator: Any) -> Iterator[None]:
+    """Give an estimator its attributes back if the block fails or is interrupted.
+
+    Parameters
+    ----------
+    estimator : object
+        Its attributes are replaced in the block, not changed in place.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from adaptive_vq._rollback import unchanged_on_failure
+    >>> thing = SimpleNamespace(size=1)
+    >>> try:
+    ...     with unchanged_on_failure(thing):
+    ...         thing.size, thing.name = 2, "new"
+    ...         raise KeyboardInterrupt
+    ... except KeyboardInterrupt:
+    ...     thing
+    namespace(size=1)
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        kept = {k: v for k, v in vars(estimator).items() if k.startswith(_OF_CALLBACKS)}
+        own = {k: v for k, v in before.items() if not k.startswith(_OF_CALLBACKS)}
+        vars(estimator).clear()
+        vars(estimator).update(own | kept)
+        raise

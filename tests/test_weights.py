@@ -1,0 +1,387 @@
+"""Weights of rows (2: the row twice, 0: no row) and of columns (importance)."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+    diagnose,
+    load,
+    save,
+)
+from adaptive_vq.association import correlation_matrix
+from adaptive_vq.missing import ConditionalMeanImputer
+from adaptive_vq.scores import category_profile, category_scores
+from adaptive_vq.spectra import category_statistics
+
+QUICK = {
+    "auto_compression_strategy": "balanced",
+    "bits": 12,
+    "max_epochs": 1,
+    "beam_width": 2,
+    "group_hidden_dim": 8,
+    "group_embedding_dim": 8,
+    "random_state": 0,
+}
+
+
+def codec(**parameters):
+    return HierarchicalVQVAE(**{**QUICK, **parameters})
+
+
+def make_rows(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    X = np.repeat(rng.normal(size=(n, 2)), 4, axis=1) + 0.3 * rng.normal(size=(n, 8)) + 5.0
+    X[:, 3] = X[:, 3] > 5  # a flag
+    return X
+
+
+@pytest.fixture(scope="module")
+def X():
+    return make_rows()
+
+
+@pytest.fixture(scope="module")
+def holed(X):
+    return np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+
+
+@pytest.fixture(scope="module")
+def weight():
+    return np.random.default_rng(2).integers(0, 4, size=120)
+
+
+def kept(X, weight):
+    return X[weight > 0], weight[weight > 0].astype(float)
+
+
+# --- rows: what is exact -------------------------------------------------------------------------
+
+TWO = {"a": np.arange(4), "b": np.arange(4, 8)}
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "mutual_information"])
+@pytest.mark.parametrize("name", ["X", "holed"])
+def test_correlations(request, weight, method, name):
+    table = request.getfixturevalue(name)
+    rows, mass = kept(table, weight)
+    repeated = correlation_matrix(np.repeat(table, weight, axis=0), method)
+    np.testing.assert_allclose(correlation_matrix(rows, method, mass), repeated, atol=1e-9)
+    assert np.abs(correlation_matrix(table, method) - repeated).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["X", "holed"])
+def test_scores_and_profile(request, weight, name):
+    table = request.getfixturevalue(name)
+    rows, mass = kept(table, weight)
+    more = np.repeat(table, weight, axis=0)
+    for ours, theirs in (
+        (category_scores(rows, TWO, mass), category_scores(more, TWO)),
+        (category_profile(rows, rows, TWO, mass), category_profile(more, more, TWO)),
+    ):
+        for category in TWO:
+            assert ours[category] == pytest.approx(theirs[category], rel=1e-9, abs=1e-12)
+
+
+def test_spectra(X, weight):
+    rows, mass = kept(X.astype(np.float32), weight)
+    ours = category_statistics(rows, TWO, mass)
+    theirs = category_statistics(np.repeat(X.astype(np.float32), weight, axis=0), TWO)
+    for category in TWO:
+        np.testing.assert_allclose(ours[category].spectrum, theirs[category].spectrum, rtol=1e-9)
+        assert ours[category].exact_at == theirs[category].exact_at
+
+
+def test_distinct_rows_are_compared_with_the_weighted_number_of_rows():
+    Z = np.array([[0.0], [1.0]], dtype=np.float32)
+    assert category_statistics(Z, {"a": [0]})["a"].exact_at is None
+    assert category_statistics(Z, {"a": [0]}, np.array([20.0, 20.0]))["a"].exact_at == 1
+
+
+def test_conditional_means(holed, weight):
+    rows, mass = kept(holed, weight)
+    ours = ConditionalMeanImputer().fit(rows, TWO, mass)
+    theirs = ConditionalMeanImputer().fit(np.repeat(holed, weight, axis=0), TWO)
+    for category in TWO:
+        np.testing.assert_allclose(ours.mean_[category], theirs.mean_[category], rtol=1e-6)
+        np.testing.assert_allclose(
+            ours.correlation_[category], theirs.correlation_[category], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["X", "holed"])
+def test_characterizer(request, weight, name):
+    table = request.getfixturevalue(name)
+    ours = FeatureCharacterizer().fit(table, sample_weight=weight)
+    theirs = FeatureCharacterizer().fit(np.repeat(table, weight, axis=0))
+    assert sorted(map(tuple, ours.categories_.values())) == sorted(
+        map(tuple, theirs.categories_.values())
+    )
+    np.testing.assert_allclose(
+        ours.characteristics_.sort_values("within"),
+        theirs.characteristics_.sort_values("within"),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+def test_characterizer_in_chunks(X, weight):
+    whole = FeatureCharacterizer().fit(X, sample_weight=np.where(np.arange(120) < 50, 1, weight))
+    parts = FeatureCharacterizer().partial_fit(X[:50])
+    parts.partial_fit(X[50:80], sample_weight=weight[50:80])
+    parts.partial_fit(X[80:], sample_weight=weight[80:])
+    pd.testing.assert_frame_equal(parts.characteristics_, whole.characteristics_)
+    one = FeatureCharacterizer().partial_fit(X[:60], sample_weight=np.ones(60)).partial_fit(X[60:])
+    pd.testing.assert_frame_equal(
+        one.characteristics_, FeatureCharacterizer().fit(X).characteristics_
+    )
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "water_filling"])
+def test_closed_form_plans(X, weight, strategy):
+    characterizer = FeatureCharacterizer({"a": range(4), "b": range(4, 8)})
+    selector = AdaptiveRatioSelector(strategy, bits=12, characterizer=characterizer)
+    ours = selector.fit(X, sample_weight=weight)
+    bits, ratios = ours.bits_, ours.ratios_
+    theirs = selector.fit(np.repeat(X, weight, axis=0))
+    assert bits == theirs.bits_
+    assert ratios == theirs.ratios_
+
+
+def test_units_of_the_codec(X, weight):
+    ours = codec(max_epochs=0).fit(X, sample_weight=weight).units_
+    theirs = codec(max_epochs=0).fit(np.repeat(X, weight, axis=0)).units_
+    for name in ("lower_", "upper_", "center_", "scale_"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12)
+
+
+def test_few_rows_give_equal_codes():
+    X, weight = make_rows(16), np.random.default_rng(0).integers(0, 4, size=16)
+    ours = codec().fit(X, sample_weight=weight)
+    order = np.random.default_rng(1).permutation(weight.sum())
+    theirs = codec().fit(np.repeat(X, weight, axis=0)[order])
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+    assert ours.training_["n_rows"] == theirs.training_["n_rows"] == weight.sum()
+
+
+# --- rows: the codec -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "rate_distortion", "learned"])
+def test_weight_zero_is_no_row(X, weight, strategy):
+    some = (weight > 0).astype(float)
+    ours = codec(auto_compression_strategy=strategy).fit(X, sample_weight=some)
+    theirs = codec(auto_compression_strategy=strategy).fit(X[weight > 0])
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+    np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
+
+
+def test_weight_one_is_no_weight(X):
+    ours, theirs = codec().fit(X, sample_weight=np.ones(120)), codec().fit(X)
+    np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
+
+
+def test_only_the_proportions_of_fractions_count(X):
+    weight = np.random.default_rng(0).random(120)
+    ours, theirs = (codec().fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "rate_distortion"])
+def test_rows_that_weigh_more_are_coded_better(strategy):
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(200, 6)), rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6))
+    X, first = np.concatenate([one, other]), np.arange(400) < 200
+
+    def error(weight):
+        fitted = codec(auto_compression_strategy=strategy, scaler=None, clip=None)
+        fitted.fit(X, sample_weight=weight)
+        wrong = (fitted.reconstruct(X) - X) ** 2
+        return wrong[first].sum(), wrong[~first].sum()
+
+    towards_one, towards_other = (error(np.where(first, w, 1 / w)) for w in (10, 0.1))
+    assert towards_one[0] < 0.9 * towards_other[0]
+    assert towards_other[1] < 0.9 * towards_one[1]
+
+
+def test_partial_fit_follows_weights(X):
+    chunk = make_rows(200, seed=3) + np.where(np.arange(200) < 100, 2.0, -2.0)[:, None]
+    up, down = (
+        codec().fit(X).partial_fit(chunk, sample_weight=weight)
+        for weight in (np.repeat([1, 0], 100), np.repeat([0, 1], 100))
+    )
+    assert up.score(chunk[:100]) > down.score(chunk[:100])
+    assert down.score(chunk[100:]) > up.score(chunk[100:])
+    alone = codec().fit(X).partial_fit(chunk[:100])
+    np.testing.assert_array_equal(up.transform(chunk), alone.transform(chunk))
+
+
+def test_score_is_weighted(X, weight):
+    fitted = codec().fit(X)
+    repeated = fitted.score(np.repeat(X, weight, axis=0))
+    assert fitted.score(X, sample_weight=weight) == pytest.approx(repeated, rel=1e-9)
+    assert fitted.score(X) != pytest.approx(repeated, rel=1e-6)
+
+
+def test_cleaner_inside_does_not_see_rows_of_weight_zero(X):
+    table = pd.DataFrame(np.c_[X, np.r_[np.full(60, 3.0), np.arange(60.0)]])
+    table.columns = [f"f{j}" for j in range(9)]
+    weight = np.repeat([1, 0], 60)
+    fitted = codec(cleaner=FeatureCleaner()).fit(table, sample_weight=weight)
+    assert "f8" not in fitted.cleaner_.get_feature_names_out()
+    assert "f8" in codec(cleaner=FeatureCleaner()).fit(table).cleaner_.get_feature_names_out()
+
+
+def test_weights_through_a_pipeline(X, weight):
+    def steps():
+        return Pipeline(
+            [
+                ("characterize", FeatureCharacterizer()),
+                ("ratios", AdaptiveRatioSelector("balanced", bits=12)),
+                ("vq", codec(bits=None)),
+            ]
+        )
+
+    by_name = steps().fit(X, **{f"{s}__sample_weight": weight for s in steps().named_steps})
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = steps()
+        for step in routed.named_steps.values():
+            step.set_fit_request(sample_weight=True)
+        routed[-1].set_score_request(sample_weight=True)
+        routed.fit(X, sample_weight=weight)
+        score = routed.score(X, sample_weight=weight)
+    alone = codec().fit(X, sample_weight=weight)
+    for fitted in (by_name, routed):
+        np.testing.assert_array_equal(fitted.transform(X), alone.transform(X))
+    assert score == alone.score(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [np.zeros(120), np.ones(119), -np.ones(120), np.full(120, np.nan), np.ones((120, 2))],
+    ids=["zero", "short", "negative", "nan", "square"],
+)
+@pytest.mark.parametrize(
+    "estimator", [FeatureCharacterizer(), AdaptiveRatioSelector("balanced"), codec()]
+)
+def test_bad_weights_are_refused(X, estimator, weight):
+    with pytest.raises(ValueError, match="sample_weight"):
+        estimator.fit(X, sample_weight=weight)
+
+
+# --- columns -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "rate_distortion"])
+def test_columns_that_weigh_more_are_coded_better(X, strategy):
+    even = codec(auto_compression_strategy=strategy).fit(X)
+    weighed = codec(auto_compression_strategy=strategy, column_weights=[25, 1, 1, 1, 1, 1, 1, 1])
+    weighed.fit(X)
+
+    def error(fitted, columns):
+        return ((fitted.reconstruct(X) - X)[:, columns] ** 2).sum()
+
+    assert error(weighed, [0]) < 0.8 * error(even, [0])
+    assert error(weighed, [1, 2, 4, 5]) > error(even, [1, 2, 4, 5])
+
+
+def test_bits_follow_the_weights_of_columns(X):
+    halves = FeatureCharacterizer({"a": range(4), "b": range(4, 8)})
+    for strategy in ("rate_distortion", "water_filling"):
+        selector = AdaptiveRatioSelector(strategy, bits=12, characterizer=halves)
+        even = sum(selector.fit(X).bits_["a"])
+        selector.set_params(column_weights=[9, 9, 9, 9, 1, 1, 1, 1])
+        assert sum(selector.fit(X).bits_["a"]) > even
+
+
+def test_equal_weights_change_nothing(X):
+    even = codec().fit(X)
+    weighed = codec(column_weights=np.full(8, 4.0)).fit(X)
+    np.testing.assert_array_equal(weighed.transform(X), even.transform(X))
+    np.testing.assert_allclose(weighed.reconstruct(X), even.reconstruct(X), rtol=1e-5)
+    assert weighed.score(X) == pytest.approx(even.score(X), rel=1e-5)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust", "quantile", None])
+def test_units_are_inverted(X, scaler):
+    fitted = codec(scaler=scaler, column_weights=np.arange(1.0, 9.0), bits=40).fit(X)
+    assert np.abs(fitted.reconstruct(X) - X).mean() < 0.3
+
+
+def test_score_counts_columns_by_their_weight(X):
+    fitted = codec(column_weights=[16, 1, 1, 1, 1, 1, 1, 1]).fit(X)
+    Z = fitted.units_.to_codec(X, cap=False).astype(float)
+    output = fitted.units_.to_codec(fitted.reconstruct(X), cap=False).astype(float)
+    plain = 1 - ((Z - output) ** 2).sum() / ((Z - fitted.units_.reference_) ** 2).sum()
+    assert fitted.units_.variance_[0] == pytest.approx(16 * fitted.units_.variance_[1], rel=0.01)
+    assert fitted.score(X) == pytest.approx(plain, rel=1e-4)
+    assert diagnose(fitted, X).summary["nmse"] == pytest.approx(1 - fitted.score(X), rel=1e-6)
+
+
+def test_names_positions_and_nested_selectors_agree(X):
+    table = pd.DataFrame(X, columns=list("abcdefgh"))
+    by_name = codec(column_weights={"b": 9.0}).fit(table)
+    weights = [1, 9, 1, 1, 1, 1, 1, 1]
+    others = [
+        codec(column_weights=weights),
+        codec(compression_ratios=AdaptiveRatioSelector("balanced", column_weights=weights)),
+        make_pipeline(
+            AdaptiveRatioSelector("balanced", bits=12, column_weights={"b": 9}), codec(bits=None)
+        ),
+    ]
+    for other in others:
+        np.testing.assert_array_equal(other.fit(table).transform(table), by_name.transform(table))
+
+
+def test_columns_dropped_by_the_cleaner_take_their_weight_along(X):
+    table = pd.DataFrame(np.c_[np.full(120, 3.0), X], columns=list("zabcdefgh"))
+    inside = codec(cleaner=FeatureCleaner(caps=None), column_weights={"z": 2.0, "b": 9.0})
+    kept = inside.fit(table).cleaner_.get_feature_names_out()
+    alone = codec(column_weights={"b": 9.0}).fit(table[kept])
+    np.testing.assert_array_equal(inside.transform(table), alone.transform(table[kept]))
+
+
+def test_weights_given_twice_must_agree(X):
+    for here, there in (([1] * 8, [2] * 8), ([2] * 8, None)):
+        pipeline = make_pipeline(
+            AdaptiveRatioSelector("balanced", bits=12, column_weights=there),
+            codec(bits=None, column_weights=here),
+        )
+        with pytest.raises(ValueError, match="column_weights on AdaptiveRatioSelector only"):
+            pipeline.fit(X)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 2], "one weight per column"),
+        ([1] * 7 + [0], "'h' is 0: give a finite number above 0"),
+        ([1] * 7 + [np.inf], "'h' is inf"),
+        ({"b": "much"}, "'b' is 'much': give a number"),
+        ({"aa": 2}, "'aa', which is no column of X. Did you mean 'a'"),
+    ],
+)
+def test_bad_column_weights_are_named(X, weights, message):
+    table = pd.DataFrame(X, columns=list("abcdefgh"))
+    for estimator in (codec(), AdaptiveRatioSelector("balanced")):
+        with pytest.raises(ValueError, match=message):
+            estimator.set_params(column_weights=weights).fit(table)
+
+
+def test_weighted_codec_survives_saving(X, weight, tmp_path):
+    fitted = codec(column_weights={"x1": 9.0}).fit(X, sample_weight=weight)
+    save(fitted, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
+    assert again.column_weights == {"x1": 9.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert again.score(X) == fitted.score(X)
