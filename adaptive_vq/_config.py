@@ -43,6 +43,7 @@ _ALIASES = {
         "strategy": (RATIOS, "strategy"),
         "bits": (RATIOS, "bits"),
         "max_nmse": (RATIOS, "max_nmse"),
+        "column_weights": (RATIOS, "column_weights"),
         "levels": (RATIOS, "n_levels"),
         "n_levels": (RATIOS, "n_levels"),
         "compression_ratios": (CODEC, "compression_ratios"),
@@ -253,7 +254,7 @@ def _hand_budget_to_codec(wanted: dict[str, Any]) -> None:
             raise ValueError(
                 f"{name} has no effect beside given compression_ratios; leave one of the two out."
             )
-    for name in ("bits", "n_levels"):
+    for name in ("bits", "n_levels", "column_weights"):
         if f"{RATIOS}__{name}" in wanted:
             wanted[f"{CODEC}__{name}"] = wanted.pop(f"{RATIOS}__{name}")
 

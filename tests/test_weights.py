@@ -385,3 +385,14 @@ def test_weighted_codec_survives_saving(X, weight, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert again.score(X) == fitted.score(X)
+
+
+@pytest.mark.parametrize("model", [{}, {"compression_ratios": [0.5, 1.0]}])
+def test_column_weights_of_a_settings_file(X, model):
+    from adaptive_vq._config import build_pipeline, settings_of
+
+    content = {"model": {"bits": 12, "column_weights": {"x1": 9.0}, **model}}
+    content["training"] = {"epochs": 0}
+    fitted = build_pipeline(settings_of(content)).fit(X)
+    variance = fitted[-1].units_.variance_
+    assert variance[1] == pytest.approx(9 * variance[0], rel=0.01)
