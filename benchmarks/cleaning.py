@@ -41,7 +41,7 @@ def dirty_table(n_rows: int, seed: int) -> tuple[pd.DataFrame, Categories]:
     tail = table["summary__mean_00"]
     table["summary__burst"] = np.sinh(6 * (tail - tail.mean()) / tail.std())
     families = np.array([str(name).split("__")[0] for name in table.columns])
-    return table, {family: np.flatnonzero(families == family) for family in np.unique(families)}
+    return table, {str(f): np.flatnonzero(families == f) for f in np.unique(families)}
 
 
 def _largest_kurtosis(table: pd.DataFrame) -> float:

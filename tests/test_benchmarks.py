@@ -9,7 +9,17 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
 
-from benchmarks import ablation, beams, downstream, quality, report, speed, synthetic
+from benchmarks import (
+    ablation,
+    beams,
+    cleaning,
+    downstream,
+    quality,
+    report,
+    resume,
+    speed,
+    synthetic,
+)
 from benchmarks.__main__ import main
 from benchmarks.measure import evaluate
 from benchmarks.methods import build, check_methods, fitted, rows_of
@@ -309,3 +319,30 @@ def test_tables_of_a_given_shape():
     r = np.abs(np.corrcoef(split.train.T))
     assert r[:4, 4:].max() < 0.2 < r[0, 1:4].max()
     assert speed.generated("online_news", 0) is None
+
+
+def test_resume_names_the_last_stage_and_counts_equal_codes(tmp_path):
+    from adaptive_vq.checkpoints import Checkpoint
+
+    path = tmp_path / "fit.ckpt"
+    assert resume.reached(path) == ""
+    progress = Checkpoint(path, {})
+    assert resume.reached(path) == "begun"
+    for stage in ("note", "start", "training"):
+        progress.put(stage, {"value": np.ones(3)})
+        assert resume.reached(path) == stage
+    row = {"set": "a", "killed_after": 1.0, "fit_seconds": 2.0, "second_fit_seconds": 2.0}
+    rows = [{**row, "stage": "note", "same_codes": same} for same in (True, False)]
+    assert "1 of 2 resumed fits gave the same codes" in resume.summarize(rows)
+
+
+def test_cleaning_table_is_as_dirty_as_it_says():
+    table, categories = cleaning.dirty_table(300, seed=0)
+    assert sorted(np.concatenate(list(categories.values()))) == list(range(table.shape[1]))
+    assert table.abs().max().max() >= 1e7
+    assert table["spatial__sometimes"].isna().mean() > 0.3
+    assert table["events__always"].nunique() == 1
+    row = {"budget": 8, "largest": 1e7, "kurtosis": 9.0, "missing": 0.4, "nmse": 0.25}
+    row |= {"worst": 0.5, "n_dropped": 3, "n_bits": 8.0}
+    text = cleaning.summarize([{**row, "cleaner": cleaner} for cleaner in (False, True)])
+    assert "| with | 8 | 0.2500 | 0.5000 |" in text
