@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("resume", resume.__doc__, sets=("online_news",))
     command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
+    command.add_argument(
+        "--rows", type=int, default=10_000, help="training rows at most (default: 10000)"
+    )
 
     command = add("cleaning", cleaning.__doc__, sets=(), bits=(64,))
     command.add_argument("--rows", type=int, default=6_000, help="rows (default: 6000)")
@@ -134,7 +137,7 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
         speed.summarize,
     ),
     "resume": (
-        lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.threads),
+        lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),
         resume.summarize,
     ),
     "cleaning": (

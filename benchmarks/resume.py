@@ -72,12 +72,17 @@ def kill_and_resume(
 
 
 def run(
-    results: Results, sets: Sequence[str], seeds: Sequence[int], n_kills: int, threads: int
+    results: Results,
+    sets: Sequence[str],
+    seeds: Sequence[int],
+    n_kills: int,
+    n_rows: int,
+    threads: int,
 ) -> None:
     """Fit once undisturbed, then kill and resume fits at random moments of that time."""
     for name in sets:
         for seed in seeds:
-            X = prepare(load_table(name), seed).train
+            X = prepare(load_table(name), seed, max_train=n_rows).train
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place)
                 np.save(folder / "X.npy", X)
