@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
+from adaptive_vq._training_rules import refuse_idle_parameters
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
@@ -81,12 +82,37 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Hidden units of the joint decoder's learned correction.
     group_hidden_dim : int, default=128
         Hidden units of each category's encoder.
+    activation : {"gelu", "elu", "relu", "silu", "tanh"}, default="gelu"
+        Nonlinearity of encoders and decoder.
     dropout : float, default=0.1
         Dropout in encoders and decoder while training.
     commitment_weight : float, default=0.25
         Weight of the distance between latents and codewords in the loss.
+    gradient : {"straight_through", "rotation"}, default="straight_through"
+        How the gradient passes from codewords to latents: as it is, or by the rotation trick.
+    codebook_update : {"ema", "gradient"}, default="ema"
+        Whether codewords follow moving averages or are trained by the loss.
     ema_decay : float, default=0.99
-        Decay of the moving averages that the codewords follow.
+        Decay of the moving averages; only with ``codebook_update="ema"``.
+    codebook_weight : float, default=1.0
+        Weight of the distance that pulls codewords to latents; only with
+        ``codebook_update="gradient"``.
+    partial_weight : float, default=0.0
+        Weight of the error of each category decoded alone, from its own codewords of the first
+        levels, averaged over numbers of levels. It acts on the codewords.
+    orthogonality_weight : float, default=0.0
+        Weight of the mean squared cosine between codewords of a codebook; only with
+        ``codebook_update="gradient"``.
+    topographic_weight : float, default=0.0
+        Weight of 1 - topographic similarity: the correlation, within a batch, of distances between
+        rows with distances between their latents.
+    perplexity_weight : float, default=0.0
+        Weight of the unevenness with which soft assignments use the codewords: 1 - entropy / log
+        of the codebook's size.
+    min_rows_per_codeword : float, default=None
+        Training rows that there have to be for every codeword of a codebook: bits that a level may
+        not put into one codebook are split over several smaller ones. None: at most as many
+        codewords as the rows that they are trained on have distinct values.
     beam_width : int, default=16
         Candidates kept by the search for codes; 1 is greedy.
     max_epochs : int, default=12
@@ -174,6 +200,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     ----------
     van den Oord, Vinyals and Kavukcuoglu (2017), "Neural discrete representation learning".
     Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression".
+    Fifty et al. (2024), "Restructuring vector quantization with the rotation trick".
+    Brighton and Kirby (2006), "Understanding linguistic evolution by visualizing the emergence of
+    topographic mappings".
 
     Examples
     --------
@@ -213,9 +242,18 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         "sparse_output": ["boolean"],
         "group_embedding_dim": [Interval(Integral, 1, None, closed="left")],
         "group_hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"elu", "gelu", "relu", "silu", "tanh"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "commitment_weight": [Interval(Real, 0, None, closed="left")],
+        "gradient": [StrOptions({"straight_through", "rotation"})],
+        "codebook_update": [StrOptions({"ema", "gradient"})],
         "ema_decay": [Interval(Real, 0, 1, closed="both")],
+        "codebook_weight": [Interval(Real, 0, None, closed="left")],
+        "partial_weight": [Interval(Real, 0, None, closed="left")],
+        "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
+        "topographic_weight": [Interval(Real, 0, None, closed="left")],
+        "perplexity_weight": [Interval(Real, 0, None, closed="left")],
+        "min_rows_per_codeword": [Interval(Real, 1, None, closed="left"), None],
         "beam_width": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -247,9 +285,18 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         sparse_output: bool = True,
         group_embedding_dim: int = 256,
         group_hidden_dim: int = 128,
+        activation: str = "gelu",
         dropout: float = 0.1,
         commitment_weight: float = 0.25,
+        gradient: str = "straight_through",
+        codebook_update: str = "ema",
         ema_decay: float = 0.99,
+        codebook_weight: float = 1.0,
+        partial_weight: float = 0.0,
+        orthogonality_weight: float = 0.0,
+        topographic_weight: float = 0.0,
+        perplexity_weight: float = 0.0,
+        min_rows_per_codeword: float | None = None,
         beam_width: int = 16,
         max_epochs: int = 12,
         batch_size: int = 256,
@@ -277,9 +324,18 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.sparse_output = sparse_output
         self.group_embedding_dim = group_embedding_dim
         self.group_hidden_dim = group_hidden_dim
+        self.activation = activation
         self.dropout = dropout
         self.commitment_weight = commitment_weight
+        self.gradient = gradient
+        self.codebook_update = codebook_update
         self.ema_decay = ema_decay
+        self.codebook_weight = codebook_weight
+        self.partial_weight = partial_weight
+        self.orthogonality_weight = orthogonality_weight
+        self.topographic_weight = topographic_weight
+        self.perplexity_weight = perplexity_weight
+        self.min_rows_per_codeword = min_rows_per_codeword
         self.beam_width = beam_width
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -326,6 +382,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         from adaptive_vq._device import resolve_device
 
         resolve_device(self.device)  # before the work, not after it
+        refuse_idle_parameters(self)
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
