@@ -46,16 +46,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "perplexity 0.1": {"perplexity_weight": 0.1},
     "rotation": {"gradient": "rotation"},
     "trained": _TRAINED,
-    "trained, partial 1": {**_TRAINED, "partial_weight": 1.0},
     "trained, orthogonality 0.1": {**_TRAINED, "orthogonality_weight": 0.1},
     "dropout 0": {"dropout": 0.0},
     "relu": {"activation": "relu"},
-    "silu": {"activation": "silu"},
     "tanh": {"activation": "tanh"},
     "hidden 32": {"group_hidden_dim": 32},
-    "hidden 512": {"group_hidden_dim": 512},
     "embedding 64": {"group_embedding_dim": 64},
-    "embedding 1024": {"group_embedding_dim": 1024},
     "min rows 40": {"min_rows_per_codeword": 40},
 }
 KEEP = {"best": True, "all": False}

@@ -87,7 +87,7 @@ for name in ("no training", "default encoder"):
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 pd.DataFrame(errors).T.plot.barh(ax=left)
-left.set(xlabel="NMSE on new rows", title="12 bits per row")
+left.set(xlabel="NMSE on new rows", title="12 bits per row", xlim=(0, 0.42))
 shown = test.iloc[:3, :n_steps].to_numpy()
 decoded = codecs["convolution"].reconstruct(test.iloc[:3]).iloc[:, :n_steps].to_numpy()
 for i, (row, back) in enumerate(zip(shown, decoded, strict=True)):
