@@ -121,22 +121,23 @@ def run(
     results: Results,
     sets: Sequence[str],
     options: Sequence[str],
-    bits: int,
+    bits: Sequence[int],
     seeds: Sequence[int],
     n_rows: int,
     keep: Sequence[str],
 ) -> None:
     """Measure every option on every set with at most `n_rows` training and held-out rows."""
-    for name in sets:
-        for seed in seeds:
-            split, categories = split_of(name, seed, n_rows)
-            selector = plan_for(split.train, categories, bits)
+    for name, seed in product(sets, seeds):
+        split, categories = split_of(name, seed, n_rows)
+        for budget in bits:
+            selector = plan_for(split.train, categories, budget)
             for kept, option in product(keep, options):
-                print(f"{name} seed {seed} {kept}: {option}", file=sys.stderr, flush=True)
+                print(f"{name} {budget} bits seed {seed} {kept}: {option}", file=sys.stderr)
                 settings = {"early_stopping": KEEP[kept], **OPTIONS[option]}
-                row = _measured(Planned(selector, bits, seed, **settings), split, categories)
-                named = {"set": name, "keep": kept, "option": option, "seed": seed, "budget": bits}
-                results.add(named | row)
+                codec = Planned(selector, budget, seed, **settings)
+                named = {"set": name, "keep": kept, "option": option}
+                asked = {"seed": seed, "budget": budget}
+                results.add(named | asked | _measured(codec, split, categories))
 
 
 def _measured(codec: Planned, split: Split, categories: Categories) -> dict[str, Any]:
@@ -175,15 +176,15 @@ def figures(codec: Ours, held: Matrix, row: dict[str, Any]) -> dict[str, float]:
 def summarize(rows: Rows) -> str:
     """Tables of one run."""
     parts = []
-    for kept in report.values(rows, "keep"):
-        own = report.pick(rows, keep=kept)
-        parts += [_table(own, name, kept) for name in report.values(own, "set")]
-        parts += [f"## Geometric mean of the ratio to the default, epochs kept: {kept}"]
-        parts += [_ratios(own)]
+    for bits, kept in product(report.values(rows, "budget"), report.values(rows, "keep")):
+        own = report.pick(rows, budget=bits, keep=kept)
+        what = f"{bits} bits, epochs kept: {kept}"
+        parts += [_table(own, name, what) for name in report.values(own, "set")]
+        parts += [f"## Geometric mean of the ratio to the default, {what}", _ratios(own)]
     return "\n\n".join(parts)
 
 
-def _table(rows: Rows, name: str, kept: str) -> str:
+def _table(rows: Rows, name: str, what: str) -> str:
     cell = report.pick(rows, set=name)
     head = ["option", *FIGURES.values(), "epochs", "fit time"]
     base = report.mean(report.pick(cell, option=DEFAULT), "fit_seconds")
@@ -194,7 +195,7 @@ def _table(rows: Rows, name: str, kept: str) -> str:
         spent = report.number(report.mean(own, "n_epochs"), 1)
         time = report.number(report.mean(own, "fit_seconds") / base, 2)
         lines.append([option, *values, spent, time])
-    return f"## {name}, epochs kept: {kept}\n\n{report.table(head, lines)}"
+    return f"## {name}, {what}\n\n{report.table(head, lines)}"
 
 
 def _ratios(rows: Rows) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
 
+from adaptive_vq import HierarchicalVQVAE
 from benchmarks import (
     ablation,
     beams,
@@ -293,7 +294,7 @@ def test_objectives_share_rows_and_plan_and_are_set_beside_the_default(data_fold
     assert kept_all["no training"]["n_epochs"] == 0 < kept_all["default"]["n_epochs"]
     assert kept_all["trained, orthogonality 0.1"]["nmse"] != kept_all["default"]["nmse"]
     printed = capsys.readouterr().out
-    assert "## tiny, epochs kept: all" in printed
+    assert "## tiny, 12 bits, epochs kept: all" in printed
     assert printed.count("| default | 1.000 |") == 2
 
 
