@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
@@ -201,8 +200,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     van den Oord, Vinyals and Kavukcuoglu (2017), "Neural discrete representation learning".
     Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression".
     Fifty et al. (2024), "Restructuring vector quantization with the rotation trick".
-    Brighton and Kirby (2006), "Understanding linguistic evolution by visualizing the emergence of
-    topographic mappings".
 
     Examples
     --------
@@ -216,56 +213,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     (dtype('uint8'), (200, 6), True)
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        "compression_ratios": [str, "array-like", dict, HasMethods(["fit", "transform"])],
-        "auto_compression_strategy": [str, list, tuple, callable],
-        "bits": [Interval(Integral, 1, None, closed="left"), None],
-        "codebook_sizes": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            list,
-            tuple,
-            dict,
-        ],
-        "n_levels": [Interval(Integral, 1, None, closed="left"), None],
-        "context": [StrOptions({"local", "joint"})],
-        "cleaner": [HasMethods(["fit", "transform", "inverse_transform"]), None],
-        "encoders": [dict, None],
-        "scaler": [
-            StrOptions({"auto", "standard", "robust", "quantile"}),
-            HasMethods(["fit", "transform", "inverse_transform"]),
-            None,
-        ],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "column_weights": ["array-like", dict, None],
-        "encode": [StrOptions({"ordinal", "onehot", "token", "embedding"})],
-        "sparse_output": ["boolean"],
-        "group_embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "group_hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"elu", "gelu", "relu", "silu", "tanh"})],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "commitment_weight": [Interval(Real, 0, None, closed="left")],
-        "gradient": [StrOptions({"straight_through", "rotation"})],
-        "codebook_update": [StrOptions({"ema", "gradient"})],
-        "ema_decay": [Interval(Real, 0, 1, closed="both")],
-        "codebook_weight": [Interval(Real, 0, None, closed="left")],
-        "partial_weight": [Interval(Real, 0, None, closed="left")],
-        "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
-        "topographic_weight": [Interval(Real, 0, None, closed="left")],
-        "perplexity_weight": [Interval(Real, 0, None, closed="left")],
-        "min_rows_per_codeword": [Interval(Real, 1, None, closed="left"), None],
-        "beam_width": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [StrOptions({"auto", "cpu", "cuda"})],
-        "checkpoint": [str, os.PathLike, None],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints: dict[str, Any] = CODEC_CONSTRAINTS
 
     def __init__(
         self,
@@ -489,15 +437,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 UserWarning,
                 stacklevel=6,
             )
-
-    def _fitted_attributes(self) -> dict[str, Any]:
-        """Everything that fitting has set, for the estimators that callbacks look at."""
-        parameters = self.get_params(deep=False)
-        return {
-            key: value
-            for key, value in vars(self).items()
-            if key not in parameters and not key.startswith(("_skl", "_callback", "_parent"))
-        }
 
     def _keep_plan(self, plan: Plan) -> None:
         self.categories_ = plan.categories

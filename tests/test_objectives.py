@@ -71,7 +71,8 @@ def codec(start):
 def trained(start, rows, epochs=10, lr=1e-2, **objectives):
     """A copy trained without rows kept aside: the last epoch stays."""
     codec = copy.deepcopy(start)
-    options = TrainingOptions(epochs, 100, lr, 0.25, 0.9, 99, 4, 0, Objectives(**objectives))
+    asked = Objectives(**objectives)
+    options = TrainingOptions(epochs, 100, lr, 0.25, 0.9, 99, 4, 0, objectives=asked)
     torch.manual_seed(0)
     history, _ = train(codec, rows, None, options, lambda *_: False)
     assert all(np.isfinite(record["train_loss"]) for record in history)
