@@ -49,6 +49,7 @@ _ALIASES = {
         "compression_ratios": (CODEC, "compression_ratios"),
         "commitment_cost": (CODEC, "commitment_weight"),
         "decay": (CODEC, "ema_decay"),
+        "use_ema": (CODEC, "codebook_update"),
         "scaler": (CATEGORIES, "scaler"),
         "clip": (CATEGORIES, "clip"),
     },
@@ -60,16 +61,17 @@ _ALIASES = {
         "early_stopping_patience": (CODEC, "n_iter_no_change"),
         "val_fraction": (CODEC, "validation_fraction"),
         "val_split": (CODEC, "validation_fraction"),
+        "orthogonality_weight": (CODEC, "orthogonality_weight"),
+        "informativeness_weight": (CODEC, "partial_weight"),
+        "topo_weight": (CODEC, "topographic_weight"),
         "seed": (SEED, "random_state"),
         "random_state": (SEED, "random_state"),
     },
     "cleaning": {},
     "categories": {},
 }
-#: Keys that are known and have one right value; any other is refused with the reason.
-_FIXED = {
-    ("model", "use_ema"): (True, "codewords always follow moving averages; leave it out"),
-}
+#: What a switch of the prior system says here.
+_USE_EMA = {True: "ema", False: "gradient"}
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -174,11 +176,6 @@ def settings_of(content: Any) -> dict[str, Any]:
 
 
 def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
-    if (section, key) in _FIXED:
-        right, reason = _FIXED[section, key]
-        if value != right:
-            raise ValueError(f"{section}.{key}={value!r} is not available: {reason}.")
-        return
     valid = _valid(section)
     if key not in valid:
         raise ValueError(f"unknown key {section}.{key}; {_nearest(key, valid)}")
@@ -188,6 +185,10 @@ def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
             f"{section}.{key}={value!r}: give the number of levels; latent widths follow from "
             "compression_ratios, codewords from bits or codebook_sizes."
         )
+    if key == "use_ema":
+        if not isinstance(value, bool):
+            raise ValueError(f"{section}.{key}={value!r}: give true or false.")
+        value = _USE_EMA[value]
     name = f"{step}__{parameter}"
     if name in settings:
         raise ValueError(f"{section}.{key} sets {parameter} a second time; give it once.")

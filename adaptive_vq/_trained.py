@@ -225,6 +225,15 @@ class TrainedCodec(TransformerMixin):
 
         return decode_rows(self._module(), codes, n_levels)
 
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Everything that fitting has set, for the estimators that callbacks look at."""
+        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        return {
+            key: value
+            for key, value in vars(self).items()
+            if key not in parameters and not key.startswith(("_skl", "_callback", "_parent"))
+        }
+
     def _code_table(self) -> CodeTable:
         categories = [(c["name"], c["levels"]) for c in self._layout["categories"]]
         levels = [level for _, of_category in categories for level in of_category]

@@ -23,9 +23,13 @@ from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.fitting import FitOptions, fit_codec
 from adaptive_vq.modules import CodecModule, Layout
+from adaptive_vq.objectives import objectives_of
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width
 from adaptive_vq.training import Rows, TrainingOptions
+
+MOST_CODEWORDS = 2**quantize.MAX_CODEBOOK_BITS
+"""Most codewords of a codebook whose size is not given."""
 
 # torch has one generator for all threads; fits side by side would draw each other's numbers.
 _ONE_SEED_AT_A_TIME = threading.RLock()
@@ -47,8 +51,9 @@ def fit_estimator(
         estimator.__dict__.pop(of_earlier_fit, None)
     if estimator.random_state is not None:
         seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
-    specs = specs_of(plan, estimator.codebook_sizes)
-    options, request = _options(estimator, plan, seed), _request(estimator, specs)
+    most = _most_codewords(estimator, observed)
+    specs = specs_of(plan, estimator.codebook_sizes, most)
+    options, request = _options(estimator, plan, seed, most), _request(estimator, specs)
     before = None
     if estimator.warm_start and getattr(estimator, "_request", None) == request:
         before = module_of(estimator)
@@ -87,11 +92,26 @@ def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
     return {
         "categories": [[s.name, s.columns.tolist(), s.sizes, s.widths] for s in specs],
         "hidden": [estimator.group_hidden_dim, estimator.group_embedding_dim, estimator.dropout],
+        "activation": estimator.activation,
         "encoders": {name: repr(module) for name, module in encoders.items()},
     }
 
 
-def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
+def _most_codewords(estimator: Any, observed: NDArray[np.bool_]) -> int:
+    """Most codewords of a codebook that the rows with any observed cell allow."""
+    n_rows, least = int(observed.any(axis=1).sum()), estimator.min_rows_per_codeword
+    if least is None:
+        return MOST_CODEWORDS
+    most = min(MOST_CODEWORDS, int(n_rows / least))
+    if most < 2:
+        raise ValueError(
+            f"min_rows_per_codeword={least} leaves no codebook of two codewords with {n_rows} "
+            f"training rows: give more rows, or at most {n_rows / 2:g}."
+        )
+    return most
+
+
+def _options(estimator: Any, plan: Plan, seed: int, most_codewords: int) -> FitOptions:
     training = TrainingOptions(
         max_epochs=estimator.max_epochs,
         batch_size=estimator.batch_size,
@@ -102,6 +122,7 @@ def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
         beam=estimator.beam_width,
         seed=seed,
         device=str(resolve_device(estimator.device)),
+        objectives=objectives_of(estimator),
     )
     return FitOptions(
         budget=float(plan.budget),
@@ -116,6 +137,8 @@ def _options(estimator: Any, plan: Plan, seed: int) -> FitOptions:
         early_stopping=estimator.early_stopping,
         training=training,
         encoders=_own_encoders(estimator, plan),
+        activation=estimator.activation,
+        most_codewords=most_codewords,
     )
 
 
@@ -131,20 +154,25 @@ def _own_encoders(estimator: Any, plan: Plan) -> dict[str, Any] | None:
     return {name: copy.deepcopy(module) for name, module in estimator.encoders.items()}
 
 
-def specs_of(plan: Plan, codebook_sizes: Any) -> list[CategorySpec]:
+def specs_of(
+    plan: Plan, codebook_sizes: Any, most_codewords: int = MOST_CODEWORDS
+) -> list[CategorySpec]:
     """What each category with any bits is to have; sizes given by the user must fit the budget."""
-    specs = []
+    specs, max_bits = [], quantize.most_bits(most_codewords)
     for name, columns in plan.categories.items():
         widths = [
             min(len(columns), latent_width(len(columns), ratio)) for ratio in plan.ratios[name]
         ]
         if isinstance(codebook_sizes, str):
-            sizes = [[2**b for b in quantize.split_bits(bits)] for bits in plan.bits[name]]
+            sizes = [
+                [2**b for b in quantize.split_bits(bits, max_bits)] for bits in plan.bits[name]
+            ]
         else:
             sizes = [
                 [size] if size > 1 else [] for size in _given_sizes(codebook_sizes, name, plan)
             ]
         specs.append(CategorySpec(name, torch.as_tensor(columns), sizes, widths))
+    _require_rows(specs, codebook_sizes, most_codewords)
     asked = sum(math.log2(size) for spec in specs for level in spec.sizes for size in level)
     if asked > plan.budget + 1e-6:
         raise ValueError(
@@ -152,6 +180,16 @@ def specs_of(plan: Plan, codebook_sizes: Any) -> list[CategorySpec]:
             f"{plan.budget}."
         )
     return specs
+
+
+def _require_rows(specs: Sequence[CategorySpec], codebook_sizes: Any, most: int) -> None:
+    """Refuse sizes given by the user that the rows do not allow."""
+    largest = max((size for spec in specs for level in spec.sizes for size in level), default=0)
+    if most < MOST_CODEWORDS and largest > most:
+        raise ValueError(
+            f"codebook_sizes={codebook_sizes!r} asks for {largest} codewords, "
+            f"min_rows_per_codeword allows {most} with these rows: change one of the two."
+        )
 
 
 def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:

@@ -46,6 +46,8 @@ class FitOptions:
     training: TrainingOptions
     encoders: Mapping[str, nn.Module] | None = None
     may_move: bool = False
+    activation: str = "gelu"
+    most_codewords: int = 2**quantize.MAX_CODEBOOK_BITS
 
     @property
     def seed(self) -> int:
@@ -240,7 +242,13 @@ def _start(
     moves: list[dict[str, Any]] = []
     if options.may_move and valid is not None:
         specs, moves = move_bits(
-            rows.table, row_weight, valid.table, specs, options.seed, valid.weight.amax(1)
+            rows.table,
+            row_weight,
+            valid.table,
+            specs,
+            options.seed,
+            valid.weight.amax(1),
+            options.most_codewords,
         )
     bootstraps = {
         spec.name: 0.0
@@ -290,7 +298,7 @@ def _offer_freed_bits(
         for part in parts:
             gift = gifts.get(part.spec.name, 0)
             if gift:
-                spec = replace(part.spec, sizes=_grown(part, gift))
+                spec = replace(part.spec, sizes=_grown(part, gift, options.most_codewords))
                 bigger = classical.fit_category(
                     rows.table, spec, weight, StartOptions(options.seed), part.bootstrap
                 )
@@ -324,20 +332,21 @@ def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) ->
     return gifts
 
 
-def _grown(part: CategoryCodec, gift: int) -> list[list[int]]:
+def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     """Sizes as they came out, with `gift` more bits in the last level that has any."""
     sizes: list[list[int]] = [[] for _ in part.spec.sizes]
     for codebook, level in zip(part.chain, part.levels, strict=True):
         sizes[level].append(len(codebook))
     last = max((i for i, level in enumerate(sizes) if level), default=0)
+    max_bits = quantize.most_bits(most)
     while gift > 0:
         tail = sizes[last][-1] if sizes[last] else 0
-        room = quantize.MAX_CODEBOOK_BITS - math.ceil(math.log2(tail)) if tail else 0
+        room = quantize.most_bits(2**max_bits // tail) if tail else 0
         step = min(gift, room)
         if step > 0:
             sizes[last][-1] = tail * 2**step
         else:
-            step = min(gift, quantize.MAX_CODEBOOK_BITS)
+            step = min(gift, max_bits)
             sizes[last].append(2**step)
         gift -= step
     return sizes
@@ -345,7 +354,9 @@ def _grown(part: CategoryCodec, gift: int) -> list[list[int]]:
 
 def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
     """Network that starts as the classical codec; running counts are rows per batch."""
-    layout = layout_of(codec, options.hidden, options.embedding, options.dropout)
+    layout = layout_of(
+        codec, options.hidden, options.embedding, options.dropout, options.activation
+    )
     sizes = [len(codebook) for part in codec.parts for codebook in part.chain]
     codes = classical.encode(codec.parts, rows.table, 1)
     share = min(1.0, options.training.batch_size / max(len(rows), 1))
@@ -356,7 +367,8 @@ def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
     ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        module = CodecModule(layout, sizes, options.encoders)
+        # Copies: the refit on all rows starts from the encoders as given, not as trained before.
+        module = CodecModule(layout, sizes, copy.deepcopy(options.encoders))
     module.start_from(codec, counts)
     return module
 

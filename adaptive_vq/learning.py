@@ -23,6 +23,7 @@ def move_bits(
     specs: list[CategorySpec],
     seed: int,
     valid_weight: Tensor | None = None,
+    most_codewords: int = 2**quantize.MAX_CODEBOOK_BITS,
 ) -> tuple[list[CategorySpec], list[dict[str, Any]]]:
     """Move bits, one at a time, from the category that misses it least to the one it helps most.
 
@@ -40,6 +41,8 @@ def move_bits(
         Seed of the codebooks.
     valid_weight : Tensor of shape (n_valid,), default=None
         Weights of the rows kept aside.
+    most_codewords : int, default=256
+        Most codewords of a codebook.
 
     Returns
     -------
@@ -48,7 +51,9 @@ def move_bits(
     moves : list of dict
         The trajectory: ``giver``, ``taker`` and the summed error before and after.
     """
-    judge = _Judge(table, weight, valid, specs, seed, valid_weight)
+    judge = _Judge(
+        table, weight, valid, specs, seed, valid_weight, quantize.most_bits(most_codewords)
+    )
     bits = {spec.name: _bits(spec) for spec in specs}
     moves: list[dict[str, Any]] = []
     while len(moves) < MOST_MOVES:
@@ -79,7 +84,9 @@ class _Judge:
         specs: list[CategorySpec],
         seed: int,
         valid_weight: Tensor | None,
+        max_bits: int,
     ) -> None:
+        self.max_bits = max_bits
         self.table, self.weight, self.valid = table, weight, valid
         self.valid_weight = valid_weight
         self.specs = {spec.name: spec for spec in specs}
@@ -90,7 +97,7 @@ class _Judge:
         """Category with other bits, split over levels at codebook boundaries."""
         start = self.specs[name]
         per_level = level_bits(bits, len(start.sizes))
-        sizes = [[2**b for b in quantize.split_bits(level)] for level in per_level]
+        sizes = [[2**b for b in quantize.split_bits(level, self.max_bits)] for level in per_level]
         return replace(start, sizes=sizes)
 
     def error(self, name: str, bits: int) -> float:

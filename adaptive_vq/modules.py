@@ -16,6 +16,15 @@ from adaptive_vq import _lookup, classical, quantize
 from adaptive_vq.beam import ChainSearch, in_tiles
 from adaptive_vq.classical import Codec
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+"""Nonlinearities of the learned parts by name."""
+
 _REVIVE_BELOW = 1e-3
 _JOINT_SWEEPS = 2
 _ABSORB_RIDGE = 30.0
@@ -43,6 +52,7 @@ class Layout:
     embedding: int
     dropout: float
     categories: list[CategoryLayout] = field(default_factory=list)
+    activation: str = "gelu"
 
     def to_json(self) -> dict[str, Any]:
         """Return the layout as JSON values."""
@@ -77,7 +87,9 @@ class Layout:
         return sum(category.width for category in self.categories)
 
 
-def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layout:
+def layout_of(
+    codec: Codec, hidden: int, embedding: int, dropout: float, activation: str = "gelu"
+) -> Layout:
     """Layout of the network that starts as `codec`; categories without a codebook need no part."""
     categories = [
         CategoryLayout(
@@ -90,7 +102,9 @@ def layout_of(codec: Codec, hidden: int, embedding: int, dropout: float) -> Layo
         for part in codec.parts
         if part.chain
     ]
-    return Layout(codec.n_features, codec.n_levels, hidden, embedding, dropout, categories)
+    return Layout(
+        codec.n_features, codec.n_levels, hidden, embedding, dropout, categories, activation
+    )
 
 
 class CategoryEncoder(nn.Module):
@@ -107,17 +121,18 @@ class CategoryEncoder(nn.Module):
     basis: Tensor
     shift: Tensor
 
-    def __init__(
-        self, layout: CategoryLayout, hidden: int, dropout: float, custom: nn.Module | None
-    ) -> None:
+    def __init__(self, layout: CategoryLayout, network: Layout, custom: nn.Module | None) -> None:
         super().__init__()
+        hidden = network.hidden
         k = len(layout.columns)
         self.register_buffer("columns", torch.tensor(layout.columns, dtype=torch.long))
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("basis", torch.zeros(k, layout.width))
         self.register_buffer("shift", torch.zeros(layout.width))
         if custom is None:
-            body: nn.Module = nn.Sequential(nn.Linear(k, hidden), nn.GELU(), nn.Dropout(dropout))
+            activation = ACTIVATIONS[network.activation]()
+            dropout = nn.Dropout(network.dropout)
+            body: nn.Module = nn.Sequential(nn.Linear(k, hidden), activation, dropout)
         else:
             body = custom
         self.body = body
@@ -252,8 +267,7 @@ class CodecModule(nn.Module):
         custom = encoders or {}
         self.layout = layout
         self.encoders = nn.ModuleList(  # type: ignore[assignment]
-            CategoryEncoder(c, layout.hidden, layout.dropout, custom.get(c.name))
-            for c in layout.categories
+            CategoryEncoder(c, layout, custom.get(c.name)) for c in layout.categories
         )
         widths = [w for c in layout.categories for w in c.book_widths]
         self.codebooks = nn.ModuleList(  # type: ignore[assignment]
@@ -267,7 +281,7 @@ class CodecModule(nn.Module):
                 )
         self.correction = nn.Sequential(
             nn.Linear(max(layout.latent_width, 1), layout.embedding),
-            nn.GELU(),
+            ACTIVATIONS[layout.activation](),
             nn.Dropout(layout.dropout),
             _zero_linear(layout.embedding, layout.n_features),
         )

@@ -57,6 +57,18 @@ def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
     return [max_bits] * full + [rest] * (rest > 0)
 
 
+def most_bits(most_codewords: int) -> int:
+    """Whole bits of the largest codebook with at most so many codewords, 0 if there is none.
+
+    Examples
+    --------
+    >>> from adaptive_vq.quantize import most_bits
+    >>> most_bits(12), most_bits(1000), most_bits(1)
+    (3, 8, 0)
+    """
+    return max(0, min(MAX_CODEBOOK_BITS, most_codewords.bit_length() - 1))
+
+
 def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance to, and index of, the nearest codeword of each row."""
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)

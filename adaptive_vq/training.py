@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
+from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
 
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
@@ -75,14 +76,23 @@ class TrainingModule(nn.Module):
 
     codec: CodecModule
 
-    def __init__(self, codec: CodecModule, decay: float) -> None:
+    def __init__(
+        self, codec: CodecModule, decay: float, objectives: Objectives | None = None
+    ) -> None:
         super().__init__()
         self.codec = codec
         self.decay = decay
+        self.objectives = objectives or Objectives()
         self.usage = [book.count.new_zeros(len(book.weight)) for book in codec.codebooks]
+        # Parameters that share their memory with the codebooks: a step of the optimizer moves both.
+        trained = codec.codebooks if self.objectives.trains_codebooks else []
+        self.words = nn.ParameterList(nn.Parameter(book.weight) for book in trained)
 
-    def forward(self, table: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, squared distance of latents to codewords per row, and the weights."""
+    def forward(self, table: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        """Reconstruction, squared distance of latents to codewords per row, and the weights.
+
+        With further objectives also their terms: squared distances per row, and a scalar.
+        """
         codec = self.codec
         found = codec.quantize(table, TRAIN_BEAM, max(len(table), 1))
         commitment = table.new_zeros(len(table))
@@ -92,30 +102,61 @@ class TrainingModule(nn.Module):
         straight = [table.new_zeros(len(table), 0)]
         for encoder, z, value in zip(codec.encoders, found.latents, found.values, strict=True):
             commitment = commitment + ((z - value) ** 2).sum(1)
-            # Straight-through: the value of the codeword, the gradient of the latent.
-            straight.append(z + (value - z).detach() + encoder.shift)
-            out = out.index_add(1, encoder.columns, (z - z.detach()) @ encoder.basis.T)
+            # The value of the codeword, the gradient of the latent.
+            through = passed(z, value, self.objectives.gradient)
+            straight.append(through + encoder.shift)
+            out = out.index_add(1, encoder.columns, (through - through.detach()) @ encoder.basis.T)
         joined = torch.cat(straight, 1)
         if joined.shape[1] == 0:
             joined = table.new_zeros(len(table), 1)
         out = out + codec.correction(joined)
+        # Copies: averages move the codewords before the gradient has been taken.
+        words = list(self.words) or [book.weight.clone() for book in codec.codebooks]
+        step = Step(table, weight, found.latents, found.codes, words)
+        terms: tuple[Tensor, ...] = ()
+        if self.objectives.adds_terms:
+            terms = (
+                row_terms(codec, step, self.objectives),
+                penalties(codec, step, self.objectives),
+            )
         if self.training:
-            self._update_codebooks(found.latents, found.values, found.codes, weight)
-        return out, commitment, weight
+            self._update_codebooks(step, found.values)
+        return out, commitment, weight, *terms
 
     @torch.no_grad()
-    def _update_codebooks(
-        self, latents: list[Tensor], values: list[Tensor], codes: Tensor, weight: Tensor
-    ) -> None:
-        row_weight = weight.amax(1)
+    def _update_codebooks(self, step: Step, values: list[Tensor]) -> None:
+        row_weight = step.weight.amax(1)
         for g, (start, end) in enumerate(self.codec.layout.spans()):
-            left = latents[g] - values[g]
+            left = step.latents[g] - values[g]
+            partial = self._partial_targets(step, g)
             for j in range(start, end):
-                book = self.codec.codebooks[j]
+                book, codes = self.codec.codebooks[j], step.codes[:, j]
+                self.usage[j] += torch.bincount(codes, minlength=len(book.weight))
+                if self.objectives.trains_codebooks:
+                    continue
                 # What this codebook would have to say, given what all others say.
-                target = left[:, : book.weight.shape[1]] + book.weight[codes[:, j]]
-                self.usage[j] += torch.bincount(codes[:, j], minlength=len(book.weight))
-                book.update(target, codes[:, j], row_weight, self.decay)
+                rest = self._rest(left, partial, self.codec.layout.book_levels[j])
+                target = rest[:, : book.weight.shape[1]] + book.weight[codes]
+                book.update(target, codes, row_weight, self.decay)
+
+    def _partial_targets(self, step: Step, category: int) -> dict[int, Tensor]:
+        if not self.objectives.partial_weight or self.objectives.trains_codebooks:
+            return {}
+        return partial_targets(self.codec, step, category)
+
+    def _rest(self, left: Tensor, partial: dict[int, Tensor], level: int) -> Tensor:
+        """What all levels leave; with partial reconstruction, averaged with what prefixes leave."""
+        parts = [rest for upto, rest in partial.items() if upto >= level]
+        if not parts:
+            return left
+        share = self.objectives.partial_weight / len(partial)
+        return (left + share * torch.stack(parts).sum(0)) / (1 + share * len(parts))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Let counts and sums of trained codebooks agree with the codewords again."""
+        for book in self.codec.codebooks if self.objectives.trains_codebooks else []:
+            book.start(book.weight.clone(), book.count)
 
     def take_usage(self) -> list[Tensor]:
         """Hits per codeword since the last call: after an epoch, over the whole training set."""
@@ -129,7 +170,8 @@ class CodecLoss(nn.Module):
 
     ``(sum w (x - x_hat)^2 + commitment_weight * sum ||z - sg(q)||^2) / (n * variance)``; codebooks
     have no term, they follow by moving averages (van den Oord et al., 2017, "Neural discrete
-    representation learning").
+    representation learning"). Terms of further objectives are added: those per row in the same
+    units, those without a unit as they are.
 
     Parameters
     ----------
@@ -143,13 +185,16 @@ class CodecLoss(nn.Module):
         self.commitment_weight = commitment_weight
         self.variance = max(variance, 1e-12)
 
-    def forward(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
+    def forward(self, output: tuple[Tensor, ...], target: Tensor) -> Tensor:
         """Scalar loss of a batch."""
-        reconstruction, commitment, weight = output
+        reconstruction, commitment, weight, *terms = output
         error = (weight * (target - reconstruction) ** 2).sum()
         rows = weight.amax(1)
         total = error + self.commitment_weight * (rows * commitment).sum()
-        return total / (len(target) * self.variance)
+        if not terms:
+            return total / (len(target) * self.variance)
+        per_row, penalty = terms
+        return (total + per_row.sum()) / (len(target) * self.variance) + penalty
 
 
 @dataclass(frozen=True)
@@ -165,6 +210,7 @@ class TrainingOptions:
     beam: int
     seed: int
     device: str = "cpu"
+    objectives: Objectives = field(default_factory=Objectives)
 
 
 def valid_error(codec: CodecModule, rows: Rows, beam: int) -> tuple[float, Tensor]:
@@ -248,7 +294,7 @@ def train(
     device = torch.device(options.device)
     codec.to(device)
     rows, valid = rows.to(device), None if valid is None else valid.to(device)
-    module = TrainingModule(codec, options.ema_decay)
+    module = TrainingModule(codec, options.ema_decay, options.objectives)
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
     judge = _Judge(codec, valid, options.beam)
     codec.corrects.fill_(True)
@@ -258,6 +304,7 @@ def train(
         if stopped:
             break
         net.fit_loop(rows, epochs=1)
+        module.settle()
         record = {"epoch": epoch, "start_nmse": judge.start_nmse, "train_loss": _mean_loss(net)}
         record |= _usage_figures(module.take_usage())
         judge.look(record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +12,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
+from adaptive_vq._training_rules import refuse_idle_parameters
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
@@ -81,12 +81,37 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Hidden units of the joint decoder's learned correction.
     group_hidden_dim : int, default=128
         Hidden units of each category's encoder.
+    activation : {"gelu", "elu", "relu", "silu", "tanh"}, default="gelu"
+        Nonlinearity of encoders and decoder.
     dropout : float, default=0.1
         Dropout in encoders and decoder while training.
     commitment_weight : float, default=0.25
         Weight of the distance between latents and codewords in the loss.
+    gradient : {"straight_through", "rotation"}, default="straight_through"
+        How the gradient passes from codewords to latents: as it is, or by the rotation trick.
+    codebook_update : {"ema", "gradient"}, default="ema"
+        Whether codewords follow moving averages or are trained by the loss.
     ema_decay : float, default=0.99
-        Decay of the moving averages that the codewords follow.
+        Decay of the moving averages; only with ``codebook_update="ema"``.
+    codebook_weight : float, default=1.0
+        Weight of the distance that pulls codewords to latents; only with
+        ``codebook_update="gradient"``.
+    partial_weight : float, default=0.0
+        Weight of the error of each category decoded alone, from its own codewords of the first
+        levels, averaged over numbers of levels. It acts on the codewords.
+    orthogonality_weight : float, default=0.0
+        Weight of the mean squared cosine between codewords of a codebook; only with
+        ``codebook_update="gradient"``.
+    topographic_weight : float, default=0.0
+        Weight of 1 - topographic similarity: the correlation, within a batch, of distances between
+        rows with distances between their latents.
+    perplexity_weight : float, default=0.0
+        Weight of the unevenness with which soft assignments use the codewords: 1 - entropy / log
+        of the codebook's size.
+    min_rows_per_codeword : float, default=None
+        Training rows that there have to be for every codeword of a codebook: bits that a level may
+        not put into one codebook are split over several smaller ones. None: at most as many
+        codewords as the rows that they are trained on have distinct values.
     beam_width : int, default=16
         Candidates kept by the search for codes; 1 is greedy.
     max_epochs : int, default=12
@@ -174,6 +199,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     ----------
     van den Oord, Vinyals and Kavukcuoglu (2017), "Neural discrete representation learning".
     Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression".
+    Fifty et al. (2024), "Restructuring vector quantization with the rotation trick".
 
     Examples
     --------
@@ -187,47 +213,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     (dtype('uint8'), (200, 6), True)
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        "compression_ratios": [str, "array-like", dict, HasMethods(["fit", "transform"])],
-        "auto_compression_strategy": [str, list, tuple, callable],
-        "bits": [Interval(Integral, 1, None, closed="left"), None],
-        "codebook_sizes": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            list,
-            tuple,
-            dict,
-        ],
-        "n_levels": [Interval(Integral, 1, None, closed="left"), None],
-        "context": [StrOptions({"local", "joint"})],
-        "cleaner": [HasMethods(["fit", "transform", "inverse_transform"]), None],
-        "encoders": [dict, None],
-        "scaler": [
-            StrOptions({"auto", "standard", "robust", "quantile"}),
-            HasMethods(["fit", "transform", "inverse_transform"]),
-            None,
-        ],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "column_weights": ["array-like", dict, None],
-        "encode": [StrOptions({"ordinal", "onehot", "token", "embedding"})],
-        "sparse_output": ["boolean"],
-        "group_embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "group_hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "commitment_weight": [Interval(Real, 0, None, closed="left")],
-        "ema_decay": [Interval(Real, 0, 1, closed="both")],
-        "beam_width": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [StrOptions({"auto", "cpu", "cuda"})],
-        "checkpoint": [str, os.PathLike, None],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints: dict[str, Any] = CODEC_CONSTRAINTS
 
     def __init__(
         self,
@@ -247,9 +233,18 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         sparse_output: bool = True,
         group_embedding_dim: int = 256,
         group_hidden_dim: int = 128,
+        activation: str = "gelu",
         dropout: float = 0.1,
         commitment_weight: float = 0.25,
+        gradient: str = "straight_through",
+        codebook_update: str = "ema",
         ema_decay: float = 0.99,
+        codebook_weight: float = 1.0,
+        partial_weight: float = 0.0,
+        orthogonality_weight: float = 0.0,
+        topographic_weight: float = 0.0,
+        perplexity_weight: float = 0.0,
+        min_rows_per_codeword: float | None = None,
         beam_width: int = 16,
         max_epochs: int = 12,
         batch_size: int = 256,
@@ -277,9 +272,18 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.sparse_output = sparse_output
         self.group_embedding_dim = group_embedding_dim
         self.group_hidden_dim = group_hidden_dim
+        self.activation = activation
         self.dropout = dropout
         self.commitment_weight = commitment_weight
+        self.gradient = gradient
+        self.codebook_update = codebook_update
         self.ema_decay = ema_decay
+        self.codebook_weight = codebook_weight
+        self.partial_weight = partial_weight
+        self.orthogonality_weight = orthogonality_weight
+        self.topographic_weight = topographic_weight
+        self.perplexity_weight = perplexity_weight
+        self.min_rows_per_codeword = min_rows_per_codeword
         self.beam_width = beam_width
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -326,6 +330,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         from adaptive_vq._device import resolve_device
 
         resolve_device(self.device)  # before the work, not after it
+        refuse_idle_parameters(self)
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -432,15 +437,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 UserWarning,
                 stacklevel=6,
             )
-
-    def _fitted_attributes(self) -> dict[str, Any]:
-        """Everything that fitting has set, for the estimators that callbacks look at."""
-        parameters = self.get_params(deep=False)
-        return {
-            key: value
-            for key, value in vars(self).items()
-            if key not in parameters and not key.startswith(("_skl", "_callback", "_parent"))
-        }
 
     def _keep_plan(self, plan: Plan) -> None:
         self.categories_ = plan.categories

@@ -13,6 +13,7 @@ from benchmarks import (
     beams,
     cleaning,
     downstream,
+    objectives,
     quality,
     report,
     resume,
@@ -42,6 +43,14 @@ def parser() -> argparse.ArgumentParser:
     command = add("ablation", ablation.__doc__, sets=(*SETS, "blocks", "families"), bits=(64,))
     command.add_argument(
         "--strategies", nargs="+", default=list(ablation.STRATEGIES), metavar="STRATEGY"
+    )
+
+    objective_sets = ("spambase", "credit_default", "families")
+    command = add("objectives", objectives.__doc__, sets=objective_sets, bits=(64,))
+    command.add_argument("--options", nargs="+", default=list(objectives.OPTIONS), metavar="OPTION")
+    command.add_argument("--rows", type=int, default=2500, help="most training rows")
+    command.add_argument(
+        "--keep", nargs="+", choices=list(objectives.KEEP), default=list(objectives.KEEP)
     )
 
     add("downstream", downstream.__doc__, sets=_LABELED, methods=_DOWNSTREAM_METHODS, bits=(64,))
@@ -124,6 +133,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
         synthetic.summarize,
     ),
     "ablation": (_ablation, ablation.summarize),
+    "objectives": (
+        lambda r, o: objectives.run(r, o.sets, o.options, o.bits, o.seeds, o.rows, o.keep),
+        objectives.summarize,
+    ),
     "downstream": (
         lambda r, o: downstream.run(r, o.sets, o.methods, o.bits, o.seeds),
         downstream.summarize,

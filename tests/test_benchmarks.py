@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
 
+from adaptive_vq import HierarchicalVQVAE
 from benchmarks import (
     ablation,
     beams,
     cleaning,
     downstream,
+    objectives,
     quality,
     report,
     resume,
@@ -276,6 +278,31 @@ def test_downstream_scores_raw_columns_and_codes(data_folder):
     assert list(scores) == ["raw columns", "kbins one-hot", "kbins decoded"]
     assert min(scores.values()) > 0.7
     assert "kbins one-hot" in downstream.summarize(results.rows)
+
+
+def test_objectives_share_rows_and_plan_and_are_set_beside_the_default(data_folder, capsys):
+    out = data_folder / "rows.json"
+    chosen = ["default", "no training", "trained, orthogonality 0.1"]
+    size = ["--bits", "12", "--rows", "200"]
+    main(["objectives", "--sets", "tiny", "--options", *chosen, *size, "--out", str(out)])
+    rows = json.loads(out.read_text())["rows"]
+    assert [(r["keep"], r["option"]) for r in rows] == [
+        (kept, option) for kept in ("best", "all") for option in chosen
+    ]
+    assert {row["n_train"] for row in rows} == {200}
+    assert {row["bits"] for row in rows if row["keep"] == "best"} <= {rows[0]["bits"], 12.0}
+    assert all(np.isfinite([row[key] for key in objectives.FIGURES]).all() for row in rows)
+    kept_all = {row["option"]: row for row in rows if row["keep"] == "all"}
+    assert kept_all["no training"]["n_epochs"] == 0 < kept_all["default"]["n_epochs"]
+    assert kept_all["trained, orthogonality 0.1"]["nmse"] != kept_all["default"]["nmse"]
+    printed = capsys.readouterr().out
+    assert "## tiny, 12 bits, epochs kept: all" in printed
+    assert printed.count("| default | 1.000 |") == 2
+
+
+@pytest.mark.parametrize("settings", objectives.OPTIONS.values(), ids=list(objectives.OPTIONS))
+def test_every_option_of_the_ablation_is_a_parameter(settings):
+    HierarchicalVQVAE().set_params(**settings)
 
 
 def test_an_unusable_method_is_refused_by_the_command_line(capsys):
