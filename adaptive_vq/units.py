@@ -137,34 +137,41 @@ class CodecUnits:
         clip = check_clip(self.clip)
         self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
         X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
+        roots = np.ones(X.shape[1]) if column_weights is None else np.sqrt(column_weights)
         n_blocks = math.ceil(X.size / _CELLS_AT_ONCE)
         if self._kind() == "custom" or n_blocks < 2 or X.shape[1] < 2:
-            self._fit_columns(X, weight, clip)
+            self._fit_columns(X, weight, clip, roots)
         else:
-            self._fit_blocks(X, weight, clip, n_blocks)
+            self._fit_blocks(X, weight, clip, roots, n_blocks)
         return self
 
     def _fit_blocks(
-        self, X: FloatArray, weight: FloatArray | None, clip: Clip, n_blocks: int
+        self,
+        X: FloatArray,
+        weight: FloatArray | None,
+        clip: Clip,
+        roots: FloatArray,
+        n_blocks: int,
     ) -> None:
         """Fit columns block by block: copies of a large table would be as large."""
         blocks = []
         for columns in np.array_split(np.arange(X.shape[1]), min(n_blocks, X.shape[1])):
             block = CodecUnits(self.scaler, self.clip)
             block.names_ = [self.names_[j] for j in columns]
-            block._fit_columns(X[:, columns], weight, clip)
+            block._fit_columns(X[:, columns], weight, clip, roots[columns])
             blocks.append(block)
         for name in (*_ARRAYS, *(["quantiles"] if self._kind() == "quantile" else [])):
             parts = [getattr(block, f"{name}_") for block in blocks]
             setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
 
-    def _fit_columns(self, X: FloatArray, weight: FloatArray | None, clip: Clip) -> None:
+    def _fit_columns(
+        self, X: FloatArray, weight: FloatArray | None, clip: Clip, roots: FloatArray
+    ) -> None:
         self._refuse(np.abs(X) > _LARGEST, "cells beyond 1e150; their squares overflow. Rescale it")
         self.empty_ = np.asarray(np.isnan(X).all(axis=0))
         self._fit_caps(X, weight, clip)
         self._fit_scaler(self._cap(X), weight)
-        if column_weights is not None:
-            self.scale_ = self.scale_ / np.sqrt(column_weights)
+        self.scale_ = self.scale_ / roots
         Z = self._scaled(self._cap(X))
         self._refuse(np.isinf(Z), "no finite value after scaling. Rescale it")
         self.reference_, spread, _ = column_moments(Z, weight)

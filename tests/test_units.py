@@ -343,10 +343,11 @@ def test_refit_forgets_the_transformer():
 def test_a_large_table_is_copied_a_little_at_a_time(scaler, weighted, monkeypatch):
     X = make_hard_table()
     weight = np.arange(len(X)) % 4 if weighted else None
-    whole = CodecUnits(scaler).fit(X, weight)
+    column_weights = np.linspace(0.5, 2.0, X.shape[1])
+    whole = CodecUnits(scaler).fit(X, weight, column_weights=column_weights)
     Z = whole.to_codec(X)
     monkeypatch.setattr("adaptive_vq.units._CELLS_AT_ONCE", 900)
-    parts = CodecUnits(scaler).fit(X, weight)
+    parts = CodecUnits(scaler).fit(X, weight, column_weights=column_weights)
     for name, value in vars(whole).items():
         if name.endswith("_") and name != "transformer_":
             np.testing.assert_array_equal(getattr(parts, name), value, err_msg=name)
