@@ -64,7 +64,8 @@ def map_parquet(
     if not Path(source).is_file():
         raise FileNotFoundError(f"There is no file {source}.")
     try:
-        file = pq.ParquetFile(source)
+        # What is read ahead would be kept until the end of the file.
+        file = pq.ParquetFile(source, pre_buffer=False)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{source} can not be read as a table: {reason}") from error

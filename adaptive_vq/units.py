@@ -6,6 +6,7 @@ who decides them (:func:`resolve_units`) and the map itself (:class:`CodecUnits`
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = ["AUTO_CLIP", "AUTO_SCALER", "CodecUnits", "resolve_units"]
 
 _ARRAYS = ("lower", "upper", "center", "scale", "reference", "variance", "empty", "uncapped")
 _N_QUANTILES = 1000
+_CELLS_AT_ONCE = 1 << 22  # cells of a large table that are copied at a time
 _LARGEST = 1e150  # the square of more does not fit into float64
 
 
@@ -135,17 +137,45 @@ class CodecUnits:
         clip = check_clip(self.clip)
         self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
         X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
+        roots = np.ones(X.shape[1]) if column_weights is None else np.sqrt(column_weights)
+        n_blocks = math.ceil(X.size / _CELLS_AT_ONCE)
+        if self._kind() == "custom" or n_blocks < 2 or X.shape[1] < 2:
+            self._fit_columns(X, weight, clip, roots)
+        else:
+            self._fit_blocks(X, weight, clip, roots, n_blocks)
+        return self
+
+    def _fit_blocks(
+        self,
+        X: FloatArray,
+        weight: FloatArray | None,
+        clip: Clip,
+        roots: FloatArray,
+        n_blocks: int,
+    ) -> None:
+        """Fit columns block by block: copies of a large table would be as large."""
+        blocks = []
+        for columns in np.array_split(np.arange(X.shape[1]), min(n_blocks, X.shape[1])):
+            block = CodecUnits(self.scaler, self.clip)
+            block.names_ = [self.names_[j] for j in columns]
+            block._fit_columns(X[:, columns], weight, clip, roots[columns])
+            blocks.append(block)
+        for name in (*_ARRAYS, *(["quantiles"] if self._kind() == "quantile" else [])):
+            parts = [getattr(block, f"{name}_") for block in blocks]
+            setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
+
+    def _fit_columns(
+        self, X: FloatArray, weight: FloatArray | None, clip: Clip, roots: FloatArray
+    ) -> None:
         self._refuse(np.abs(X) > _LARGEST, "cells beyond 1e150; their squares overflow. Rescale it")
         self.empty_ = np.asarray(np.isnan(X).all(axis=0))
         self._fit_caps(X, weight, clip)
         self._fit_scaler(self._cap(X), weight)
-        if column_weights is not None:
-            self.scale_ = self.scale_ / np.sqrt(column_weights)
+        self.scale_ = self.scale_ / roots
         Z = self._scaled(self._cap(X))
         self._refuse(np.isinf(Z), "no finite value after scaling. Rescale it")
         self.reference_, spread, _ = column_moments(Z, weight)
         self.variance_ = spread**2
-        return self
 
     def to_codec(self, X: FloatArray, cap: bool = True) -> NDArray[np.float32]:
         """Map rows to codec units.
@@ -167,8 +197,14 @@ class CodecUnits:
         ValueError
             If a cell is too large for float32 in codec units.
         """
+        Z = np.empty(X.shape, dtype=np.float32)
+        step = max(1, _CELLS_AT_ONCE // max(1, X.shape[1]))
+        if self._kind() == "custom":  # what it does to a row may depend on the others
+            step = max(1, len(X))
         with np.errstate(over="ignore"):
-            Z = self._scaled(self._cap(X) if cap else X.copy()).astype(np.float32)
+            for start in range(0, len(X), step):
+                rows = X[start : start + step]
+                Z[start : start + step] = self._scaled(self._cap(rows) if cap else rows.copy())
         self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
         Z[:, self.empty_] = np.nan
         return Z

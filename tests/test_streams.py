@@ -72,3 +72,21 @@ def test_a_bar_is_drawn_for_people_only(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with _console.Talk().progress("Encoding") as progress:
         progress(3, 4)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(_streams, "CHUNK_ROWS", 4_000)
+    import pyarrow as pa
+
+    cells = np.random.default_rng(0).normal(size=(80_000, 8))
+    table = pd.DataFrame(cells, columns=[f"c{j}" for j in range(8)])
+    table.to_parquet(tmp_path / "in.parquet", row_group_size=4_000, compression="none")
+    held = []
+    before = pa.total_allocated_bytes()
+    map_parquet(
+        lambda piece: piece[["c0"]],
+        tmp_path / "in.parquet",
+        tmp_path / "out.parquet",
+        lambda *_: held.append(pa.total_allocated_bytes() - before),
+    )
+    assert max(held) < cells.nbytes / 2

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -334,3 +335,41 @@ def test_refit_forgets_the_transformer():
     units.scaler = "standard"
     units.fit(X)
     np.testing.assert_array_equal(units.to_codec(X), CodecUnits().fit(X).to_codec(X))
+
+
+# ---------------------------------------------------------------------------- large tables
+@pytest.mark.parametrize("scaler", [*SCALERS, StandardScaler()])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_large_table_is_copied_a_little_at_a_time(scaler, weighted, monkeypatch):
+    X = make_hard_table()
+    weight = np.arange(len(X)) % 4 if weighted else None
+    column_weights = np.linspace(0.5, 2.0, X.shape[1])
+    whole = CodecUnits(scaler).fit(X, weight, column_weights=column_weights)
+    Z = whole.to_codec(X)
+    monkeypatch.setattr("adaptive_vq.units._CELLS_AT_ONCE", 900)
+    parts = CodecUnits(scaler).fit(X, weight, column_weights=column_weights)
+    for name, value in vars(whole).items():
+        if name.endswith("_") and name != "transformer_":
+            np.testing.assert_array_equal(getattr(parts, name), value, err_msg=name)
+    np.testing.assert_array_equal(parts.to_codec(X), Z)
+
+
+def test_a_large_table_is_copied_no_more_than_by_half(monkeypatch):
+    monkeypatch.setattr("adaptive_vq.units._CELLS_AT_ONCE", 1 << 14)
+    X = np.random.default_rng(0).normal(size=(4096, 64))
+    tracemalloc.start()
+    try:
+        units = CodecUnits().fit(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < X.nbytes / 2
+    assert units.center_.shape == (64,)
+
+
+def test_the_column_at_fault_is_named_in_a_large_table_too(monkeypatch):
+    monkeypatch.setattr("adaptive_vq.units._CELLS_AT_ONCE", 10)
+    X = np.ones((5, 6))
+    X[2, 4] = 1e200
+    with pytest.raises(ValueError, match="x4"):
+        CodecUnits().fit(X)

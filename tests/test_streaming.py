@@ -1,0 +1,67 @@
+"""Rows drawn from tables that are larger than memory."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from adaptive_vq.streaming import sample_rows
+
+N = 500
+
+
+@pytest.fixture
+def X():
+    return np.column_stack([np.arange(N), -np.arange(N)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [100, 100, 499], list(range(7, N, 13))])
+def test_any_chunking_gives_the_same_rows(X, cuts):
+    drawn = sample_rows(np.split(X, cuts), 60, random_state=3)
+    np.testing.assert_array_equal(drawn, sample_rows(X, 60, random_state=3))
+    assert (np.diff(drawn[:, 0]) > 0).all()
+
+
+def test_every_row_is_as_likely(X):
+    count = np.zeros(N)
+    for seed in range(300):
+        count[sample_rows(np.split(X, 5), 50, random_state=seed)[:, 0].astype(int)] += 1
+    parts = count.reshape(10, -1).sum(1)
+    assert parts.sum() == 300 * 50
+    assert np.abs(parts - 1_500).max() < 150  # four standard deviations
+
+
+@pytest.mark.parametrize("n_rows", [N, N + 1])
+def test_all_rows_where_there_are_no_more(X, n_rows):
+    np.testing.assert_array_equal(sample_rows(np.array_split(X, 3), n_rows), X)
+
+
+def test_frames_stay_frames(X):
+    expected = sample_rows(X, 9)
+    frame = pd.DataFrame(X, columns=["a", "b"], index=np.arange(N)[::-1])
+    drawn = sample_rows([frame[:77], frame[77:]], 9)
+    pd.testing.assert_frame_equal(drawn, frame[frame["a"].isin(expected[:, 0])])
+    polar = pl.DataFrame(X, schema=["a", "b"])
+    drawn = sample_rows([polar[:77], polar[77:]], 9)
+    assert isinstance(drawn, pl.DataFrame)
+    np.testing.assert_array_equal(drawn.to_numpy(), expected)
+
+
+def test_a_memory_map_is_left_alone(X, tmp_path):
+    stored = np.memmap(tmp_path / "table", np.float32, "w+", shape=X.shape)
+    stored[:] = X
+    drawn = sample_rows(stored, 9)
+    assert type(drawn) is np.ndarray
+    assert not isinstance(drawn.base, np.memmap)
+    np.testing.assert_array_equal(drawn, sample_rows(X, 9))
+
+
+def test_what_cannot_be_drawn_from_is_refused(X):
+    with pytest.raises(ValueError, match="no row"):
+        sample_rows([])
+    with pytest.raises(ValueError, match="no row"):
+        sample_rows(X[:0])
+    with pytest.raises(ValueError, match="the same"):
+        sample_rows([X, X[:, :1]], 10)
+    with pytest.raises(ValueError, match="n_rows"):
+        sample_rows(X, 0)
