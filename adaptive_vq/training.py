@@ -20,6 +20,8 @@ from adaptive_vq.modules import CodecModule
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
+_STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
+
 
 @dataclass(frozen=True)
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -252,6 +254,7 @@ def train(
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
     judge = _Judge(codec, valid, options.beam)
     codec.corrects.fill_(True)
+    _keep_still(codec, rows)
     progress = progress or NoCheckpoint()
     history, stopped = _resumed(progress.get(stage), module, net, judge)
     for epoch in range(len(history) + 1, options.max_epochs + 1):
@@ -297,6 +300,17 @@ def _resumed(
     torch.set_rng_state(unpack(state["random"]))
     judge.resume(unpack(state["judge"]))
     return state["history"], state["stopped"]
+
+
+def _keep_still(codec: CodecModule, rows: Rows) -> None:
+    """Give columns without spread no correction: Adam would turn rounding into steps of size lr."""
+    mass = rows.weight.double()
+    n = mass.sum(0).clamp_min(1.0)
+    mean = (mass * rows.table).sum(0) / n
+    moving = (mass * (rows.table - mean) ** 2).sum(0) / n > _STILL
+    for parameter in codec.correction[-1].parameters():
+        mask = moving.float().reshape(-1, *[1] * (parameter.dim() - 1))
+        parameter.register_hook(lambda gradient, mask=mask: gradient * mask)
 
 
 class _Judge:
