@@ -322,7 +322,7 @@ class FeatureCharacterizer(
         self._sample = sample = _with_weights(self._sample, array, sample_weight)
         rows, mass = _rows_and_weights(sample.rows, array.shape[1])
         X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), array.shape[1])
-        units = CodecUnits(self._scaler, self._clip).fit(rows, mass)
+        units = CodecUnits(self._scaler, self._clip).fit(rows, mass, names=column_names(self))
         Z = units.to_codec(X).astype(np.float64)
         found = resolve_categories(
             self._spec,

@@ -240,7 +240,10 @@ class AdaptiveRatioSelector(
         importance = check_column_weights(self.column_weights, column_names(self))
         importance = settle_column_weights(importance, note, type(self).__name__)
         table, weight = learning_rows(table, sample_weight)
-        Z = CodecUnits(scaler, clip).fit(table, weight, column_weights=importance).to_codec(table)
+        units_here = CodecUnits(scaler, clip).fit(
+            table, weight, names=column_names(self), column_weights=importance
+        )
+        Z = units_here.to_codec(table)
         Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
         plan = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()
