@@ -16,6 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._rollback import undone_on_error
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import CategorySet, resolve_categories
@@ -175,6 +176,7 @@ class FeatureCharacterizer(
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def fit(
         self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
@@ -211,6 +213,7 @@ class FeatureCharacterizer(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def partial_fit(
         self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
