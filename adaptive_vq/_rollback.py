@@ -65,6 +65,7 @@ def undone_on_error(
     >>> from adaptive_vq._rollback import undone_on_error
     >>> class Interrupted:
     ...     n_features_in_ = 3
+    ...
     ...     @undone_on_error
     ...     def fit(self, X):
     ...         self.n_features_in_ = X

@@ -430,7 +430,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
                 f"Columns {names[:5]} have no observed cell in the training rows: they spend no "
                 "bits and decode to 0.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _fitted_attributes(self) -> dict[str, Any]:

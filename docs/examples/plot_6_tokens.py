@@ -25,11 +25,13 @@ vectors = of_topic[topic] + of_sense[topic, sense] + 0.3 * rng.normal(size=(1200
 words = [f"{topics[t]}-{s}-{i % 10}" for i, (t, s) in enumerate(zip(topic, sense, strict=True))]
 
 # %%
-# An ID of three tokens, coarse to fine. One category: an ID names the whole vector. `codebook_sizes`
-# fixes the size of each level's vocabulary, and ``encode="token"`` makes token numbers unique.
+# An ID of three tokens, coarse to fine. One category: an ID names the whole vector.
+# ``codebook_sizes`` fixes the size of each level's vocabulary, ``encode="token"`` makes token
+# numbers unique.
 
 
 def tokenizer(size):
+    """Return a codec of three levels with `size` tokens each."""
     bits, one_category = int(3 * np.log2(size)), FeatureCharacterizer(1)
     return HierarchicalVQVAE(
         AdaptiveRatioSelector("uniform", bits=bits, characterizer=one_category),
@@ -49,7 +51,9 @@ print(pd.DataFrame(ids, index=words).iloc[[0, 1, 2, 400, 401, 402]])
 for n_tokens, name, labels in ((1, "topic", topic), (2, "sense", 20 * topic + sense)):
     prefix = pd.Series(list(map(tuple, ids[:, :n_tokens])))
     pure = pd.Series(labels).groupby(prefix).agg(lambda x: x.value_counts().iloc[0]).sum()
-    print(f"first {n_tokens} token(s): {pure / len(words):.0%} of the words in their group's {name}")
+    print(
+        f"first {n_tokens} token(s): {pure / len(words):.0%} of the words in their group's {name}"
+    )
 
 # %%
 # Collision rate: share of words whose ID is not theirs alone. It falls with the size of the levels;

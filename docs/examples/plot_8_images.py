@@ -25,7 +25,7 @@ selector = AdaptiveRatioSelector(
 )
 vq = HierarchicalVQVAE(selector, scaler=None, clip=None, max_epochs=0, random_state=0).fit(train)
 codes = vq.transform(test)
-bits = list(vq.bits_.values())[0]
+bits = next(iter(vq.bits_.values()))
 print("bits per level:", bits)
 
 # %%

@@ -41,6 +41,7 @@ odd = np.column_stack([rng.permutation(column) for column in test.T])
 
 
 def error_of(rows):
+    """Return the mean squared error of each row in variances."""
     return np.mean(((vq.reconstruct(rows) - rows) / spread) ** 2, axis=1)
 
 
