@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _OF_CALLBACKS = ("_callback", "_skl", "_parent")  # scikit-learn's own, which it clears up itself
 
@@ -40,3 +44,43 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(own | kept)
         raise
+
+
+def undone_on_error(
+    method: Callable[Concatenate[Any, P], Result],
+) -> Callable[Concatenate[Any, P], Result]:
+    """Decorate a whole method with `unchanged_on_failure`.
+
+    Parameters
+    ----------
+    method : callable
+
+    Returns
+    -------
+    callable
+        The same method.
+
+    Examples
+    --------
+    >>> from adaptive_vq._rollback import undone_on_error
+    >>> class Interrupted:
+    ...     n_features_in_ = 3
+    ...
+    ...     @undone_on_error
+    ...     def fit(self, X):
+    ...         self.n_features_in_ = X
+    ...         raise KeyboardInterrupt
+    >>> estimator = Interrupted()
+    >>> try:
+    ...     estimator.fit(4)
+    ... except KeyboardInterrupt:
+    ...     estimator.n_features_in_
+    3
+    """
+
+    @functools.wraps(method)
+    def undoing(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        with unchanged_on_failure(self):
+            return method(self, *args, **kwargs)
+
+    return undoing

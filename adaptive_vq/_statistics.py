@@ -59,7 +59,11 @@ def column_moments(
 def center_and_scale(
     kind: str, X: FloatArray, weight: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Return what a column is shifted and divided by ("standard" or "robust"); 1 if constant."""
+    """Return what a column is shifted and divided by ("standard" or "robust").
+
+    A constant column is divided by its level where that is above 1, so that what rounding leaves of
+    a large level (100 at 1e13) does not count as spread.
+    """
     center, spread, constant = column_moments(X, weight)
     if kind == "robust":
         half = np.array([0.5])
@@ -67,7 +71,7 @@ def center_and_scale(
         mad = np.nan_to_num(column_quantiles(np.abs(X - median), weight, half)[0])
         mad *= _MAD_TO_STD
         center, spread = median, np.where(mad > _MAD_FLOOR * spread, mad, spread)
-    return center, np.where(constant, 1.0, spread)
+    return center, np.where(constant, np.maximum(np.abs(center), 1.0), spread)
 
 
 def _observed(

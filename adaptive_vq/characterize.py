@@ -16,6 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._rollback import undone_on_error
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import CategorySet, resolve_categories
@@ -175,6 +176,7 @@ class FeatureCharacterizer(
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def fit(
         self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
@@ -211,6 +213,7 @@ class FeatureCharacterizer(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def partial_fit(
         self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
@@ -322,7 +325,7 @@ class FeatureCharacterizer(
         self._sample = sample = _with_weights(self._sample, array, sample_weight)
         rows, mass = _rows_and_weights(sample.rows, array.shape[1])
         X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), array.shape[1])
-        units = CodecUnits(self._scaler, self._clip).fit(rows, mass)
+        units = CodecUnits(self._scaler, self._clip).fit(rows, mass, names=column_names(self))
         Z = units.to_codec(X).astype(np.float64)
         found = resolve_categories(
             self._spec,

@@ -241,8 +241,8 @@ def _moved(planned: Sequence[int], spent: Sequence[int]) -> str:
 def _warn_if_diverged(history: list[dict[str, Any]]) -> None:
     if history and history[-1].get("diverged"):
         warnings.warn(
-            "Training diverged (the loss is not finite) and was undone back to the best weights "
-            "before that. Lower lr.",
+            "Training diverged (its error is beyond that of the column means, or not finite) and "
+            "was undone back to the best weights before that. Lower lr.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq import _budgets, _reasons
 from adaptive_vq._lost_notes import refuse_lost_note
+from adaptive_vq._rollback import undone_on_error
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -201,6 +202,7 @@ class AdaptiveRatioSelector(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Plan ratios and bits for a table.
 
@@ -240,7 +242,10 @@ class AdaptiveRatioSelector(
         importance = check_column_weights(self.column_weights, column_names(self))
         importance = settle_column_weights(importance, note, type(self).__name__)
         table, weight = learning_rows(table, sample_weight)
-        Z = CodecUnits(scaler, clip).fit(table, weight, column_weights=importance).to_codec(table)
+        units_here = CodecUnits(scaler, clip).fit(
+            table, weight, names=column_names(self), column_weights=importance
+        )
+        Z = units_here.to_codec(table)
         Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
         plan = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()

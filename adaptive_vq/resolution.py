@@ -151,7 +151,8 @@ def _plan_given(
             f"{n_levels} levels."
         )
     table, weight = rows
-    Z = units.fit(table, weight, column_weights=note["column_weights"]).to_codec(table)
+    names, importance = estimator._inner_names(), note["column_weights"]
+    Z = units.fit(table, weight, names=names, column_weights=importance).to_codec(table)
     Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
     goal, scores = Goal(n_levels, _budget_given(estimator, note)), note.get("scores", {})
     return plan_from_ratios("given", per_category, Z, categories, scores, goal, weight)

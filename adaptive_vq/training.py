@@ -21,6 +21,9 @@ from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, pe
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
+_WITNESSES = 2000  # training rows that tell whether training has run off
+_STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
+
 
 @dataclass(frozen=True)
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -296,8 +299,9 @@ def train(
     rows, valid = rows.to(device), None if valid is None else valid.to(device)
     module = TrainingModule(codec, options.ema_decay, options.objectives)
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
-    judge = _Judge(codec, valid, options.beam)
+    judge = _Judge(codec, rows, valid, options.beam)
     codec.corrects.fill_(True)
+    _keep_still(codec, rows)
     progress = progress or NoCheckpoint()
     history, stopped = _resumed(progress.get(stage), module, net, judge)
     for epoch in range(len(history) + 1, options.max_epochs + 1):
@@ -346,20 +350,34 @@ def _resumed(
     return state["history"], state["stopped"]
 
 
-class _Judge:
-    """Judges every epoch on the rows kept aside and keeps the best weights."""
+def _keep_still(codec: CodecModule, rows: Rows) -> None:
+    """Give columns without spread no correction: Adam would turn rounding into steps of size lr."""
+    mass = rows.weight.double()
+    n = mass.sum(0).clamp_min(1.0)
+    mean = (mass * rows.table).sum(0) / n
+    moving = (mass * (rows.table - mean) ** 2).sum(0) / n > _STILL
+    for parameter in codec.correction[-1].parameters():
+        mask = moving.float().reshape(-1, *[1] * (parameter.dim() - 1))
+        parameter.register_hook(lambda gradient, mask=mask: gradient * mask)
 
-    def __init__(self, codec: CodecModule, valid: Rows | None, beam: int) -> None:
-        self.codec, self.valid, self.beam = codec, valid, beam
+
+class _Judge:
+    """Judges every epoch on the rows kept aside and keeps the best weights.
+
+    Where there are none, some training rows tell only whether training has run off.
+    """
+
+    def __init__(self, codec: CodecModule, rows: Rows, valid: Rows | None, beam: int) -> None:
+        self.codec, self.beam, self.judges = codec, beam, valid is not None
+        self.seen = valid or Rows(rows.table[:_WITNESSES], rows.weight[:_WITNESSES])
         self.kept = copy.deepcopy(codec.state_dict())
         self.improved, self.waited = False, 0
-        self.best, self.scale = math.inf, 1.0
-        self.start_nmse: float | None = None
-        if valid is not None:
-            energy = float((valid.weight * (valid.table - codec.offset) ** 2).sum())
-            self.scale = max(energy, 1e-30)
-            self.best = valid_error(codec, valid, beam)[0]
-            self.start_nmse = self.best / self.scale
+        energy = float((self.seen.weight * (self.seen.table - codec.offset) ** 2).sum())
+        self.scale = max(energy, 1e-30)
+        start = valid_error(codec, self.seen, beam)[0]
+        self.best = start if self.judges else math.inf
+        self.start_nmse = start / self.scale if self.judges else None
+        self.limit = max(self.scale, 2.0 * start)  # beyond: worse than saying nothing
 
     def state(self) -> dict[str, Any]:
         """What was best so far; the rest follows from the weights that training starts with."""
@@ -379,14 +397,16 @@ class _Judge:
             self.kept = copy.deepcopy(self.codec.state_dict())
 
     def _error(self, record: dict[str, Any]) -> float:
-        if not math.isfinite(record["train_loss"]):
+        error, per_column = math.inf, self.codec.offset
+        if math.isfinite(record["train_loss"]):
+            error, per_column = valid_error(self.codec, self.seen, self.beam)
+        if not error <= self.limit:
             record["diverged"] = True
             return math.inf
-        if self.valid is None:
+        if not self.judges:
             return -float(record["epoch"])  # nothing to judge on: a later epoch counts as better
-        error, per_column = valid_error(self.codec, self.valid, self.beam)
         record["valid_nmse"] = error / self.scale
-        record["valid_error_per_category"] = _per_category(self.codec, per_column, self.valid)
+        record["valid_error_per_category"] = _per_category(self.codec, per_column, self.seen)
         return error
 
 

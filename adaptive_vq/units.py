@@ -36,6 +36,8 @@ __all__ = ["AUTO_CLIP", "AUTO_SCALER", "CodecUnits", "resolve_units"]
 _ARRAYS = ("lower", "upper", "center", "scale", "reference", "variance", "empty", "uncapped")
 _N_QUANTILES = 1000
 _CELLS_AT_ONCE = 1 << 22  # cells of a large table that are copied at a time
+_STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
+_ROUNDING = 1e-3  # and what a network of float32 may add to such a column
 _LARGEST = 1e150  # the square of more does not fit into float64
 
 
@@ -71,8 +73,9 @@ class CodecUnits:
     Statistics are in float64 and free of units: a column multiplied by any factor that keeps it
     between 1e-290 and 1e150 has the same codec units (which is why ``"quantile"`` is not built on
     :class:`~sklearn.preprocessing.QuantileTransformer`: it takes cells within 1e-7 of the ends for
-    the ends). A column whose spread is below 1e-10 of its level is constant up to rounding and is
-    centered only.
+    the ends). A column whose spread is below 1e-10 of its level is constant up to rounding: it is
+    centered, divided by its level where that is above 1, and decodes to its mean unless later rows
+    (``partial_fit``) have moved it.
 
     Examples
     --------
@@ -222,6 +225,10 @@ class CodecUnits:
         ndarray of shape (n_samples, n_features), float64
         """
         values = np.array(Z, dtype=np.float64)
+        # A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
+        for j in np.flatnonzero(self.variance_ <= _STILL):
+            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING
+            values[rounding, j] = self.reference_[j]
         values *= self.scale_
         values += self.center_
         if self._kind() == "custom":

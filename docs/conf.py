@@ -1,6 +1,7 @@
 """Sphinx settings; ``python -m sphinx -W -b html docs docs/_build/html`` builds everything."""
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -58,11 +59,19 @@ html_show_sourcelink = False
 
 
 def escape(app, what, name, obj, options, lines):
-    """Keep shapes such as ``(n_features_in_,)`` and ``|mean|`` from being read as markup."""
-    lines[:] = [
-        line.replace("(n_features_in_", "(n_features_in\\_").replace("|mean|", "\\|mean\\|")
-        for line in lines
-    ]
+    """Keep ``n_features_in_`` and ``|mean|`` in prose from being read as a link and a substitution.
+
+    Code (between double backquotes, and lines of a doctest) is left alone.
+    """
+    for k, line in enumerate(lines):
+        if line.lstrip().startswith((">>>", "...")):
+            continue
+        parts = line.split("``")
+        parts[::2] = [
+            re.sub(r"\|(\w+)\|", r"\\|\1\\|", re.sub(r"(?<![`\w])(\w+)_(?=[,)])", r"\1\\_", part))
+            for part in parts[::2]
+        ]
+        lines[k] = "``".join(parts)
 
 
 def setup(app):

@@ -17,6 +17,8 @@ from sklearn.utils import Bunch
 
 # Fitting takes as long as the machine is busy; no test asserts a time.
 settings.register_profile("default", deadline=None, derandomize=True)
+# `pytest --hypothesis-profile long`: other examples every time, twenty times as many.
+settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, quantize
 from adaptive_vq.ratios import STRATEGIES
 
-few = settings(max_examples=6)
-more = settings(max_examples=20)
+# Examples follow the profile: `--hypothesis-profile long` has twenty times as many.
+few = settings(max_examples=settings().max_examples // 16)
+more = settings(max_examples=settings().max_examples // 5)
 
 seeds = st.integers(0, 10_000)
 kinds = st.sampled_from(["plain", "rounded", "heavy", "mixed", "holes", "flags"])

@@ -221,7 +221,7 @@ def test_best_weights_are_restored(off, rows):
 def test_start_is_restored_where_training_only_harms(codec, rows):
     fit, valid = split(rows)
     before = copy.deepcopy(codec.state_dict())
-    history, improved = train(codec, fit, valid, options(lr=10.0, patience=2), go_on)
+    history, improved = train(codec, fit, valid, options(lr=0.3, patience=2), go_on)
     assert not improved
     assert len(history) == 2  # patience
     for key, value in codec.state_dict().items():
@@ -283,3 +283,13 @@ def test_same_seed_same_weights(codec, rows):
         train(module, rows, None, options(max_epochs=1), go_on)
     for key, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[key])
+
+
+def test_a_column_without_spread_is_not_corrected(off, rows):
+    still = rows.table.clone()
+    still[:, 1] = 1e-9 * torch.randn(len(still), generator=torch.Generator().manual_seed(0))
+    train(off, Rows(still, rows.weight), None, options(max_epochs=3, lr=0.1), lambda *_: False)
+    last = off.correction[-1]
+    assert (last.weight[1] == 0).all()
+    assert last.bias[1] == 0
+    assert last.weight[0].abs().max() > 0

@@ -373,3 +373,24 @@ def test_the_column_at_fault_is_named_in_a_large_table_too(monkeypatch):
     X[2, 4] = 1e200
     with pytest.raises(ValueError, match="x4"):
         CodecUnits().fit(X)
+
+
+def test_rounding_at_a_large_level_is_no_spread():
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=50), 1e13 + 100 * rng.normal(size=50)]
+    units = CodecUnits(clip=None).fit(X)
+    assert units.variance_[0] == pytest.approx(1.0)
+    assert units.variance_[1] < 1e-20
+    np.testing.assert_allclose(units.from_codec(units.to_codec(X))[:, 1], X[:, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust", "quantile", None])
+def test_a_constant_comes_back_without_the_rounding_of_its_neighbors(scaler):
+    X = np.c_[np.arange(40.0), np.full(40, 1e-12), np.full(40, 3e11)]
+    units = CodecUnits(scaler).fit(X)
+    Z = units.to_codec(X) + np.float32(1e-6)
+    back = units.from_codec(Z)
+    np.testing.assert_allclose(back[:, 1:], X[:, 1:], rtol=1e-7)
+    if scaler in ("standard", "robust"):
+        moved = units.from_codec(Z + 0.5)  # by later chunks
+        assert (moved[:, 1:] > back[:, 1:]).all()

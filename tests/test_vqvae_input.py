@@ -179,6 +179,7 @@ def frame(X):
         (lambda f: f["f0"], ValueError, "2-dimensional"),
         (lambda f: f["f0"].to_numpy(), ValueError, "2D"),
         (lambda f: f.assign(f3=np.inf), ValueError, "infinity.*'f3'"),
+        (lambda f: f.assign(f3=1e200), ValueError, "'f3' has cells beyond 1e150"),
         (lambda f: f.assign(city="Ulm"), ValueError, "'city'.*'Ulm'"),
         (lambda f: f.assign(f2=1j), ValueError, "[Cc]omplex"),
         (lambda f: pd.concat([f, f[["f1"]]], axis=1), ValueError, "duplicate.*'f1'"),
