@@ -21,6 +21,10 @@ JOINT_RIDGES = (10.0, 100.0)
 
 BOOTSTRAP_WIDTH = 0.5
 BOOTSTRAP_ROWS = 14_000
+NEARLY_GAUSSIAN = 2.0
+"""Kernel width for columns that are close to Gaussian: draws then come from the Gaussian of the
+rows' covariance, of which any number of rows can be had."""
+GAUSSIAN_ROWS = 50_000
 CHAIN_RIDGE = 5.0
 BOOTSTRAP_TRIAL_ROWS = 4_000
 BOOTSTRAP_MUST_GAIN = 0.98
@@ -114,7 +118,7 @@ class StartOptions:
     """How the start is fitted; the defaults were chosen on rows kept aside."""
 
     seed: int
-    train_beam: int = 5
+    train_beam: int = 16
     n_iter: int = 10
     n_refits: int = 2
     beam: int = SEARCH_BEAM_IN_FIT
@@ -149,7 +153,8 @@ def fit_category(
 def _enlarge(
     latents: Tensor, weight: Tensor, width: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    copies = max(1, min(5, round(BOOTSTRAP_ROWS / len(latents)) - 1))
+    wanted, most = (GAUSSIAN_ROWS, 25) if width >= NEARLY_GAUSSIAN else (BOOTSTRAP_ROWS, 5)
+    copies = max(1, min(most, round(wanted / len(latents)) - 1))
     return quantize.smoothed_bootstrap(latents, width, copies, generator, weight)
 
 
@@ -178,11 +183,18 @@ def choose_bootstrap(
     quick = replace(options, train_beam=1, n_iter=5, n_refits=0)
     few, some = slice(0, BOOTSTRAP_TRIAL_ROWS), slice(0, BOOTSTRAP_TRIAL_ROWS // 4)
     judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
-    plain, smooth = (
-        category_error(fit_category(table[few], spec, weight[few], quick, width), judged, 2, mass)
-        for width in (0.0, BOOTSTRAP_WIDTH)
-    )
-    return BOOTSTRAP_WIDTH if smooth < BOOTSTRAP_MUST_GAIN * plain else 0.0
+
+    def error(width: float) -> float:
+        part = fit_category(table[few], spec, weight[few], quick, width)
+        return category_error(part, judged, 2, mass)
+
+    chosen, least = 0.0, error(0.0)
+    for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN):
+        smooth = error(width)
+        if smooth >= BOOTSTRAP_MUST_GAIN * least:
+            break
+        chosen, least = width, smooth
+    return chosen
 
 
 def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:

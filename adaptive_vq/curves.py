@@ -212,7 +212,7 @@ class _Node:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        bench, options = self.bench, StartOptions(self.bench.seed)
+        bench, options = self.bench, StartOptions(self.bench.seed, train_beam=5)
         part = fit_category(bench.train, spec, bench.weight, options, 0.0)
         error = category_error(part, bench.valid, 16, bench.valid_weight)
         return error / float(bench.valid_weight.sum())

@@ -112,7 +112,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Training rows that there have to be for every codeword of a codebook: bits that a level may
         not put into one codebook are split over several smaller ones. None: at most as many
         codewords as the rows that they are trained on have distinct values.
-    beam_width : int, default=16
+    beam_width : int, default=32
         Candidates kept by the search for codes; 1 is greedy.
     max_epochs : int, default=12
         Most epochs of training; 0 keeps the classical start.
@@ -245,7 +245,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         topographic_weight: float = 0.0,
         perplexity_weight: float = 0.0,
         min_rows_per_codeword: float | None = None,
-        beam_width: int = 16,
+        beam_width: int = 32,
         max_epochs: int = 12,
         batch_size: int = 256,
         lr: float = 1e-3,
