@@ -233,10 +233,12 @@ def test_before_a_classifier_with_metadata_routing(small_frame, routing):
     y = (np.arange(80) % 2).astype(int)
     weight = np.linspace(0.1, 1, 80)
     with sklearn.config_context(enable_metadata_routing=routing):
-        classifier = LogisticRegression()
+        classifier, steps = LogisticRegression(), (selector(), codec(encode="onehot"))
         if routing:
             classifier.set_fit_request(sample_weight=True)
-        pipe = make_pipeline(selector(), codec(encode="onehot"), classifier)
+            for step in steps:  # both take weights too, and are to be told whether to
+                step.set_fit_request(sample_weight=False)
+        pipe = make_pipeline(*steps, classifier)
         key = "sample_weight" if routing else "logisticregression__sample_weight"
         pipe.fit(small_frame, y, **{key: weight})
     assert pipe.predict(small_frame).shape == (80,)
