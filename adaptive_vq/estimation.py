@@ -65,7 +65,7 @@ def fit_estimator(
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     _warn_if_diverged(fitted.history)
     estimator._request = request
-    estimator._keep_plan(_plan_as_fitted(plan, fitted.module))
+    estimator._keep_plan(_plan_as_fitted(plan, fitted.module, fitted.aside or {}))
     keep(estimator, fitted.module)
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs
@@ -214,14 +214,22 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
     return [int(size) for size in levels]
 
 
-def _plan_as_fitted(plan: Plan, module: CodecModule) -> Plan:
-    """Return the plan with the bits as they ended: whole bits that hold the final codebooks."""
+def _plan_as_fitted(plan: Plan, module: CodecModule, aside: Mapping[str, float]) -> Plan:
+    """Return the plan with the bits as they ended: whole bits that hold the final codebooks.
+
+    What the plan predicts of a category coded alone gives way to what the codec, which decodes all
+    categories jointly, has left of rows that it had not seen.
+    """
     bits = {name: [0] * plan.n_levels for name in plan.bits}
     for (start, end), category in zip(module.layout.spans(), module.layout.categories, strict=True):
         for level, book in zip(category.levels, module.codebooks[start:end], strict=True):
             bits[category.name][level] += math.ceil(math.log2(len(book.weight)))
     decisions = [
-        {**entry, "reason": entry["reason"] + _moved(plan.bits[name], bits[name])}
+        {
+            **entry,
+            "predicted_nmse": aside.get(name, entry["predicted_nmse"]),
+            "reason": entry["reason"] + _moved(plan.bits[name], bits[name]),
+        }
         for entry in plan.decisions
         for name in [entry["category"]]
     ]

@@ -21,7 +21,7 @@ from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
-from adaptive_vq.training import Rows, TrainingOptions, train
+from adaptive_vq.training import Rows, TrainingOptions, category_nmse, train
 
 FOLD_IN_ROWS = 20_000
 """Up to this many training rows, those kept aside are folded back in once all is decided."""
@@ -57,12 +57,16 @@ class FitOptions:
 
 @dataclass
 class Fitted:
-    """A fitted network, the codes (n, m) of its training rows, and how it came about."""
+    """A fitted network, the codes (n, m) of its training rows, and how it came about.
+
+    `aside` is the NMSE per category of the rows kept aside, before these were folded back in.
+    """
 
     module: CodecModule
     codes: Tensor
     history: list[dict[str, Any]]
     n_epochs: int
+    aside: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,7 @@ def fit_codec(
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
+    aside = None if valid is None else category_nmse(module, valid, options.beam)
     if valid is not None and len(observed) <= FOLD_IN_ROWS:
         module = start.network_on_all(observed)
         if n_epochs:
@@ -208,7 +213,7 @@ def fit_codec(
     settle_prefixes(module, observed, codes[seen])
     if options.may_move and isinstance(start, ClassicalStart) and history:
         history[0]["moves"] = start.decided.moves
-    return Fitted(module, codes, history, n_epochs)
+    return Fitted(module, codes, history, n_epochs, aside)
 
 
 def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:

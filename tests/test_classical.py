@@ -106,9 +106,22 @@ def test_bootstrap_smooths(table):
     wide = spec(sizes=((32,), (32,)))
     options = StartOptions(0)
     chosen = classical.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
-    assert chosen == classical.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
+    assert chosen >= classical.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
     single = spec(sizes=((4,), ()))
     assert classical.choose_bootstrap(few, table[60:], single, torch.ones(60), options) == 0.0
+
+
+def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
+    generator = torch.Generator().manual_seed(0)
+    gaussian = torch.randn(900, 12, generator=generator)
+    centers = 4.0 * torch.randn(60, 12, generator=generator)
+    clustered = centers[torch.arange(900) % 60] + 0.3 * torch.randn(900, 12, generator=generator)
+    wide = spec(columns=range(12), sizes=((64,), (64,)), widths=(12, 12))
+    widths = [
+        classical.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))
+        for rows in (gaussian, clustered)
+    ]
+    assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
 
 
 def test_own_tables_are_zero_outside_their_category(table):
