@@ -195,7 +195,7 @@ def above_training(d: Diagnosis) -> Found:
 
 
 def above_predicted(d: Diagnosis) -> Found:
-    """Categories worse than their plan predicted."""
+    """Categories worse than predicted."""
     table = d.categories[(d.categories["nmse_capped"] > NOTABLE_NMSE)]
     ratio = table["nmse_capped"] / table["predicted_nmse"].clip(lower=NOTABLE_NMSE)
     off = ratio[ratio > ABOVE_PREDICTED].sort_values(ascending=False)
@@ -206,14 +206,10 @@ def above_predicted(d: Diagnosis) -> Found:
             str(off.index[0]),
             float(off.iloc[0]),
             ABOVE_PREDICTED,
-            "strategy",
-            f"Coded worse than planned (limit {ABOVE_PREDICTED:g} times): "
+            "validation_fraction",
+            f"Coded worse than predicted (limit {ABOVE_PREDICTED:g} times): "
             f"{many(len(off), 'category', 'categories')}, most {off.index[0]!r} with NMSE "
-            f"{row['nmse_capped']:.3g} instead of {row['predicted_nmse']:.3g}, both capped. "
-            + (
-                "The curves were measured on training rows: these rows differ from them, or the "
-                "training rows are few."
-                if d.curves is not None
-                else "Closed forms take columns for Gaussian; strategy='rate_distortion' measures."
-            ),
+            f"{row['nmse_capped']:.3g} instead of {row['predicted_nmse']:.3g}, both capped. These "
+            "rows differ from the training rows, or those kept aside to predict from were too few: "
+            "fit on more rows, or raise validation_fraction.",
         )

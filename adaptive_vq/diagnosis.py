@@ -51,7 +51,7 @@ class Diagnosis:
         similarity to the rows before and after quantization.
     categories : pandas.DataFrame
         Index ``category``: ``n_columns``, ``bits`` (spent), ``nmse``, ``nmse_capped``,
-        ``predicted_nmse`` (of the plan), ``training_nmse`` (capped), ``nmse_original``, ``mae``,
+        ``predicted_nmse`` (``decisions_``), ``training_nmse`` (capped), ``nmse_original``, ``mae``,
         ``share`` (of the total squared error), ``share_beyond_caps`` (of the category's error: what
         capping its cells would take away).
     columns : pandas.DataFrame

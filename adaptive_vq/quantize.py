@@ -26,6 +26,8 @@ MAX_CODEBOOK_BITS = 8
 SEEDING_ROWS_PER_CODEWORD = 16
 COMBINATIONS_PER_CANDIDATE = 32
 """So many combinations of codewords for every candidate whose residual a stage is trained on."""
+MOST_RESIDUALS = 60_000
+"""Candidates' residuals that a stage is trained on, unless there are more rows."""
 _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
@@ -282,7 +284,9 @@ def fit_chain(
         # Of few combinations even the worst is a candidate, which no search would end with.
         good = max(1, min(residual.shape[1], combinations // COMBINATIONS_PER_CANDIDATE))
         flat = residual[:, :good].reshape(-1, rows.shape[1])[:, :width].contiguous()
-        every = weight.repeat_interleave(good)
+        flat, every = _subsample(
+            flat, weight.repeat_interleave(good), max(MOST_RESIDUALS, len(rows)), generator
+        )
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
         combinations *= len(codebook)

@@ -423,5 +423,5 @@ def test_public_tables_are_coded_as_predicted(real_table, name, n):
     total = found.frontier["predicted_nmse"][32]
     assert found.summary["nmse_capped"] == pytest.approx(total, rel=0.15)
     notable = found.categories[found.categories["predicted_nmse"] > 0.01]
-    assert np.allclose(notable["nmse_capped"], notable["predicted_nmse"], rtol=0.3)
+    assert np.allclose(notable["nmse_capped"], notable["predicted_nmse"], rtol=0.15)
     assert len(found.to_html().encode()) < 3_000_000

@@ -260,7 +260,7 @@ def test_level_that_gains_nothing(vq, split):
     assert advice.value == pytest.approx(0.005)
 
 
-def test_worse_than_planned_names_the_remedy(vq, split):
+def test_worse_than_predicted_names_the_remedy(vq, split):
     own = report(vq, split[1])
     categories = own.categories.assign(nmse_capped=0.2, predicted_nmse=0.1)
     (advice,) = [
@@ -270,4 +270,4 @@ def test_worse_than_planned_names_the_remedy(vq, split):
     ]
     assert advice.value == pytest.approx(2.0)
     assert "4 categories" in advice.message
-    assert "rate_distortion" in advice.message
+    assert "validation_fraction" in advice.message
