@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from adaptive_vq import quantize
 from adaptive_vq.classical import CategoryCodec
 from adaptive_vq.modules import CategoryLayout, CodecModule
-from adaptive_vq.training import Rows
+from adaptive_vq.training import Rows, valid_error
+
+TABLE_RIDGES = (100.0, 30.0)
+"""Rows of a table's entry that where it stands counts for; rows that judge choose, or none."""
 
 
 @torch.no_grad()
@@ -21,14 +24,15 @@ def moved_network(
     parts: Mapping[str, CategoryCodec],
     order: Sequence[str],
     rows: Rows,
+    judges: Rows,
     batch_size: int,
     beam: int,
     encoders: Mapping[str, nn.Module] | None = None,
 ) -> CodecModule:
     """Network that goes on from a fitted one, except for the categories in `parts`.
 
-    These start as classical codecs; decoding tables and codewords of all categories then take one
-    step of least squares, since every table knows what the old codes have said.
+    These start as classical codecs. Decoding tables of all categories may then take one step of
+    least squares, since each was fitted beside what the old codes have said.
 
     Parameters
     ----------
@@ -38,8 +42,8 @@ def moved_network(
         New starts. One without codebooks drops its category.
     order : sequence of str
         All categories in the order of the plan.
-    rows : Rows
-        Training rows.
+    rows, judges : Rows
+        Training rows, and other rows that judge how far the tables move.
     batch_size : int
         Rows per training step, for the running counts.
     beam : int
@@ -67,7 +71,29 @@ def moved_network(
     if moved.layout.latent_width == module.layout.latent_width:
         moved.correction.load_state_dict(module.correction.state_dict())
         moved.corrects.copy_(module.corrects)
-    moved.absorb(rows.table, rows.weight, beam)
+    if not parts:
+        return moved
+    codes = moved.encode(rows.table, beam)
+    tried = [moved, *(_with_settled_tables(moved, rows, codes, r) for r in TABLE_RIDGES)]
+    return min(tried, key=lambda network: valid_error(network, judges, beam)[0])
+
+
+def _with_settled_tables(
+    module: CodecModule, rows: Rows, codes: Tensor, ridge: float
+) -> CodecModule:
+    """Copy in which every table says what the others, with the new codes, leave to be said."""
+    moved = copy.deepcopy(module)
+    for prefix in range(1, moved.layout.n_levels + 1):
+        books, tables = moved.tables(prefix)
+        if not books:
+            continue
+        output = moved.decode(codes, prefix)
+        # What the learned correction adds is no matter of the tables.
+        linear = quantize.decode(codes[:, books], tables, rows.table.shape[1])
+        left = torch.where(rows.weight > 0, rows.table - output, 0.0)
+        found = quantize.refit(left + linear, codes[:, books], tables, ridge, rows.weight.amax(1))
+        for j, table, new in zip(books, tables, found, strict=True):
+            getattr(moved, f"delta_{prefix}_{j}").add_(new - table)
     return moved
 
 

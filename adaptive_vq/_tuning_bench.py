@@ -26,6 +26,7 @@ from adaptive_vq.learning import Judge, bits_of
 from adaptive_vq.metrics import category_nmse, reconstruction_nmse
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.plan import Plan
+from adaptive_vq.training import Rows
 
 JUDGES = 0.1
 """Share of the rows to fit on that propose moves; the rows kept aside only judge them."""
@@ -100,19 +101,14 @@ class Bench:
         self.options = replace(self.options, training=training)
         self.budget = codec.budget_
         start = specs_as_fitted(codec)
-        seen = self.rows.observed()
-        order = torch.randperm(
-            len(seen), generator=torch.Generator().manual_seed(self.options.seed)
-        )
-        n_judges = max(1, int(JUDGES * len(seen)))
-        weight = seen.weight.amax(1)
+        self.fit_rows, self.judges = _apart(self.rows.observed(), self.options.seed)
         self.judge = Judge(
-            seen.table[order[n_judges:]],
-            weight[order[n_judges:]],
-            seen.table[order[:n_judges]],
+            self.fit_rows.table,
+            self.fit_rows.weight.amax(1),
+            self.judges.table,
             list(start.values()),
             self.options.seed,
-            weight[order[:n_judges]],
+            self.judges.weight.amax(1),
             quantize.most_bits(self.options.most_codewords),
         )
 
@@ -142,7 +138,8 @@ class Bench:
                 state.module,
                 parts,
                 list(specs),
-                self.rows.observed(),
+                self.fit_rows,
+                self.judges,
                 self.options.training.batch_size,
                 self.options.beam,
                 self.options.encoders,
@@ -182,6 +179,14 @@ class Bench:
             category_nmse(self.target, output, categories, reference=reference),
             {name: float(error[:, columns].sum()) for name, columns in categories.items()},
         )
+
+
+def _apart(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Rows to fit on, and rows that propose moves."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    n_judges = max(1, int(JUDGES * len(rows)))
+    few, most = order[:n_judges], order[n_judges:]
+    return Rows(rows.table[most], rows.weight[most]), Rows(rows.table[few], rows.weight[few])
 
 
 def plan_of(codec: Any) -> Plan:

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
-from adaptive_vq._diagnostic_tables import last_step
-from adaptive_vq._scorers import codec_of
+from adaptive_vq._scorers import _chain, codec_of
 from adaptive_vq.plan import Plan
 
 if TYPE_CHECKING:
@@ -142,7 +141,12 @@ def tune_categories(
 
     _check(criteria, objective, steps, max_rounds, max_epochs, min_gain, validation_fraction)
     fitted = clone(estimator)
-    codec = last_step(fitted, "tune_categories")
+    codec = _chain(fitted)[-1]
+    if not hasattr(codec, "_evaluate"):
+        raise TypeError(
+            "tune_categories needs a HierarchicalVQVAE, or a Pipeline ending in one; got "
+            f"{type(estimator).__name__}."
+        )
     if not isinstance(codec.codebook_sizes, str):
         raise ValueError(
             f"codebook_sizes={codec.codebook_sizes!r} fixes the bits that tune_categories is to "
