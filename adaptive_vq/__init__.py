@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adaptive_vq.diagnosis import compare, diagnose
     from adaptive_vq.persistence import load, save
     from adaptive_vq.ratios import AdaptiveRatioSelector
+    from adaptive_vq.tuning import tune_categories
     from adaptive_vq.vqvae import HierarchicalVQVAE
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "metrics",
     "save",
+    "tune_categories",
 ]
 
 _HOME = {
@@ -42,6 +44,7 @@ _HOME = {
     "diagnose": "diagnosis",
     "load": "persistence",
     "save": "persistence",
+    "tune_categories": "tuning",
 }
 _MODULES = ("datasets", "metrics")
 

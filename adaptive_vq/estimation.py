@@ -6,7 +6,8 @@ import copy
 import math
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from adaptive_vq._device import resolve_device
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
-from adaptive_vq.fitting import FitOptions, fit_codec
+from adaptive_vq.fitting import FitOptions, Fitted, fit_codec
 from adaptive_vq.modules import CodecModule, Layout
 from adaptive_vq.objectives import objectives_of
 from adaptive_vq.plan import Plan
@@ -46,25 +47,41 @@ def fit_estimator(
     weight: NDArray[np.float64] | None,
 ) -> None:
     """Fit the network of a plan and store everything on the estimator as numpy arrays."""
-    seed = 0
-    for of_earlier_fit in ("training_", "curves_"):
-        estimator.__dict__.pop(of_earlier_fit, None)
-    if estimator.random_state is not None:
-        seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
-    most = _most_codewords(estimator, observed)
-    specs = specs_of(plan, estimator.codebook_sizes, most)
-    options, request = _options(estimator, plan, seed, most), _request(estimator, specs)
+    options = fit_options(estimator, plan, observed)
+    specs = specs_of(plan, estimator.codebook_sizes, options.most_codewords)
     before = None
-    if estimator.warm_start and getattr(estimator, "_request", None) == request:
+    if estimator.warm_start and getattr(estimator, "_request", None) == _request(estimator, specs):
         before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
+    with seeded(options):
+        rows = rows_of(Z, observed, weight)
+        fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
+    store(estimator, plan, specs, fitted, Z, observed, weight)
+
+
+@contextmanager
+def seeded(options: FitOptions) -> Iterator[None]:
+    """Draw from the seed of the fit, and leave torch's random numbers as they were."""
     generators = range(torch.cuda.device_count() if options.training.device == "cuda" else 0)
     with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=list(generators)):
-        torch.manual_seed(seed)
-        rows = _rows(Z, observed, weight)
-        fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
+        torch.manual_seed(options.seed)
+        yield
+
+
+def store(
+    estimator: Any,
+    plan: Plan,
+    specs: Sequence[CategorySpec],
+    fitted: Fitted,
+    Z: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    weight: NDArray[np.float64] | None,
+) -> None:
+    """Store a fitted network, and what is told about it, on the estimator."""
+    for of_earlier_fit in ("training_", "curves_"):
+        estimator.__dict__.pop(of_earlier_fit, None)
     _warn_if_diverged(fitted.history)
-    estimator._request = request
+    estimator._request = _request(estimator, specs)
     estimator._keep_plan(_plan_as_fitted(plan, fitted.module, fitted.aside or {}))
     keep(estimator, fitted.module)
     estimator.history_ = fitted.history
@@ -77,9 +94,10 @@ def fit_estimator(
     remember(estimator, Z, observed, codes, weight)
 
 
-def _rows(
+def rows_of(
     Z: NDArray[np.float32], observed: NDArray[np.bool_], weight: NDArray[np.float64] | None
 ) -> Rows:
+    """Rows for the network, missing cells of weight 0."""
     cells = observed.astype(np.float32)
     if weight is not None:
         cells *= weight.astype(np.float32)[:, None]
@@ -111,7 +129,11 @@ def _most_codewords(estimator: Any, observed: NDArray[np.bool_]) -> int:
     return most
 
 
-def _options(estimator: Any, plan: Plan, seed: int, most_codewords: int) -> FitOptions:
+def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitOptions:
+    """What the parameters of an estimator ask of a fit on rows with these cells."""
+    seed = 0
+    if estimator.random_state is not None:
+        seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
     training = TrainingOptions(
         max_epochs=estimator.max_epochs,
         batch_size=estimator.batch_size,
@@ -138,7 +160,7 @@ def _options(estimator: Any, plan: Plan, seed: int, most_codewords: int) -> FitO
         training=training,
         encoders=_own_encoders(estimator, plan),
         activation=estimator.activation,
-        most_codewords=most_codewords,
+        most_codewords=_most_codewords(estimator, observed),
     )
 
 
@@ -349,7 +371,7 @@ def update_estimator(
 ) -> None:
     """Move codewords and tables towards new rows; nothing else changes."""
     module = module_of(estimator)
-    rows = _rows(Z, observed, weight)
+    rows = rows_of(Z, observed, weight)
     joint = estimator.context == "joint"
     module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
     keep(estimator, module)

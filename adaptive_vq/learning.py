@@ -1,8 +1,13 @@
-"""Bits that move between categories while the codec is fitted (``strategy="learned"``)."""
+"""Bits that move between categories: tried, judged on rows kept aside, kept where they help.
+
+One mechanism with two entries: `move_bits` while a codec is fitted (``strategy="learned"``), and
+:func:`adaptive_vq.tune_categories` around whole fits.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +19,24 @@ from adaptive_vq.curves import level_bits
 MOST_MOVES = 12
 WORTH_MOVING = 2e-3
 """A move has to lower the summed error on the rows kept aside by this share of it."""
+
+
+@dataclass(frozen=True, order=True)
+class Move:
+    """Bits that one category may give to another.
+
+    Attributes
+    ----------
+    gain : float
+        By how much the summed error on the rows kept aside is expected to fall.
+    taker, giver : str
+    n_bits : int
+    """
+
+    gain: float
+    taker: str
+    giver: str
+    n_bits: int
 
 
 def move_bits(
@@ -51,30 +74,50 @@ def move_bits(
     moves : list of dict
         The trajectory: ``giver``, ``taker`` and the summed error before and after.
     """
-    judge = _Judge(
+    judge = Judge(
         table, weight, valid, specs, seed, valid_weight, quantize.most_bits(most_codewords)
     )
-    bits = {spec.name: _bits(spec) for spec in specs}
+    bits = {spec.name: bits_of(spec) for spec in specs}
     moves: list[dict[str, Any]] = []
     while len(moves) < MOST_MOVES:
         error = sum(judge.error(name, b) for name, b in bits.items())
-        gains = {name: judge.error(name, b) - judge.error(name, b + 1) for name, b in bits.items()}
-        losses = {
-            name: judge.error(name, b - 1) - judge.error(name, b) for name, b in bits.items() if b
-        }
-        pairs = [(gains[t] - losses[g], t, g) for t in gains for g in losses if t != g]
-        gain, taker, giver = max(pairs, default=(0.0, "", ""))
-        if gain <= WORTH_MOVING * error:
+        best = max(judge.moves(bits), default=None)
+        if best is None or best.gain <= WORTH_MOVING * error:
             break
-        bits[taker] += 1
-        bits[giver] -= 1
-        moves.append({"giver": giver, "taker": taker, "before": error, "after": error - gain})
+        bits[best.taker] += 1
+        bits[best.giver] -= 1
+        moves.append(
+            {
+                "giver": best.giver,
+                "taker": best.taker,
+                "before": error,
+                "after": error - best.gain,
+            }
+        )
     touched = {name for move in moves for name in (move["giver"], move["taker"])}
     return [judge.spec(s.name, bits[s.name]) if s.name in touched else s for s in specs], moves
 
 
-class _Judge:
-    """Errors of categories at numbers of bits, each fitted once."""
+class Judge:
+    """Errors of categories at numbers of bits, each fitted once.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n, n_features)
+        Rows to fit on.
+    weight : Tensor of shape (n,)
+        Weight of each row.
+    valid : Tensor of shape (n_valid, n_features)
+        Rows that judge.
+    specs : list of CategorySpec
+        What the plan says of every category.
+    seed : int
+        Seed of the codebooks.
+    valid_weight : Tensor of shape (n_valid,) or None
+        Weights of the rows that judge.
+    max_bits : int
+        Most bits of a codebook.
+    """
 
     def __init__(
         self,
@@ -109,6 +152,22 @@ class _Judge:
             self._errors[key] = classical.category_error(part, self.valid, 8, self.valid_weight)
         return self._errors[key]
 
+    def moves(
+        self, bits: Mapping[str, int], n_bits: int = 1, takers: Iterable[str] | None = None
+    ) -> list[Move]:
+        """All moves of `n_bits` from a category that has them to another one (of `takers`)."""
+        gains = {
+            name: self.error(name, bits[name]) - self.error(name, bits[name] + n_bits)
+            for name in (bits if takers is None else takers)
+        }
+        losses = {
+            name: self.error(name, b - n_bits) - self.error(name, b)
+            for name, b in bits.items()
+            if b >= n_bits
+        }
+        return [Move(gains[t] - losses[g], t, g, n_bits) for t in gains for g in losses if t != g]
 
-def _bits(spec: CategorySpec) -> int:
+
+def bits_of(spec: CategorySpec) -> int:
+    """Whole bits that hold the codebooks of a category."""
     return sum((size - 1).bit_length() for level in spec.sizes for size in level)

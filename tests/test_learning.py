@@ -5,7 +5,7 @@ import torch
 
 from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE
 from adaptive_vq.classical import CategorySpec
-from adaptive_vq.learning import _bits, move_bits
+from adaptive_vq.learning import bits_of, move_bits
 
 
 def _two_blocks():
@@ -25,7 +25,7 @@ def test_bits_leave_the_category_that_has_too_many():
     assert moves
     assert moves[0]["giver"] == "easy"
     assert moves[0]["taker"] == "hard"
-    assert sum(map(_bits, moved)) == sum(map(_bits, specs))
+    assert sum(map(bits_of, moved)) == sum(map(bits_of, specs))
     assert all(move["after"] < move["before"] for move in moves)
 
 

@@ -23,10 +23,11 @@ from adaptive_vq import (
     HierarchicalVQVAE,
     compare,
     diagnose,
+    tune_categories,
 )
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.datasets import make_feature_families
-from adaptive_vq.metrics import quality_scorer, utilization_scorer
+from adaptive_vq.metrics import quality_scorer, topographic_similarity, utilization_scorer
 from adaptive_vq.modules import Codebook
 from adaptive_vq.recommendations import recommend
 from benchmarks.cleaning import dirty_table, judge
@@ -286,6 +287,27 @@ def test_network_has_an_encoder_per_category_and_one_joint_decoder(pipeline):
     assert module.correction[3].out_features == module.layout.n_features
 
 
+def test_network_takes_an_encoder_of_its_own_per_family_and_trains_it(table):
+    """There, encoders of families stayed as they were drawn."""
+    torch.manual_seed(0)
+    series = torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, -1)), torch.nn.Conv1d(1, 4, 3, padding=1), torch.nn.Flatten()
+    )
+    given = series[1].weight.detach().clone()
+    fitted = HierarchicalVQVAE(
+        AdaptiveRatioSelector("uniform", bits=24, characterizer=FeatureCharacterizer("prefix")),
+        encoders={"temporal": series},
+        early_stopping=False,
+        **QUICK,
+    ).fit(table)
+    module = fitted._module()
+    place = [c.name for c in module.layout.categories].index("temporal")
+    assert isinstance(module.encoders[place].body[1], torch.nn.Conv1d)
+    assert not torch.equal(module.encoders[place].body[1].weight, given)
+    assert torch.equal(series[1].weight, given)  # what was given is copied
+    assert module.encoders[place].gate.abs().max() > 0
+
+
 def test_network_widths_and_dropout_are_parameters(table):
     fitted = HierarchicalVQVAE(
         bits=24, group_embedding_dim=7, group_hidden_dim=5, dropout=0.3, max_epochs=0
@@ -322,11 +344,59 @@ def test_loss_is_reconstruction_plus_weighted_commitment(pipeline):
     assert float(loss) == pytest.approx((3 * 4.0 + 0.25 * 5.0) / 3.0)
 
 
+def trained(table, **parameters):
+    quick = {"auto_compression_strategy": "balanced", "bits": 32, "dropout": 0.0, "random_state": 0}
+    more = {"max_epochs": 15, "early_stopping": False, "beam_width": 2, "clip": None}
+    return HierarchicalVQVAE(**{**quick, **more, **parameters}).fit(table)
+
+
+def test_loss_orthogonality_has_a_gradient_and_turns_codewords_apart(table):
+    """There, the term had no gradient."""
+    from adaptive_vq.objectives import overlap
+
+    found = [
+        overlap([torch.from_numpy(book) for book in fitted.codebooks_.values()])
+        for fitted in (
+            trained(table, codebook_update="gradient", lr=0.01, orthogonality_weight=weight)
+            for weight in (0.0, 1.0)
+        )
+    ]
+    assert found[1] < 0.9 * found[0]
+
+
+def test_loss_partial_reconstruction_makes_categories_decode_alone(table):
+    """Its "informativeness": every category and prefix of levels says something by itself."""
+    from adaptive_vq.objectives import Step, partial_error
+
+    errors = []
+    for weight in (0.0, 5.0):
+        fitted = trained(table, partial_weight=weight, codebook_update="gradient", lr=0.01)
+        Z = torch.from_numpy(fitted._codec_rows(table)[0])
+        module = fitted._module()
+        codes = module.encode(Z, 2)
+        latents = [encoder(Z) for encoder in module.encoders]
+        words = [book.weight for book in module.codebooks]
+        with torch.no_grad():
+            step = Step(Z, torch.ones_like(Z), latents, codes, words)
+            errors.append(float(partial_error(module, step).sum()))
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_loss_topographic_similarity_keeps_distances(table):
+    found = []
+    for weight in (0.0, 10.0):
+        fitted = trained(table, topographic_weight=weight, lr=0.01)
+        latents = fitted.set_params(encode="embedding").transform(table)
+        rows = fitted.units_.to_codec(table.to_numpy()).astype(float)
+        found.append(topographic_similarity(rows, latents, random_state=0))
+    assert found[1] > found[0] + 0.02
+
+
 # --- training ------------------------------------------------------------------------------------
 
 
 def test_training_stops_early_and_restores_the_best_weights(table):
-    fitted = HierarchicalVQVAE(bits=24, max_epochs=30, n_iter_no_change=1, lr=0.05, random_state=0)
+    fitted = HierarchicalVQVAE(bits=24, max_epochs=30, n_iter_no_change=1, lr=0.03, random_state=0)
     fitted.fit(table)
     assert len(fitted.history_) < 30
     best = [record["epoch"] for record in fitted.history_ if record["best"]]
@@ -365,6 +435,22 @@ def test_training_starts_without_dead_codes(table):
     codes = fitted.transform(table)
     for j, book in enumerate(fitted.codebooks_.values()):
         assert len(np.unique(codes[:, j])) == len(book)
+
+
+def test_training_tunes_the_worst_categories_at_a_fixed_budget(table):
+    """Its manager of the worst categories could not run."""
+    codec = HierarchicalVQVAE(
+        AdaptiveRatioSelector("uniform", bits=32, characterizer=FeatureCharacterizer("prefix")),
+        max_epochs=0,
+        beam_width=2,
+        random_state=0,
+    )
+    best, report = tune_categories(codec, table.iloc[:300], max_rounds=1, max_epochs=1)
+    worst = report.loc[report["kept"] & (report["round"] > 0)]
+    assert len(worst) == 1
+    assert worst["nmse_after"].item() < worst["nmse_before"].item()
+    assert worst["total_after"].item() < worst["total_before"].item()
+    assert best.n_bits_ <= 32
 
 
 # --- diagnostics ---------------------------------------------------------------------------------
