@@ -52,6 +52,7 @@ CODEC_CONSTRAINTS: dict[str, Any] = {
     "lr": [Interval(Real, 0, None, closed="neither")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "fit_rows": [Interval(Integral, 2, None, closed="left"), None],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "warm_start": ["boolean"],
     "device": [StrOptions({"auto", "cpu", "cuda"})],

@@ -14,15 +14,17 @@ from adaptive_vq import _reports
 from adaptive_vq._config import build_pipeline, read_config
 from adaptive_vq._console import Talk
 from adaptive_vq._files import refuse_existing
-from adaptive_vq._streams import can_stream, map_parquet
+from adaptive_vq._streams import can_stream, map_parquet, parquet_pieces, parquet_rows
 from adaptive_vq._tables_io import (
     STREAM,
     check_suffix,
     codes_frame,
+    has_pyarrow,
     read_table,
     write_report,
     write_table,
 )
+from adaptive_vq.streaming import drawn_rows
 
 app = typer.Typer(
     add_completion=False,
@@ -120,8 +122,8 @@ def fit(
     settings |= {name: value for name, value in options.items() if value is not None}
     talk = Talk(as_json, quiet)
     pipeline = build_pipeline(settings)
-    X = read_table(table)
     with talk.warnings_as_remarks():
+        X = _rows_to_fit(pipeline, table, talk)
         if output is None or dry_run:
             plan = _reports.plan_figures(pipeline, X)
             talk.result(plan, lambda: _reports.show_plan(talk, plan))
@@ -262,6 +264,18 @@ def _show_report(talk: Talk, found: Any, output: Path | None) -> None:
 
 def _loaded(path: Path) -> Any:
     return adaptive_vq.load(path)
+
+
+def _rows_to_fit(pipeline: Any, table: str, talk: Talk) -> Any:
+    """Read a table; of a large Parquet file only the rows that are drawn from it."""
+    most = pipeline[-1].fit_rows
+    if most is None or not (can_stream(table) and has_pyarrow()):
+        return read_table(table)
+    n_rows = parquet_rows(table)
+    if n_rows <= most:
+        return read_table(table)
+    talk.remark(f"Drawing {most:,} of {n_rows:,} rows")
+    return drawn_rows(pipeline, parquet_pieces(table))
 
 
 def _categories(given: str | None) -> str | int | None:

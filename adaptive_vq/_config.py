@@ -30,6 +30,7 @@ _TRAINING = (
     "lr",
     "early_stopping",
     "validation_fraction",
+    "fit_rows",
     "n_iter_no_change",
     "device",
     "checkpoint",

@@ -11,7 +11,7 @@ import pandas as pd
 from adaptive_vq._files import replacing
 from adaptive_vq.tables import CHUNK_ROWS
 
-__all__ = ["can_stream", "map_parquet"]
+__all__ = ["can_stream", "map_parquet", "parquet_pieces", "parquet_rows"]
 
 
 def can_stream(*paths: str | Path) -> bool:
@@ -61,17 +61,7 @@ def map_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"There is no file {source}.")
-    try:
-        # What is read ahead would be kept until the end of the file.
-        file = pq.ParquetFile(source, pre_buffer=False)
-    except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{source} can not be read as a table: {reason}") from error
-    with file, replacing(output) as place:
-        if file.metadata.num_rows == 0:
-            raise ValueError(f"{source} has no row.")
+    with _opened(source) as file, replacing(output) as place:
         done, writer = 0, None
         try:
             for piece in _pieces(file):
@@ -85,6 +75,74 @@ def map_parquet(
             if writer is not None:
                 writer.close()
     return done
+
+
+def parquet_pieces(source: str | Path) -> Iterator[pd.DataFrame]:
+    """Read a Parquet file, or all of a folder in the order of their names, piece by piece.
+
+    Parameters
+    ----------
+    source : str or path
+
+    Yields
+    ------
+    DataFrame of shape (at most 32,768, n_columns)
+
+    Raises
+    ------
+    OSError
+        If a file can not be read.
+    ValueError
+        If it is no Parquet file or has no row, or the folder holds none.
+    """
+    files = [Path(source)]
+    if files[0].is_dir():
+        files = sorted(files[0].glob("*.parquet"))
+        if not files:
+            raise ValueError(f"The folder {source} holds no file that ends in .parquet.")
+    for path in files:
+        with _opened(path) as file:
+            yield from _pieces(file)
+
+
+def parquet_rows(source: str | Path) -> int:
+    """Return the number of rows of a Parquet file without reading them.
+
+    Parameters
+    ----------
+    source : str or path
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    OSError
+        If the file can not be read.
+    ValueError
+        If it is no Parquet file or has no row.
+    """
+    with _opened(source) as file:
+        return int(file.metadata.num_rows)
+
+
+def _opened(source: str | Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"There is no file {source}.")
+    try:
+        # What is read ahead would be kept until the end of the file.
+        file = pq.ParquetFile(source, pre_buffer=False)
+    except pa.ArrowInvalid as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source} can not be read as a table: {reason}") from error
+    if file.metadata.num_rows == 0:
+        file.close()
+        raise ValueError(f"{source} has no row.")
+    return file
 
 
 def _pieces(file: Any) -> Iterator[pd.DataFrame]:

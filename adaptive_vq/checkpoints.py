@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 import adaptive_vq
+from adaptive_vq import _distributed
 from adaptive_vq._encoding import Decoder, Encoder
 from adaptive_vq._files import replacing
 from adaptive_vq.persistence import SCHEMA, _opened, _sealed
@@ -198,11 +199,16 @@ def open_checkpoint(
     Raises
     ------
     ValueError
-        If the checkpoint belongs to another fit, or a parameter has no value that another process
-        could recognize.
+        If the checkpoint belongs to another fit, several processes train together, or a parameter
+        has no value that another process could recognize.
     """
     if estimator.checkpoint is None:
         return NoCheckpoint()
+    if _distributed.n_ranks() > 1:
+        raise ValueError(
+            "checkpoint=... is for one process, and torch.distributed has several train together: "
+            "leave checkpoint at None."
+        )
     fingerprint = {
         "the table": _digest([np.shape(table), np.ascontiguousarray(table), names]),
         "sample_weight": _digest(None if sample_weight is None else np.asarray(sample_weight)),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import _lookup, classical, quantize
+from adaptive_vq import _distributed, _lookup, classical, quantize
 from adaptive_vq.beam import ChainSearch, in_tiles
 from adaptive_vq.classical import Codec
 
@@ -206,6 +206,8 @@ class Codebook(nn.Module):
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
         count = torch.bincount(codes, weights=row_weight, minlength=len(self.weight))
         total = torch.zeros_like(self.total).index_add_(0, codes, rows * row_weight[:, None])
+        # Before the averages move: several processes that train together keep one codebook.
+        count, total = _distributed.total(count), _distributed.total(total)
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
         alive = self.count > _REVIVE_BELOW
@@ -225,10 +227,10 @@ class Codebook(nn.Module):
         rows : Tensor of shape (n, width)
         error : Tensor of shape (n,)
         """
-        worst = torch.topk(error, min(len(dead), len(rows))).indices
+        worst = _distributed.worst_rows(rows, error, len(dead))
         place = dead.cumsum(0) - 1
         moved = dead & (place < len(worst))
-        new = rows[worst[place.clamp(0, len(worst) - 1)]]
+        new = worst[place.clamp(0, len(worst) - 1)]
         self.weight.copy_(torch.where(moved[:, None], new, self.weight))
         self.total.copy_(torch.where(moved[:, None], new, self.total))
         self.count.masked_fill_(moved, 1.0)

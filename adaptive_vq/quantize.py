@@ -275,8 +275,7 @@ def fit_chain(
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
-    residual, codes = rows[:, None, :], torch.zeros(len(rows), 1, 0, dtype=torch.long)
-    chain: Chain = []
+    residual, chain = rows[:, None, :], list[Tensor]()
     combinations = 1
     for size, width in zip(sizes, widths, strict=True):
         if float((residual[:, 0] ** 2).sum()) <= _NEGLIGIBLE * scale:
@@ -290,12 +289,18 @@ def fit_chain(
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
         combinations *= len(codebook)
-        parts = [
-            extend(r, c, codebook, beam)
-            for r, c in zip(residual.split(TILE), codes.split(TILE), strict=True)
-        ]
-        residual, codes = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        residual = _extended(residual, codebook, beam)
     return chain
+
+
+def _extended(residual: Tensor, codebook: Tensor, beam: int) -> Tensor:
+    """Residuals (n, at most beam, width) of the best candidates after one more codebook."""
+    n, b, width = residual.shape
+    kept = residual.new_empty(n, min(beam, b * len(codebook)), width)
+    for rows, place in zip(residual.split(TILE), kept.split(TILE), strict=True):
+        none = torch.zeros(len(rows), b, 0, dtype=torch.long)
+        place.copy_(extend(rows, none, codebook, beam)[0])
+    return kept
 
 
 def _gram(codes: Tensor, sizes: Sequence[int], weight: Tensor) -> Tensor:
@@ -353,7 +358,10 @@ def refit_path(
         right = _right_side(codes[:, active], [sizes[j] for j in active], left[:, low:high])
         part = gram if len(active) == len(chain) else gram[rows_of][:, rows_of]
         for ridge, tables in zip(ridges, moved, strict=True):
-            factor = torch.linalg.cholesky(part + torch.diag(part.new_full((len(part),), ridge)))
+            # In place: of thousands of codewords every copy is hundreds of megabytes.
+            system = part.clone()
+            system.diagonal().add_(ridge)
+            factor = torch.linalg.cholesky(system, out=system)
             change = torch.cholesky_solve(right, factor).float().split([sizes[j] for j in active])
             for j, delta in zip(active, change, strict=True):
                 tables[j][:, low:high] += delta

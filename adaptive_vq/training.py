@@ -14,6 +14,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from adaptive_vq import _distributed
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
@@ -51,7 +52,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
 
 class TensorBatches:
-    """Shuffled batches cut out of whole tensors.
+    """Shuffled batches cut out of whole tensors; of processes that train together each its part.
 
     A DataLoader fetches row by row, which costs more than the training step itself on tables of
     this kind.
@@ -69,7 +70,10 @@ class TensorBatches:
         # Drawn on the processor, so that every device sees the same batches.
         order = torch.randperm(len(self.dataset), generator=self.generator, device="cpu")
         order = order.to(self.dataset.table.device)
-        for chosen in order.split(self.batch_size):
+        for batch in order.split(self.batch_size):
+            if len(batch) < _distributed.n_ranks():
+                break  # a few rows at the end, fewer than there are processes to share them
+            chosen = _distributed.own_share(batch)
             table, weight = self.dataset.table[chosen], self.dataset.weight[chosen]
             yield {"table": table, "weight": weight}, table
 
@@ -163,7 +167,7 @@ class TrainingModule(nn.Module):
 
     def take_usage(self) -> list[Tensor]:
         """Hits per codeword since the last call: after an epoch, over the whole training set."""
-        usage = self.usage
+        usage = [_distributed.total(hits) for hits in self.usage]
         self.usage = [torch.zeros_like(hits) for hits in usage]
         return usage
 
@@ -243,6 +247,10 @@ class _Net(NeuralNet):  # type: ignore[misc]
             self.losses.append(step_fn(batch, **fit_params)["loss"].detach())
             self.sizes.append(len(batch[1]))
 
+    def on_grad_computed(self, net: Any, named_parameters: Any, **kwargs: Any) -> None:
+        """Let the gradients be those of the whole batch, whoever has which part of it."""
+        _distributed.average_gradients([p for _, p in named_parameters], len(kwargs["batch"][1]))
+
 
 def _net(module: TrainingModule, options: TrainingOptions, variance: float) -> _Net:
     return _Net(
@@ -272,6 +280,8 @@ def train(
     """Train in place; at the end the weights are the best seen on the rows kept aside.
 
     The weights that it starts with count too: training can only lower the error on these rows.
+    Where torch.distributed has been initialized, all processes have to be given the same arguments:
+    each takes its part of every batch, and they end with the same weights.
 
     Parameters
     ----------
@@ -296,6 +306,7 @@ def train(
     """
     device = torch.device(options.device)
     codec.to(device)
+    _distributed.from_first(codec.state_dict().values())
     rows, valid = rows.to(device), None if valid is None else valid.to(device)
     module = TrainingModule(codec, options.ema_decay, options.objectives)
     net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
@@ -309,7 +320,11 @@ def train(
             break
         net.fit_loop(rows, epochs=1)
         module.settle()
-        record = {"epoch": epoch, "start_nmse": judge.start_nmse, "train_loss": _mean_loss(net)}
+        record = {
+            "epoch": epoch,
+            "start_nmse": judge.start_nmse,
+            "train_loss": _distributed.mean(net.losses, net.sizes),
+        }
         record |= _usage_figures(module.take_usage())
         judge.look(record)
         history.append(record)
@@ -408,11 +423,6 @@ class _Judge:
         record["valid_nmse"] = error / self.scale
         record["valid_error_per_category"] = _per_category(self.codec, per_column, self.seen)
         return error
-
-
-def _mean_loss(net: _Net) -> float:
-    losses, sizes = torch.stack(net.losses).double().cpu().numpy(), net.sizes
-    return float(np.average(losses, weights=sizes))
 
 
 def category_nmse(codec: CodecModule, rows: Rows, beam: int) -> dict[str, float]:

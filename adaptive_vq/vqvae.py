@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context, clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
+from adaptive_vq._fit_rows import clean_rows, rows_to_learn_from
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
@@ -22,7 +23,7 @@ from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
 from adaptive_vq.resolution import OWNER, resolve_plan
-from adaptive_vq.tables import check_table, column_names
+from adaptive_vq.tables import column_names
 from adaptive_vq.units import CodecUnits
 from adaptive_vq.weights import check_column_weights, learning_rows, positive_rows
 
@@ -124,6 +125,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Whether rows are kept aside to choose smoothing, ridges and the best epoch.
     validation_fraction : float, default=0.1
         Share of the training rows kept aside.
+    fit_rows : int, default=50_000
+        Most rows to learn from. Every row of a larger table is checked, and so many, drawn at
+        random, are its training rows in all that is said here. None: all rows.
     n_iter_no_change : int, default=2
         Epochs without improvement after which training stops.
     warm_start : bool, default=False
@@ -252,6 +256,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         lr: float = 1e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
+        fit_rows: int | None = 50_000,
         n_iter_no_change: int = 2,
         warm_start: bool = False,
         device: str = "auto",
@@ -291,6 +296,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.lr = lr
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.fit_rows = fit_rows
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.device = device
@@ -345,12 +351,12 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         from adaptive_vq.checkpoints import open_checkpoint
         from adaptive_vq.estimation import fit_estimator
 
-        table = check_table(self, X, reset=True, ensure_min_samples=2)
+        X, table, sample_weight = rows_to_learn_from(self, X, sample_weight, self.fit_rows)
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
         importance = check_column_weights(self.column_weights, column_names(self))
         learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
-        inner, table = self._clean(X, table, note, sample_weight)
+        inner, table = clean_rows(self, X, table, note, sample_weight)
         if importance is not None and hasattr(self, "cleaner_"):
             importance = importance[self.cleaner_.kept_]
         names = self._inner_names()
@@ -404,27 +410,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)
         return self
-
-    def _clean(
-        self, X: Any, table: NDArray[np.float64], note: Any, sample_weight: Any
-    ) -> tuple[Any, NDArray[np.float64]]:
-        """Table that the codec works on: cleaned where a cleaner is given."""
-        self.__dict__.pop("cleaner_", None)
-        if self.cleaner is None:
-            return X, table
-        if note is not None:
-            raise ValueError(
-                "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "
-                "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
-            )
-        seen: Any = X
-        if sample_weight is not None and not np.all(sample_weight):
-            seen = table[np.asarray(sample_weight) > 0]
-            if hasattr(self, "feature_names_in_"):
-                seen = pd.DataFrame(seen, columns=self.feature_names_in_)
-        self.cleaner_ = clone(self.cleaner).fit(seen)
-        inner = self.cleaner_.transform(X)
-        return inner, np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
 
     def _report_empty_columns(self) -> None:
         empty = np.flatnonzero(self.units_.empty_)

@@ -17,6 +17,7 @@ from benchmarks import (
     quality,
     report,
     resume,
+    scaling,
     speed,
     synthetic,
 )
@@ -63,6 +64,11 @@ def parser() -> argparse.ArgumentParser:
         "--factors", nargs="+", type=int, default=[1, 10], help="times the rows (default: 1 10)"
     )
 
+    command = add("scaling", scaling.__doc__, sets=None)
+    command.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 300_000])
+    command.add_argument("--columns", type=int, default=128)
+    command.add_argument("--categories", type=int, default=8)
+
     command = add("resume", resume.__doc__, sets=("online_news",))
     command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
     command.add_argument(
@@ -85,7 +91,7 @@ class _Adder:
         name: str,
         doc: str | None,
         *,
-        sets: Sequence[str],
+        sets: Sequence[str] | None,
         methods: Sequence[str] | None = None,
         bits: Sequence[int] | None = None,
     ) -> argparse.ArgumentParser:
@@ -93,7 +99,8 @@ class _Adder:
         command: argparse.ArgumentParser = self.commands.add_parser(
             name, help=text, description=text
         )
-        command.add_argument("--sets", nargs="+", default=list(sets), metavar="SET")
+        if sets is not None:
+            command.add_argument("--sets", nargs="+", default=list(sets), metavar="SET")
         if methods is not None:
             command.add_argument(
                 "--methods",
@@ -148,6 +155,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
     "speed": (
         lambda r, o: speed.run(r, o.sets, o.methods, o.bits, o.seeds, o.factors, o.threads),
         speed.summarize,
+    ),
+    "scaling": (
+        lambda r, o: scaling.run(r, o.rows, o.columns, o.categories, o.seeds, o.threads),
+        scaling.summarize,
     ),
     "resume": (
         lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),

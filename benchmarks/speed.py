@@ -60,7 +60,7 @@ def generated(name: str, seed: int) -> Split | None:
 def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> dict[str, Any]:
     """Time one method; run in a fresh process, so that the peak of memory is its own."""
     use_threads(threads)
-    before, load = _peak(), os.getloadavg()[0]
+    before, load = peak_mb(), os.getloadavg()[0]
     codec = build(method, bits, seed)
     _, fit = timed(lambda: codec.fit(split.train))
     codes, encode = timed(lambda: codec.encode(split.held), _REPEATS)
@@ -69,13 +69,14 @@ def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> di
         "fit_seconds": fit,
         "encode_rows_per_second": len(split.held) / encode,
         "decode_rows_per_second": len(split.held) / decode,
-        "peak_mb": _peak(),
-        "added_mb": _peak() - before,
+        "peak_mb": peak_mb(),
+        "added_mb": peak_mb() - before,
         "load_before": load,
     }
 
 
-def _peak() -> float:
+def peak_mb() -> float:
+    """Most memory that this process has held so far, in MiB."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / (1024**2 if sys.platform == "darwin" else 1024)
 

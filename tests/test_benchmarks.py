@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("benchmarks", reason="benchmarks are part of a checkout only")
 
@@ -19,6 +20,7 @@ from benchmarks import (
     quality,
     report,
     resume,
+    scaling,
     speed,
     synthetic,
 )
@@ -346,6 +348,25 @@ def test_tables_of_a_given_shape():
     r = np.abs(np.corrcoef(split.train.T))
     assert r[:4, 4:].max() < 0.2 < r[0, 1:4].max()
     assert speed.generated("online_news", 0) is None
+
+
+def test_scaling_finds_how_time_grows(tmp_path):
+    rows = [
+        {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "fit_seconds": 3.0 * n**0.5}
+        | dict.fromkeys(("table_mb", "peak_mb", "peak_per_table", "added_per_table", "nmse"), 1.0)
+        for n in (100, 1_000, 10_000)
+    ]
+    assert scaling.exponent(rows) == pytest.approx(0.5)
+    assert "power of 0.50" in scaling.summarize(rows)
+    assert np.isnan(scaling.exponent(rows[:1]))
+    split = speed.generated("60x4x2", 0)
+    for name, part in (("table", split.train), ("held", split.held[:50])):
+        np.save(tmp_path / f"{name}.npy", part)
+    threads = torch.get_num_threads()
+    found = scaling.measure(tmp_path / "table.npy", tmp_path / "held.npy", 0, threads)
+    assert found["table_mb"] == 60 * 4 * 4 / 2**20
+    assert found["peak_mb"] >= found["table_mb"]
+    assert 0 < found["nmse"] < 1
 
 
 def test_resume_names_the_last_stage_and_counts_equal_codes(tmp_path):

@@ -16,6 +16,7 @@ from sklearn.callback import ProgressBar
 from adaptive_vq import _commands, _config, _console, _demo, cli, load
 from adaptive_vq._config import build_pipeline, read_config, settings_of
 from adaptive_vq._tables_io import read_table, write_table
+from adaptive_vq.streaming import fit_chunks
 
 FORMS = ["csv", "tsv", "parquet", "feather", "npz", "npy"]
 CONFIG = """
@@ -104,6 +105,17 @@ def test_a_fit_in_python_gives_the_same_model(folder, table):
     fitted = build_pipeline(read_config("config.yaml")).fit(read_table("table.csv"))
     stored = load("model.safetensors")
     assert fitted.transform(table).tobytes() == stored.transform(table).tobytes()
+
+
+def test_a_large_parquet_file_is_drawn_from(folder, run, table):
+    table.to_parquet("table.parquet")
+    Path("few.yaml").write_text(CONFIG.replace("epochs: 1", "epochs: 1, fit_rows: 60"))
+    fit = ["fit", "table.parquet", "--config", "few.yaml", "-o"]
+    assert "Drawing 60 of 70 rows" in run(*fit, "few.safetensors")[2]
+    expected = fit_chunks(build_pipeline(read_config("few.yaml")), "table.parquet")
+    assert expected[-1].training_["n_rows"] == 60
+    stored = load("few.safetensors")
+    assert stored.transform(table).tobytes() == expected.transform(table).tobytes()
 
 
 def test_a_new_process_gives_the_same_codes(folder, table):

@@ -1,0 +1,137 @@
+"""The rows that a codec learns from: all of a small table, a fixed draw from a large one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from adaptive_vq._statistics import weighted_rows
+from adaptive_vq.tables import check_table, row_chunks
+
+__all__ = ["clean_rows", "draw_seed", "rows_to_learn_from"]
+
+
+def rows_to_learn_from(
+    estimator: Any, X: Any, sample_weight: Any, most: int | None
+) -> tuple[Any, NDArray[np.float64], Any]:
+    """Check every row of a table; draw `most` of them where there are more.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVQVAE
+        Gets ``n_features_in_`` and ``feature_names_in_``; its ``random_state`` seeds the draw.
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        A large one is read in chunks, so that no second table of its size comes about.
+    sample_weight : array-like of shape (n_samples,) or None
+        Rows of weight 0 are not drawn; those that are drawn keep their weights.
+    most : int or None
+        None means all rows.
+
+    Returns
+    -------
+    X : array-like or DataFrame of shape (n_rows, n_features)
+        Of the kind given, in the order of the table; what an earlier step has noted on it stays.
+    table : ndarray of shape (n_rows, n_features), float64
+        The same cells.
+    sample_weight : array-like of shape (n_rows,) or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_table`, for any row of the table, and for bad weights.
+
+    Notes
+    -----
+    The draw is that of `streaming.sample_rows`: it depends on the numbers of the rows and the seed
+    alone.
+    """
+    if most is None or not _can_be_cut(X) or X.shape[0] <= most:
+        table = check_table(estimator, X, reset=True, ensure_min_samples=2)
+        if most is None or len(table) <= most:
+            return X, table, sample_weight
+        X = table
+    else:
+        _check_in_chunks(estimator, X)
+    n_samples = X.shape[0]
+    # Rows without columns: only the weights are checked.
+    weighted_rows(np.empty((n_samples, 0)), sample_weight)
+    places = _drawn(n_samples, sample_weight, most, draw_seed(estimator))
+    few = X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
+    if isinstance(few, np.memmap):
+        few = np.asarray(few)
+    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[places]
+    return few, check_table(estimator, few, reset=False), weight
+
+
+def draw_seed(estimator: Any) -> Any:
+    """Return what seeds the draw of a codec's training rows."""
+    return 0 if estimator.random_state is None else estimator.random_state
+
+
+def _can_be_cut(X: Any) -> bool:
+    known = isinstance(X, np.ndarray | pd.DataFrame) or hasattr(X, "to_numpy")
+    return known and len(X.shape) == 2
+
+
+def _check_in_chunks(estimator: Any, X: Any) -> None:
+    for place, chunk in enumerate(row_chunks(X)):
+        check_table(estimator, chunk, reset=place == 0)
+
+
+def _drawn(n_samples: int, sample_weight: Any, most: int, seed: Any) -> NDArray[np.int64]:
+    keys = check_random_state(seed).random_sample(n_samples)
+    places = np.arange(n_samples)
+    if sample_weight is not None:
+        places = places[np.asarray(sample_weight) > 0]
+    if len(places) <= most:
+        return places
+    return np.sort(places[np.argpartition(keys[places], most - 1)[:most]])
+
+
+def clean_rows(
+    estimator: Any, X: Any, table: NDArray[np.float64], note: Any, sample_weight: Any
+) -> tuple[Any, NDArray[np.float64]]:
+    """Table that the codec works on: cleaned where a cleaner is given.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVQVAE
+        Gets ``cleaner_``.
+    X : array-like or DataFrame of shape (n_samples, n_features)
+    table : ndarray of shape (n_samples, n_features)
+        The same cells.
+    note : dict or None
+        What an earlier step has decided.
+    sample_weight : array-like of shape (n_samples,) or None
+
+    Returns
+    -------
+    X : array-like or DataFrame of shape (n_samples, n_kept)
+    table : ndarray of shape (n_samples, n_kept)
+
+    Raises
+    ------
+    ValueError
+        If an earlier step has planned for the columns that the cleaner would drop.
+    """
+    estimator.__dict__.pop("cleaner_", None)
+    if estimator.cleaner is None:
+        return X, table
+    if note is not None:
+        raise ValueError(
+            "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "
+            "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
+        )
+    seen: Any = X
+    if sample_weight is not None and not np.all(sample_weight):
+        seen = table[np.asarray(sample_weight) > 0]
+        if hasattr(estimator, "feature_names_in_"):
+            seen = pd.DataFrame(seen, columns=estimator.feature_names_in_)
+    estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
+    inner = estimator.cleaner_.transform(X)
+    return inner, np.ascontiguousarray(np.asarray(inner, dtype=np.float64))

@@ -1,0 +1,156 @@
+"""Rows that a codec learns from: all of a small table, the same draw from a large one."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.pipeline import make_pipeline
+
+import adaptive_vq
+from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE
+from adaptive_vq.streaming import fit_chunks, sample_rows
+from adaptive_vq.tables import CHUNK_ROWS
+
+N, MOST = 400, 150
+NAMES = list("abcd")
+
+
+def codec(**parameters):
+    defaults = {"bits": 8, "max_epochs": 1, "fit_rows": MOST, "random_state": 3}
+    return HierarchicalVQVAE(**(defaults | parameters))
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(N, 2)), 2, axis=1) + 0.2 * rng.normal(size=(N, 4))
+    X[5, 2] = np.nan
+    return X.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(X):
+    """What is learned from the drawn rows alone."""
+    return codec().fit(sample_rows(X, MOST, random_state=3))
+
+
+def assert_same(one, other):
+    assert one._state.keys() == other._state.keys()
+    for name in one._state:
+        np.testing.assert_array_equal(one._state[name], other._state[name])
+    np.testing.assert_array_equal(one.n_capped_, other.n_capped_)
+
+
+def test_a_large_table_is_learned_from_drawn_rows(X, expected):
+    fitted = codec().fit(X)
+    assert fitted.training_["n_rows"] == MOST
+    assert_same(fitted, expected)
+    assert fitted.transform(X).shape[0] == N
+
+
+@pytest.mark.parametrize("most", [N, N + 1, None])
+def test_a_table_of_as_many_rows_is_learned_from_as_a_whole(X, most):
+    fitted = codec(fit_rows=most).fit(X)
+    assert fitted.training_["n_rows"] == N
+    assert_same(fitted, codec(fit_rows=10 * N).fit(X))
+
+
+@pytest.fixture(scope="module")
+def named(X):
+    """What is learned from the drawn rows with names."""
+    return codec().fit(pd.DataFrame(sample_rows(X, MOST, random_state=3), columns=NAMES))
+
+
+@pytest.mark.parametrize("kind", ["frame", "polars", "list", "memmap", "cleaned"])
+def test_of_every_kind_the_same_rows_are_drawn(X, expected, named, kind, tmp_path):
+    parameters = {}
+    if kind == "frame":
+        given, expected = pd.DataFrame(X, columns=NAMES, index=np.arange(N)[::-1]), named
+    elif kind == "polars":
+        given, expected = pl.DataFrame(X, schema=NAMES), named
+    elif kind == "list":
+        given = X.tolist()
+    elif kind == "memmap":
+        given = np.memmap(tmp_path / "table", np.float32, "w+", shape=X.shape)
+        given[:] = X
+    else:
+        given, parameters["cleaner"] = X, FeatureCleaner(max_correlation=None)
+        expected = codec(**parameters).fit(sample_rows(X, MOST, random_state=3))
+    assert_same(codec(**parameters).fit(given), expected)
+
+
+def test_the_seed_draws(X):
+    first, other = codec().fit(X), codec(random_state=4).fit(X)
+    assert not np.array_equal(first.training_["energy"], other.training_["energy"])
+    assert_same(codec(random_state=None).fit(X), codec(random_state=None).fit(X))
+
+
+def test_rows_of_weight_zero_are_not_drawn(X):
+    weight = np.zeros(N)
+    weight[7 : 7 + MOST] = 2.0
+    weighted = codec().fit(X, sample_weight=weight)
+    assert_same(weighted, codec().fit(X[7 : 7 + MOST], sample_weight=np.full(MOST, 2.0)))
+    weight[:] = 1.0
+    assert_same(codec().fit(X, sample_weight=weight), codec().fit(X))
+    with pytest.raises(ValueError, match="sample_weight"):
+        codec().fit(X, sample_weight=weight[1:])
+
+
+@pytest.mark.parametrize("row", [0, N - 1])
+def test_every_row_is_checked(X, row, monkeypatch):
+    monkeypatch.setattr("adaptive_vq.tables.CHUNK_ROWS", 64)
+    spoiled = X.copy()
+    spoiled[row, 1] = np.inf
+    with pytest.raises(ValueError, match=r"infinity.*'x1'"):
+        codec().fit(spoiled)
+    with pytest.raises(ValueError, match=r"infinity.*'x1'"):
+        fit_chunks(codec(), np.array_split(spoiled, 3))
+
+
+def test_a_plan_made_for_all_rows_reaches_the_codec(X):
+    pipeline = make_pipeline(AdaptiveRatioSelector("balanced", bits=6), codec(bits=None)).fit(X)
+    assert pipeline[-1].budget_ == 6
+    assert pipeline[-1].training_["n_rows"] == MOST
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [100, 100, 399], list(range(7, N, 13))])
+def test_any_chunks_give_the_codes_of_the_whole_table(X, expected, cuts):
+    fitted = fit_chunks(codec(), np.split(X, cuts))
+    assert_same(fitted, expected)
+    np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
+
+
+def test_chunks_of_parquet_and_a_pipeline(X, named, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(X, columns=NAMES)
+    (tmp_path / "parts").mkdir()
+    for i, part in enumerate(np.array_split(np.arange(N), 3)):
+        frame.iloc[part].to_parquet(tmp_path / "parts" / f"{i}.parquet")
+    frame.to_parquet(tmp_path / "whole.parquet", row_group_size=50)
+    for path in (tmp_path / "parts", str(tmp_path / "whole.parquet")):
+        fitted = fit_chunks(codec(), path)
+        assert_same(fitted, named)
+        assert list(fitted.feature_names_in_) == NAMES
+    pipeline = make_pipeline(AdaptiveRatioSelector(bits=8, random_state=3), codec(bits=None))
+    fitted = fit_chunks(pipeline, tmp_path / "parts")
+    drawn = sample_rows(frame, MOST, random_state=3)
+    np.testing.assert_array_equal(fitted.transform(frame), pipeline.fit(drawn).transform(frame))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="no file that ends in"):
+        fit_chunks(codec(), tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        fit_chunks(codec(), tmp_path / "absent.parquet")
+
+
+def test_a_bad_number_of_rows_is_refused(X):
+    with pytest.raises(ValueError, match="'fit_rows'"):
+        codec(fit_rows=1).fit(X)
+
+
+def test_it_is_kept_with_the_model(expected, tmp_path):
+    adaptive_vq.save(expected, tmp_path / "model.safetensors")
+    assert adaptive_vq.load(tmp_path / "model.safetensors").fit_rows == MOST
+
+
+def test_a_table_is_checked_in_more_than_one_chunk():
+    assert HierarchicalVQVAE().fit_rows > CHUNK_ROWS
