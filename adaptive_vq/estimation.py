@@ -193,7 +193,7 @@ def specs_of(
             sizes = [
                 [size] if size > 1 else [] for size in _given_sizes(codebook_sizes, name, plan)
             ]
-        specs.append(CategorySpec(name, torch.as_tensor(columns), sizes, widths))
+        specs.append(CategorySpec(name, torch.as_tensor(columns), sizes, _reaching(widths, sizes)))
     _require_rows(specs, codebook_sizes, most_codewords)
     asked = sum(math.log2(size) for spec in specs for level in spec.sizes for size in level)
     if asked > plan.budget + 1e-6:
@@ -202,6 +202,12 @@ def specs_of(
             f"{plan.budget}."
         )
     return specs
+
+
+def _reaching(widths: list[int], sizes: Sequence[Sequence[int]]) -> list[int]:
+    """Let the last level that has a codebook code what levels after it would have coded."""
+    last = max((level for level, books in enumerate(sizes) if books), default=0)
+    return [*widths[:last], *[max(widths)] * (len(widths) - last)]
 
 
 def _require_rows(specs: Sequence[CategorySpec], codebook_sizes: Any, most: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import fitting
+from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE, fitting
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.estimation import specs_of
 from adaptive_vq.fitting import FitOptions, fit_codec
@@ -188,3 +188,24 @@ def test_rows_without_cells_do_not_break_the_start():
     )
     assert sizes_of(fitted) == []
     torch.testing.assert_close(fitted.module.decode(fitted.codes, 1)[0], table[0])
+
+
+def test_the_last_level_with_bits_codes_what_later_ones_would_have():
+    plan = Plan(
+        "given",
+        budget=4,
+        n_levels=3,
+        categories={"a": np.arange(9), "b": np.arange(9, 18)},
+        ratios={"a": [0.4, 0.8, 1.5], "b": [0.4, 0.8, 1.5]},
+        bits={"a": [2, 0, 0], "b": [1, 0, 1]},
+    )
+    assert [spec.widths for spec in specs_of(plan, "auto")] == [[9, 9, 9], [4, 8, 9]]
+
+
+def test_distinct_rows_are_told_apart_where_bits_allow():
+    """Ratios below 1 used to leave out the directions that tell the last of seven flags."""
+    flags = np.eye(7)[np.random.default_rng(0).integers(0, 7, size=200)]
+    given = AdaptiveRatioSelector("balanced", bits=16)
+    fitted = HierarchicalVQVAE(given, max_epochs=0).fit(flags)
+    assert [len(book) for book in fitted.codebooks_.values()] == [7]
+    assert fitted.score(flags) == pytest.approx(1.0)
