@@ -201,3 +201,11 @@ def test_gaussian_source_comes_near_the_distortion_rate_bound():
     # Max (1960): the best 16-level scalar quantizer of a Gaussian has 0.009497.
     assert nmse == pytest.approx(0.009497, rel=0.1)
     assert nmse > 2.0 ** (-2 * math.log2(16))
+
+
+def test_kmeans_puts_no_codeword_on_rows_without_weight():
+    rows = torch.cat([normal(60, 2), 1e3 + normal(60, 2, seed=1)])
+    weight = torch.cat([torch.ones(60), torch.zeros(60)])
+    codebook = quantize.kmeans(rows, 40, generator(), weight)
+    assert float(codebook.abs().max()) < 10
+    assert len(codebook) > 20
