@@ -361,6 +361,7 @@ def refit_path(
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
             change = torch.cholesky_solve(right, factor).float().split(sizes)
+            del system, factor  # before the next one is counted
             for j, delta in zip(active, change, strict=True):
                 tables[j][:, low:high] += delta
     return moved
