@@ -207,7 +207,9 @@ class FeatureCharacterizer(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
         self._begin(X, array)
-        self._learn(array.copy(), sample_weight)
+        # An array of another dtype has been copied already.
+        own = isinstance(X, np.ndarray) and X.dtype != array.dtype
+        self._learn(array if own else array.copy(), sample_weight)
         self._streams = False
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self

@@ -345,32 +345,26 @@ def refit_path(
     ridges: Sequence[float],
     weight: Tensor | None = None,
 ) -> list[Chain]:
-    """`refit` for several ridges, which share the counts and sums of the rows."""
+    """`refit` for several ridges, which share the sums of the rows."""
     weight = torch.ones(len(target)) if weight is None else weight
-    sizes = [len(c) for c in chain]
-    gram = _gram(codes, sizes, weight)
     left = (target - decode(codes, chain, target.shape[1])).double() * weight.double()[:, None]
     moved = [[c.clone() for c in chain] for _ in ridges]
     edges = sorted({0, *(c.shape[1] for c in chain)})
     for low, high in pairwise(edges):
         active = [j for j, c in enumerate(chain) if c.shape[1] >= high]
-        rows_of = _positions(sizes, active)
-        right = _right_side(codes[:, active], [sizes[j] for j in active], left[:, low:high])
-        part = gram if len(active) == len(chain) else gram[rows_of][:, rows_of]
+        chosen, sizes = codes[:, active], [len(chain[j]) for j in active]
+        right = _right_side(chosen, sizes, left[:, low:high])
         for ridge, tables in zip(ridges, moved, strict=True):
-            # In place: of thousands of codewords every copy is hundreds of megabytes.
-            system = part.clone()
+            # Counted again for every ridge and factored in place, in the order LAPACK wants: of
+            # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
+            system = _gram(chosen, sizes, weight).T
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
-            change = torch.cholesky_solve(right, factor).float().split([sizes[j] for j in active])
+            change = torch.cholesky_solve(right, factor).float().split(sizes)
+            del system, factor  # before the next one is counted
             for j, delta in zip(active, change, strict=True):
                 tables[j][:, low:high] += delta
     return moved
-
-
-def _positions(sizes: Sequence[int], active: Sequence[int]) -> Tensor:
-    offsets = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
-    return torch.cat([torch.arange(offsets[j], offsets[j + 1]) for j in active])
 
 
 def smoothed_bootstrap(

@@ -373,6 +373,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
+        del table, inner  # as large as what is still to come
         fit_estimator(self, plan, Z, observed, context, X, progress, weight)
         progress.finish()
 
