@@ -52,8 +52,8 @@ def total(values: Tensor) -> Tensor:
 
 def mean(values: Sequence[Tensor], weights: Sequence[int]) -> float:
     """Return the weighted mean of numbers, those of all ranks together."""
-    mass = torch.tensor(weights, dtype=torch.float64)
     numbers = torch.stack(list(values)).double().cpu()
+    mass = torch.tensor(weights, dtype=torch.float64, device=numbers.device)
     sums = total(torch.stack([(numbers * mass).sum(), mass.sum()]))
     return float(sums[0] / sums[1])
 
