@@ -126,18 +126,18 @@ def test_cleaning_keeps_its_caps_for_new_rows(noise, caps):
 
 
 @pytest.mark.filterwarnings("ignore:Columns .'residual__never'. have no observed cell")
-def test_cleaning_a_dirty_table_loses_no_category():
-    table, categories = dirty_table(900, seed=0)
-    train, held = table.iloc[:600], table.iloc[600:]
+def test_cleaning_a_dirty_table_costs_nothing():
+    table, categories = dirty_table(3000, seed=0)
+    train, held = table.iloc[:2000], table.iloc[2000:]
     without, with_cleaner = (
-        judge(train, held, categories, cleaner, bits=48, max_epochs=0, beam_width=4)
+        judge(train, held, categories, cleaner, bits=64, max_epochs=0, beam_width=8)
         for cleaner in (False, True)
     )
     assert with_cleaner["n_dropped"] >= 6
     assert max(with_cleaner["per_category"].values()) < 1
     assert max(without["per_category"].values()) < 1
-    # Plans made from 600 rows differ by some percent; `python -m benchmarks cleaning` takes more.
-    assert with_cleaner["nmse"] <= 1.1 * without["nmse"]
+    # Plans made from some hundred rows differ by more than this whatever the cleaner does.
+    assert with_cleaner["nmse"] <= 1.02 * without["nmse"]
 
 
 # --- normalization -------------------------------------------------------------------------------
