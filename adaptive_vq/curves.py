@@ -40,9 +40,12 @@ categories that mean something are worth 2 % of the error, not more."""
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
 _HOPELESS = 1.05
+"""The walk over cuts ends after two in a row with so many times the least error."""
 _MOST_CARRIED = 1.5
+"""Log gain carried beyond the last measured bits, at most so many times that measured there."""
 _MOST_CORRECTIONS = 3
 _NEAR = 0.1
+"""A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Measured:
     ratios : dict of str to list of float
         Share of the category's principal directions worth coding up to each level.
     curves : dict of str to ndarray
-        NMSE of each category on rows kept aside, per number of bits.
+        NMSE of each category on rows kept aside, per number of bits; beyond the codebooks that
+        the division reached it is extrapolated.
     predicted : dict of str to float
         NMSE of each category at its bits.
     """
@@ -106,9 +110,10 @@ def measure(
     Notes
     -----
     A curve is the error, on rows kept aside, of residual codebooks fitted on the others; one
-    chain of codebooks serves all numbers of bits, only its last stage is refitted for each. What
-    beam search and joint refit gain over that greedy chain is measured once per category, at the
-    bits it would get, and carried over to the whole curve.
+    chain of codebooks serves all numbers of bits. It is measured as far as the division of the
+    budget goes; further on it falls as in its last stage, which flatters it. What beam search and
+    joint refit gain over the greedy chain is measured at the bits a category would get, and
+    interpolated between these.
     """
     bench = _Bench(Z, random_state, weight)
     best = _choose(bench, cuts, budget)
