@@ -12,6 +12,7 @@ import torch
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._moved_network import moved_network
+from adaptive_vq._small_tables import choose_start
 from adaptive_vq.classical import CategoryCodec, CategorySpec, StartOptions
 from adaptive_vq.estimation import (
     fit_options,
@@ -160,8 +161,14 @@ class Bench:
     def _started(self, spec: CategorySpec) -> CategoryCodec:
         """Classical start of a category, smoothed where the rows that propose moves ask for it."""
         judge, options = self.judge, StartOptions(self.options.seed)
-        width = classical.choose_bootstrap(
-            judge.table, judge.valid, spec, judge.weight, options, judge.valid_weight
+        spec, width = choose_start(
+            judge.table,
+            judge.valid,
+            spec,
+            judge.weight,
+            options,
+            judge.valid_weight,
+            may_split=False,
         )
         rows = self.rows.observed()
         return classical.fit_category(rows.table, spec, rows.weight.amax(1), options, width)

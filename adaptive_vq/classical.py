@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,6 +30,9 @@ BOOTSTRAP_TRIAL_ROWS = 4_000
 BOOTSTRAP_MUST_GAIN = 0.98
 SEARCH_BEAM_IN_FIT = 8
 CATEGORY_WORTH_A_BOOTSTRAP = 2
+
+CROWDED = 20
+"""Rows per codeword below which some codewords may be used by no row."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,15 @@ def fit_category(
     for _ in range(options.n_refits if len(chain) > 1 else 0):
         codes, _ = quantize.search(latents, chain, options.beam)
         chain = quantize.refit(latents, codes, chain, CHAIN_RIDGE, weight)
+    if len(rows) < CROWDED * max(map(len, chain), default=0):
+        chain = _used(latents[: len(rows)][weight[: len(rows)] > 0], chain, options.beam)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
+
+
+def _used(latents: Tensor, chain: Chain, beam: int) -> Chain:
+    """Chain without the codewords that no row uses: they would cost bits and serve none."""
+    codes, _ = quantize.search(latents, chain, beam)
+    return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
 
 
 def _enlarge(
@@ -188,6 +199,11 @@ def choose_bootstrap(
         part = fit_category(table[few], spec, weight[few], quick, width)
         return category_error(part, judged, 2, mass)
 
+    return smoothing(error)
+
+
+def smoothing(error: Callable[[float], float]) -> float:
+    """Kernel width that lowers an error enough, tried from narrow to wide; 0 for none."""
     chosen, least = 0.0, error(0.0)
     for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN):
         smooth = error(width)

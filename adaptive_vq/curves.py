@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._folds import folds
+from adaptive_vq._small_tables import largest_codebook
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
     CategorySpec,
@@ -21,7 +24,7 @@ from adaptive_vq.classical import (
     seed_of,
 )
 from adaptive_vq.gaussian import gaussian_curve
-from adaptive_vq.greedy import EXACT, GreedyCurve
+from adaptive_vq.greedy import EXACT, AveragedCurve, GreedyCurve
 
 Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
@@ -61,8 +64,8 @@ class Measured:
     ratios : dict of str to list of float
         Share of the category's principal directions worth coding up to each level.
     curves : dict of str to ndarray
-        NMSE of each category on rows kept aside, per number of bits; beyond the codebooks that
-        the division reached it is extrapolated.
+        NMSE of each category on rows kept aside, per number of bits; further than one codebook
+        beyond its bits it is extrapolated.
     predicted : dict of str to float
         NMSE of each category at its bits.
     """
@@ -110,19 +113,24 @@ def measure(
     Notes
     -----
     A curve is the error, on rows kept aside, of residual codebooks fitted on the others; one
-    chain of codebooks serves all numbers of bits. It is measured as far as the division of the
-    budget goes; further on it falls as in its last stage, which flatters it. What beam search and
-    joint refit gain over the greedy chain is measured at the bits a category would get, and
-    interpolated between these.
+    chain of codebooks serves all numbers of bits. It is measured one codebook further than the
+    division of the budget goes; beyond that it falls as in its last stage, which flatters it. What
+    beam search and joint refit gain over the greedy chain is measured at the bits a category would
+    get, and interpolated between these. Of few rows several parts are kept aside in turn, and
+    smaller codebooks are tried as well.
     """
     bench = _Bench(Z, random_state, weight)
+    bench.settle_max_bits(budget)
     best = _choose(bench, cuts, budget)
     bits = best.settle(objective)
+    best.look_ahead(bits)
     return best.result(bits, n_levels)
 
 
-def level_bits(bits: int, n_levels: int) -> list[int]:
+def level_bits(bits: int, n_levels: int, max_bits: int = quantize.MAX_CODEBOOK_BITS) -> list[int]:
     """Split a category's bits over levels at codebook boundaries, coarse levels smaller.
+
+    `max_bits` are the bits of the largest codebook.
 
     Examples
     --------
@@ -130,7 +138,7 @@ def level_bits(bits: int, n_levels: int) -> list[int]:
     >>> level_bits(64, 3), level_bits(12, 3), level_bits(5, 3)
     ([16, 16, 32], [8, 4, 0], [5, 0, 0])
     """
-    books = quantize.split_bits(bits)
+    books = quantize.split_bits(bits, max_bits)
     parts = n_levels * (n_levels + 1) // 2
     ends = [
         max(
@@ -142,6 +150,17 @@ def level_bits(bits: int, n_levels: int) -> list[int]:
     return [sum(books[start:end]) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
+class _Fold:
+    """Rows to fit on and rows kept aside, with their weights."""
+
+    def __init__(self, Z: NDArray[np.float32], weight: Floats | None, fit: Any, valid: Any) -> None:
+        self.train, self.valid = (torch.from_numpy(Z[rows]) for rows in (fit, valid))
+        mass = np.ones(len(Z)) if weight is None else weight
+        self.weight, self.valid_weight = (
+            torch.from_numpy(mass[rows].astype(np.float32)) for rows in (fit, valid)
+        )
+
+
 class _Bench:
     """Rows to fit on, rows kept aside, and a store of what has been measured on them."""
 
@@ -149,17 +168,24 @@ class _Bench:
         order = np.random.default_rng(seed).permutation(len(Z))[: MEASURING_ROWS * 2]
         enough = min(ENOUGH_VALIDATION_ROWS, len(order) // 5)
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
-        rows = torch.from_numpy(np.ascontiguousarray(Z[order]))
-        self.valid, self.train = rows[:n_valid], rows[n_valid:][:MEASURING_ROWS]
-        supported = max(32, len(self.train) // ROWS_PER_DIRECTION)
+        self.folds = [
+            _Fold(Z, weight, fit[:MEASURING_ROWS], valid) for fit, valid in folds(order, n_valid)
+        ]
+        self.n_rows = len(self.folds[0].train)
+        supported = max(32, self.n_rows // ROWS_PER_DIRECTION)
         self.most_directions = min(MOST_DIRECTIONS, supported)
-        mass = np.ones(len(order)) if weight is None else weight[order]
-        masses = torch.from_numpy(mass.astype(np.float32))
-        self.valid_weight = masses[:n_valid]
-        self.weight = masses[n_valid:][:MEASURING_ROWS]
-        self.few = self.train[:CURVE_ROWS]
         self.seed = seed
         self._nodes: dict[tuple[int, ...], _Node] = {}
+        self.max_bits = quantize.MAX_CODEBOOK_BITS
+
+    def settle_max_bits(self, budget: int) -> None:
+        """Choose the largest codebook that pays off, by a chain of the budget for all columns."""
+        every = self.node(np.arange(self.folds[0].train.shape[1]))
+        self.max_bits = largest_codebook(
+            lambda most: every.refitted(budget, most),
+            self.n_rows,
+            min(budget, quantize.MAX_CODEBOOK_BITS),
+        )
 
     def node(self, columns: NDArray[np.int64]) -> _Node:
         """Measure a set of columns, once."""
@@ -174,24 +200,35 @@ class _Node:
 
     def __init__(self, bench: _Bench, columns: Tensor) -> None:
         self.bench, self.columns = bench, columns
-        self.greedy = GreedyCurve(
-            bench.few[:, columns],
-            bench.valid[:, columns],
-            min(len(columns), bench.most_directions),
-            _MOST_BITS_PER_COLUMN * len(columns),
-            seed_of(bench.seed, "curve"),
-            (bench.weight[: len(bench.few)], bench.valid_weight),
-        )
-        self.spectrum = _spectrum(bench.train[:, columns], bench.weight)
+        self.greedy = AveragedCurve([self._greedy(fold) for fold in bench.folds])
+        first = bench.folds[0]
+        self.spectrum = _spectrum(first.train[:, columns], first.weight)
         self._gains: dict[int, float] = {}
+
+    @property
+    def max_bits(self) -> int:
+        """Bits of the largest codebook; one that tells every row apart may be a full one."""
+        full = quantize.MAX_CODEBOOK_BITS
+        curve = self.greedy.up_to(full)
+        return full if curve[-1] <= EXACT * curve[0] else self.bench.max_bits
+
+    def _greedy(self, fold: _Fold) -> GreedyCurve:
+        return GreedyCurve(
+            fold.train[:CURVE_ROWS, self.columns],
+            fold.valid[:, self.columns],
+            min(len(self.columns), self.bench.most_directions),
+            _MOST_BITS_PER_COLUMN * len(self.columns),
+            seed_of(self.bench.seed, "curve"),
+            (fold.weight[:CURVE_ROWS], fold.valid_weight),
+        )
 
     def refine(self, bits: int) -> bool:
         """Measure what search and refit gain at `bits`; False where it is known there or nearby."""
         greedy = self.greedy.up_to(bits)
-        single = bits <= quantize.MAX_CODEBOOK_BITS
-        if single or self._known(bits) or greedy[-1] <= EXACT * greedy[0]:
+        # A single codebook has nothing to gain.
+        if bits <= self.max_bits or self._known(bits) or greedy[-1] <= EXACT * greedy[0]:
             return False
-        self._gains[bits] = min(1.0, self._refitted(bits) / greedy[-1])
+        self._gains[bits] = min(1.0, self.refitted(bits, self.max_bits) / greedy[-1])
         return True
 
     def _known(self, bits: int) -> bool:
@@ -205,7 +242,7 @@ class _Node:
         if not self._gains:
             return greedy
         # A single codebook gains nothing; from there on the gain grows geometrically.
-        places = [quantize.MAX_CODEBOOK_BITS, *sorted(self._gains)]
+        places = [self.max_bits, *sorted(self._gains)]
         logs = np.log([1.0] + [max(self._gains[b], 1e-12) for b in places[1:]])
         bits = np.arange(len(greedy))
         gains = np.interp(bits, places, logs)
@@ -213,14 +250,17 @@ class _Node:
         gains = np.where(bits > places[-1], logs[-1] * np.minimum(reach, _MOST_CARRIED), gains)
         return np.minimum.accumulate(greedy * np.exp(gains))
 
-    def _refitted(self, bits: int) -> float:
+    def refitted(self, bits: int, max_bits: int) -> float:
+        """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
         width = min(len(self.columns), self.bench.most_directions)
-        sizes = [[2**b for b in quantize.split_bits(bits)]]
+        sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        bench, options = self.bench, StartOptions(self.bench.seed, train_beam=5)
-        part = fit_category(bench.train, spec, bench.weight, options, 0.0)
-        error = category_error(part, bench.valid, 16, bench.valid_weight)
-        return error / float(bench.valid_weight.sum())
+        options, error, mass = StartOptions(self.bench.seed, train_beam=5), 0.0, 0.0
+        for fold in self.bench.folds:
+            part = fit_category(fold.train, spec, fold.weight, options, 0.0)
+            error += category_error(part, fold.valid, 16, fold.valid_weight)
+            mass += float(fold.valid_weight.sum())
+        return error / mass
 
 
 def _spectrum(rows: Tensor, weight: Tensor) -> Floats:
@@ -260,6 +300,12 @@ class _Trial:
                 node.greedy.measure_to(int(b))
             self._draw_curves()
 
+    def look_ahead(self, bits: Iterable[int]) -> None:
+        """Measure every curve one codebook beyond its bits: what a larger budget would buy."""
+        for node, b in zip(self.nodes, bits, strict=True):
+            node.greedy.measure_to(int(b) + quantize.MAX_CODEBOOK_BITS)
+        self._draw_curves()
+
     def correct(self) -> None:
         """Correct the curves at the bits they would get; again, while that moves the bits."""
         for _ in range(_MOST_CORRECTIONS):
@@ -289,7 +335,10 @@ class _Trial:
             name: self.curves[at[name]] / max(float(self.curves[at[name]][0]), 1e-30)
             for name in self.order
         }
-        levels = {name: level_bits(parts[name], n_levels) for name in self.order}
+        levels = {
+            name: level_bits(parts[name], n_levels, self.nodes[at[name]].max_bits)
+            for name in self.order
+        }
         return Measured(
             {name: self.columns[at[name]] for name in self.order},
             levels,

@@ -82,7 +82,7 @@ def store(
         estimator.__dict__.pop(of_earlier_fit, None)
     _warn_if_diverged(fitted.history)
     estimator._request = _request(estimator, specs)
-    estimator._keep_plan(_plan_as_fitted(plan, fitted.module, fitted.aside or {}))
+    estimator._keep_plan(_plan_as_fitted(plan, fitted.module, fitted.predicted or {}))
     keep(estimator, fitted.module)
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs
@@ -242,7 +242,7 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
     return [int(size) for size in levels]
 
 
-def _plan_as_fitted(plan: Plan, module: CodecModule, aside: Mapping[str, float]) -> Plan:
+def _plan_as_fitted(plan: Plan, module: CodecModule, predicted: Mapping[str, float]) -> Plan:
     """Return the plan with the bits as they ended: whole bits that hold the final codebooks.
 
     What the plan predicts of a category coded alone gives way to what the codec, which decodes all
@@ -255,7 +255,7 @@ def _plan_as_fitted(plan: Plan, module: CodecModule, aside: Mapping[str, float])
     decisions = [
         {
             **entry,
-            "predicted_nmse": aside.get(name, entry["predicted_nmse"]),
+            "predicted_nmse": predicted.get(name, entry["predicted_nmse"]),
             "reason": entry["reason"] + _moved(plan.bits[name], bits[name]),
         }
         for entry in plan.decisions

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
+from adaptive_vq._foresight import category_errors, measure_optimism
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
+from adaptive_vq._small_tables import choose_start
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
-from adaptive_vq.training import Rows, TrainingOptions, category_nmse, train
+from adaptive_vq.training import Rows, TrainingOptions, train
 
 FOLD_IN_ROWS = 20_000
 """Up to this many training rows, those kept aside are folded back in once all is decided."""
@@ -59,14 +61,15 @@ class FitOptions:
 class Fitted:
     """A fitted network, the codes (n, m) of its training rows, and how it came about.
 
-    `aside` is the NMSE per category of the rows kept aside, before these were folded back in.
+    `predicted` is the NMSE per category to be expected of rows that it has not seen; None where no
+    rows were kept aside.
     """
 
     module: CodecModule
     codes: Tensor
     history: list[dict[str, Any]]
     n_epochs: int
-    aside: dict[str, float] | None
+    predicted: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def fit_codec(
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
-    aside = None if valid is None else category_nmse(module, valid, options.beam)
+    optimism = None if valid is None else measure_optimism(module, fit_rows, valid)
     if valid is not None and len(observed) <= FOLD_IN_ROWS:
         module = start.network_on_all(observed)
         if n_epochs:
@@ -213,9 +216,12 @@ def fit_codec(
     module, codes = _cleaned(module, rows, options)
     seen = rows.weight.amax(1) > 0
     settle_prefixes(module, observed, codes[seen])
+    predicted = None
+    if optimism is not None:
+        predicted = optimism.predict(category_errors(module, observed, codes[seen]))
     if options.may_move and isinstance(start, ClassicalStart) and history:
         history[0]["moves"] = start.decided.moves
-    return Fitted(module, codes, history, n_epochs, aside)
+    return Fitted(module, codes, history, n_epochs, predicted)
 
 
 def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
@@ -257,14 +263,22 @@ def _start(
             valid.weight.amax(1),
             options.most_codewords,
         )
-    bootstraps = {
-        spec.name: 0.0
-        if valid is None
-        else classical.choose_bootstrap(
-            rows.table, valid.table, spec, row_weight, start, valid.weight.amax(1)
-        )
-        for spec in specs
-    }
+    bootstraps = dict.fromkeys((spec.name for spec in specs), 0.0)
+    if valid is not None:
+        chosen = [
+            choose_start(
+                rows.table,
+                valid.table,
+                spec,
+                row_weight,
+                start,
+                valid.weight.amax(1),
+                options.may_grow,
+            )
+            for spec in specs
+        ]
+        specs = [spec for spec, _ in chosen]
+        bootstraps = {spec.name: width for spec, width in chosen}
     parts = [
         classical.fit_category(rows.table, spec, row_weight, start, bootstraps[spec.name])
         for spec in specs
@@ -274,9 +288,7 @@ def _start(
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
     classical.fit_tables(codec, rows.table, rows.weight == 0, row_weight, judged, start.beam)
-    specs = [part.spec for part in parts]
-    smoothed = {s.name: bootstraps.get(s.name, 0.0) for s in specs}
-    return Decided(specs, smoothed, codec.ridges, moves), codec
+    return Decided(specs, bootstraps, codec.ridges, moves), codec
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
@@ -345,6 +357,8 @@ def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     for codebook, level in zip(part.chain, part.levels, strict=True):
         sizes[level].append(len(codebook))
     last = max((i for i, level in enumerate(sizes) if level), default=0)
+    if len(part.chain) > 1:  # none larger than those that there are
+        most = min(most, max(size for level in part.spec.sizes for size in level))
     max_bits = quantize.most_bits(most)
     while gift > 0:
         tail = sizes[last][-1] if sizes[last] else 0
@@ -397,24 +411,20 @@ def _codec_on_all(
     Codebooks fitted on draws from a Gaussian stay: a tenth more rows hardly changes its covariance.
     """
     start, weight = StartOptions(options.seed), rows.weight.amax(1)
-    widths = [decided.bootstraps[spec.name] for spec in decided.specs]
+
+    def fit(spec: CategorySpec) -> CategoryCodec:
+        width = decided.bootstraps[spec.name]
+        return classical.fit_category(rows.table, spec, weight, start, width)
+
     parts = [
-        part
-        if width >= classical.NEARLY_GAUSSIAN
-        else classical.fit_category(rows.table, spec, weight, start, width)
-        for spec, part, width in zip(decided.specs, before, widths, strict=True)
+        part if decided.bootstraps[spec.name] >= classical.NEARLY_GAUSSIAN else fit(spec)
+        for spec, part in zip(decided.specs, before, strict=True)
     ]
-    # More rows have more distinct values; the budget still holds.
-    if _spent(parts) > options.budget + 1e-6:
-        parts = [_capped(part, rows, start, weight) for part in parts]
+    if _spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
+        parts = [fit(spec) for spec in decided.specs]
+    if options.may_grow:
+        parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
     classical.fit_tables(codec, rows.table, rows.weight == 0, weight, None, start.beam)
     return codec
-
-
-def _capped(part: CategoryCodec, rows: Rows, start: StartOptions, weight: Tensor) -> CategoryCodec:
-    sizes = [[2 ** math.floor(math.log2(size)) for size in level] for level in part.spec.sizes]
-    return classical.fit_category(
-        rows.table, replace(part.spec, sizes=sizes), weight, start, part.bootstrap
-    )

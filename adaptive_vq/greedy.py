@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from adaptive_vq import quantize
 from adaptive_vq.allocation import lower_envelope
 from adaptive_vq.classical import principal_axes
 
-__all__ = ["GreedyCurve"]
+__all__ = ["AveragedCurve", "GreedyCurve"]
 
 Floats = NDArray[np.float64]
 
@@ -119,3 +121,29 @@ class GreedyCurve:
     def _mean(self, per_row: Tensor) -> float:
         weight = self._weights[1]
         return float((per_row * weight).sum()) / float(weight.sum()) + self._beyond
+
+
+class AveragedCurve:
+    """Mean of the curves of one set of columns on several parts of the rows kept aside.
+
+    Parameters
+    ----------
+    curves : list of GreedyCurve
+        Curves of the same limit.
+    """
+
+    def __init__(self, curves: Sequence[GreedyCurve]) -> None:
+        self._curves = curves
+
+    def covers(self, bits: int) -> bool:
+        """Whether nothing would be gained by measuring up to `bits`."""
+        return all(curve.covers(bits) for curve in self._curves)
+
+    def measure_to(self, bits: int) -> None:
+        """Measure every curve at `bits`."""
+        for curve in self._curves:
+            curve.measure_to(bits)
+
+    def up_to(self, bits: int) -> Floats:
+        """Mean of the lower envelopes at 0 to `bits` bits: convex, as each of them is."""
+        return np.asarray(np.mean([curve.up_to(bits) for curve in self._curves], axis=0))

@@ -139,8 +139,10 @@ class Judge:
     def spec(self, name: str, bits: int) -> CategorySpec:
         """Category with other bits, split over levels at codebook boundaries."""
         start = self.specs[name]
-        per_level = level_bits(bits, len(start.sizes))
-        sizes = [[2**b for b in quantize.split_bits(level, self.max_bits)] for level in per_level]
+        books = [(size - 1).bit_length() for level in start.sizes for size in level]
+        max_bits = min(self.max_bits, max(books)) if len(books) > 1 else self.max_bits
+        per_level = level_bits(bits, len(start.sizes), max_bits)
+        sizes = [[2**b for b in quantize.split_bits(level, max_bits)] for level in per_level]
         return replace(start, sizes=sizes)
 
     def error(self, name: str, bits: int) -> float:

@@ -425,11 +425,6 @@ class _Judge:
         return error
 
 
-def category_nmse(codec: CodecModule, rows: Rows, beam: int) -> dict[str, float]:
-    """NMSE per category of weighted rows, against the offset."""
-    return _per_category(codec, valid_error(codec, rows, beam)[1], rows)
-
-
 def _per_category(codec: CodecModule, per_column: Tensor, valid: Rows) -> dict[str, float]:
     energy = (valid.weight * (valid.table - codec.offset) ** 2).sum(0)
     return {

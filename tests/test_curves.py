@@ -110,8 +110,9 @@ def test_cut_is_chosen_by_its_error(Z):
     torn = {"x": np.array([0, 3, 6]), "y": np.array([1, 4, 7]), "z": np.array([2, 5])}
     found = measure(Z, [torn, CUT], 16, "total", 3, 0)
     assert list(found.categories) == list(CUT)
+    # One chain of 16 bits leaves .015 of 6,000 fresh rows, codebooks of each category .025.
     whole = {"all": np.arange(8)}
-    assert len(measure(Z, [whole, CUT], 16, "total", 3, 0).categories) == len(CUT)
+    assert list(measure(Z, [whole, CUT], 16, "total", 3, 0).categories) == ["all"]
 
 
 def test_order_of_categories_and_columns_changes_only_the_order(Z, measured):

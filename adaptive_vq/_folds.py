@@ -1,0 +1,45 @@
+"""Rows kept aside more than once, where one part of them would be too few to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["folds"]
+
+ENOUGH_JUDGED = 600
+"""Rows kept aside, over all folds, from which errors of two codecs can be told apart."""
+MOST_FOLDS = 4
+
+Index = NDArray[np.int64]
+
+
+def folds(order: Index, n_valid: int) -> Iterator[tuple[Index, Index]]:
+    """Split rows into those to fit on and those kept aside, again and again while these are few.
+
+    Parameters
+    ----------
+    order : ndarray of int of shape (n,)
+        Rows, shuffled.
+    n_valid : int
+        Rows kept aside at a time, less than n.
+
+    Yields
+    ------
+    fit, valid : ndarray of int
+        Rows to fit on, rows kept aside: no row is kept aside twice. One fold where `n_valid` rows
+        are enough to judge by, else as many as that takes, at most four.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._folds import folds
+    >>> [(fit.tolist(), valid.tolist()) for fit, valid in folds(np.arange(4), 2)]
+    [([2, 3], [0, 1]), ([0, 1], [2, 3])]
+    """
+    wanted = -(-ENOUGH_JUDGED // n_valid)
+    for i in range(max(1, min(wanted, MOST_FOLDS, len(order) // n_valid))):
+        valid = slice(i * n_valid, (i + 1) * n_valid)
+        yield np.delete(order, valid), order[valid]

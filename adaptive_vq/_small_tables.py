@@ -1,0 +1,141 @@
+"""Sizes of codebooks for tables so small that large ones would memorize them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from adaptive_vq import classical, quantize
+from adaptive_vq._folds import folds
+from adaptive_vq.classical import CategorySpec, StartOptions
+
+__all__ = ["choose_start", "largest_codebook", "too_few", "with_codebooks_of"]
+
+FEW = 6
+"""Rows per codeword below which smaller codebooks, and more of them, are tried."""
+SMALLEST_BITS = 4
+MUST_GAIN = 0.99
+VALIDATION_SHARE = 0.1
+
+
+def too_few(n_rows: int, bits: int) -> bool:
+    """Whether rows are so few that a codebook of these bits has to prove itself.
+
+    Examples
+    --------
+    >>> from adaptive_vq._small_tables import too_few
+    >>> too_few(1_000, 8), too_few(1_000, 6)
+    (True, False)
+    """
+    return bits > SMALLEST_BITS and n_rows < FEW * 2**bits
+
+
+def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> int:
+    """Bits of the largest codebook: smaller ones than that do not lower the error any more.
+
+    Parameters
+    ----------
+    error : callable
+        From the bits of the largest codebook to an error on rows that it was not fitted on.
+    n_rows : int
+        Rows to fit on.
+    bits : int
+        Bits to start from.
+
+    Examples
+    --------
+    >>> from adaptive_vq._small_tables import largest_codebook
+    >>> largest_codebook(lambda bits: abs(bits - 6) + 1, 300, 8)
+    6
+    >>> largest_codebook(lambda bits: abs(bits - 6) + 1, 3_000, 8)
+    8
+    """
+    if not too_few(n_rows, bits):
+        return bits
+    least = error(bits)
+    while too_few(n_rows, bits):
+        smaller = error(bits - 1)
+        if smaller >= MUST_GAIN * least:
+            break
+        bits, least = bits - 1, smaller
+    return bits
+
+
+def with_codebooks_of(spec: CategorySpec, max_bits: int) -> CategorySpec:
+    """Category with the bits of every level in codebooks of at most `max_bits` bits."""
+    bits = [sum((size - 1).bit_length() for size in level) for level in spec.sizes]
+    sizes = [[2**b for b in quantize.split_bits(level, max_bits)] for level in bits]
+    return replace(spec, sizes=sizes)
+
+
+def choose_start(
+    table: Tensor,
+    valid: Tensor,
+    spec: CategorySpec,
+    weight: Tensor,
+    options: StartOptions,
+    valid_weight: Tensor | None,
+    may_split: bool,
+) -> tuple[CategorySpec, float]:
+    """Sizes of the codebooks and kernel width of the smoothed bootstrap, by rows kept aside.
+
+    Of few rows a large codebook memorizes some, and leaves many of its codewords to none: bits that
+    are lost. Several smaller codebooks take its place where they leave less error. So few rows kept
+    aside would not tell; the rows to fit on take turns instead.
+
+    Parameters
+    ----------
+    table, weight : Tensor of shapes (n, n_features) and (n,)
+        Rows to fit on.
+    valid, valid_weight : Tensor
+        Rows kept aside; they judge the kernel width of larger tables.
+    spec : CategorySpec
+        What the plan says of the category.
+    options : StartOptions
+        How it will be fitted.
+    may_split : bool
+        Whether sizes may change.
+    """
+    largest = max((size for level in spec.sizes for size in level), default=1)
+    start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))
+    if n_valid < 2 or not too_few(len(table), start):
+        width = classical.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
+        return spec, width
+    error = _turns(table, spec, weight, options, n_valid)
+    bits = start
+    if may_split:
+        bits = largest_codebook(lambda b: error(b, 0.0), len(table), start)
+    width = classical.smoothing(lambda w: error(bits, w))
+    if width:  # smoothed, larger codebooks memorize less
+        while bits < start and error(bits + 1, width) < MUST_GAIN * error(bits, width):
+            bits += 1
+    return (spec if bits == start else with_codebooks_of(spec, bits)), width
+
+
+def _turns(
+    table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions, n_valid: int
+) -> Callable[[int, float], float]:
+    """Summed error of rows kept aside in turn, by bits of the largest codebook and kernel width."""
+    order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
+    parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
+    quick = replace(options, train_beam=5, n_refits=1)
+    known: dict[tuple[int, float], float] = {}
+
+    def error(bits: int, width: float) -> float:
+        if (bits, width) not in known:
+            tried = with_codebooks_of(spec, bits)
+            known[bits, width] = sum(
+                classical.category_error(
+                    classical.fit_category(table[fit], tried, weight[fit], quick, width),
+                    table[valid],
+                    options.beam,
+                    weight[valid],
+                )
+                for fit, valid in parts
+            )
+        return known[bits, width]
+
+    return error

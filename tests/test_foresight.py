@@ -1,0 +1,43 @@
+"""What is predicted of rows that the codec has not seen."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq._foresight import Optimism, _Errors
+from adaptive_vq.metrics import category_nmse
+
+
+def errors(nmse: float) -> _Errors:
+    return _Errors(torch.full((4,), nmse).double(), torch.ones(4).double())
+
+
+def test_prediction_is_the_training_error_times_the_factor():
+    optimism = Optimism({"a": 1.5, "b": None}, {"a": 0.9, "b": 0.2})
+    found = optimism.predict({"a": errors(0.1), "b": errors(0.0)})
+    assert found == {"a": pytest.approx(0.15), "b": 0.2}
+
+
+def test_variance_of_the_logarithm_is_that_over_draws_of_rows():
+    rng = np.random.default_rng(0)
+    energy = rng.chisquare(3, size=(400, 500))
+    error = 0.2 * energy * rng.gamma(2.0, 0.5, size=energy.shape)
+    spread = np.log(error.sum(1) / energy.sum(1)).std()
+    one = _Errors(torch.from_numpy(error[0]), torch.from_numpy(energy[0]))
+    assert math.sqrt(one.log_variance) == pytest.approx(spread, rel=0.15)
+
+
+def test_categories_are_coded_as_predicted():
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 12))
+    X = mixed + 0.2 * rng.normal(size=mixed.shape)
+    vq = HierarchicalVQVAE(bits=32, clip=None, max_epochs=1, random_state=0).fit(X[:1200])
+    held = vq.units_.to_codec(X[1200:])
+    output = vq.units_.to_codec(vq.inverse_transform(vq.transform(X[1200:])))
+    found = category_nmse(held, output, vq.categories_, reference=np.zeros(12))
+    predicted = vq.decisions_["predicted_nmse"]
+    for name, nmse in found.items():
+        assert nmse == pytest.approx(predicted[name], rel=0.15)

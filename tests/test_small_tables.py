@@ -1,0 +1,96 @@
+"""Small tables: codebooks that their rows can fill, choices that few rows can make."""
+
+import numpy as np
+import pytest
+import torch
+
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    classical,
+)
+from adaptive_vq._folds import folds
+from adaptive_vq._small_tables import choose_start, too_few, with_codebooks_of
+from adaptive_vq.classical import CategorySpec, StartOptions
+
+ROWS = torch.randn(240, 6, generator=torch.Generator().manual_seed(0))
+ONES = torch.ones(240)
+
+
+def spec(*sizes: tuple[int, ...]) -> CategorySpec:
+    return CategorySpec("all", torch.arange(6), [list(s) for s in sizes], [6] * len(sizes))
+
+
+def chosen(rows, sizes, **given):
+    ones = torch.ones(len(rows))
+    given = {"may_split": True} | given
+    return choose_start(rows, rows[:20], sizes, ones, StartOptions(0), ones[:20], **given)
+
+
+@pytest.mark.parametrize(("n", "n_valid", "expected"), [(1000, 100, 4), (5000, 700, 1), (10, 4, 2)])
+def test_folds_are_as_many_as_it_takes(n, n_valid, expected):
+    parts = list(folds(np.arange(n), n_valid))
+    assert len(parts) == expected
+    aside = np.concatenate([valid for _, valid in parts])
+    assert len(np.unique(aside)) == len(aside)
+    for fit, valid in parts:
+        assert sorted([*fit, *valid]) == list(range(n))
+
+
+def test_bits_of_a_level_stay_when_codebooks_get_smaller():
+    smaller = with_codebooks_of(spec((256,), (256, 256, 16)), 6)
+    assert smaller.sizes == [[64, 4], [64, 64, 64, 4]]
+
+
+def test_few_rows_get_smaller_codebooks():
+    assert too_few(len(ROWS), 8)
+    smaller, _ = chosen(ROWS, spec((256,), (256,)))
+    assert max(max(level) for level in smaller.sizes) < 256
+
+
+def test_sizes_given_by_the_user_stay():
+    given = spec((256,), (256,))
+    assert chosen(ROWS, given, may_split=False)[0] == given
+    everything = FeatureCharacterizer({"all": list(range(6))})
+    selector = AdaptiveRatioSelector("uniform", bits=16, n_levels=2, characterizer=everything)
+    vq = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(ROWS.numpy())
+    assert list(vq.codebooks_) == ["all__L0", "all__L1"]
+
+
+def test_rows_of_few_distinct_values_keep_the_codebook_that_tells_them_apart():
+    values = torch.randn(200, 6, generator=torch.Generator().manual_seed(1))
+    rows = values.repeat_interleave(6, 0)
+    kept, width = chosen(rows, spec((256,), ()))
+    assert kept.sizes == [[256], []]
+    assert width == 0.0
+
+
+def test_no_codeword_without_a_row_survives_the_start():
+    part = classical.fit_category(ROWS, spec((128,), (128,)), ONES, StartOptions(0), 0.5)
+    codes = classical.encode([part], ROWS, StartOptions(0).beam)
+    used = [len(codes[:, j].unique()) for j in range(codes.shape[1])]
+    # One search later a few more may have lost theirs; a start that kept all would have 128.
+    assert all(0.9 * len(book) <= n for n, book in zip(used, part.chain, strict=True))
+    assert max(map(len, part.chain)) < 128
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_bits_that_codewords_without_rows_cost_are_spent(seed):
+    X = np.random.default_rng(seed).normal(size=(300, 5))
+    vq = HierarchicalVQVAE(bits=24, max_epochs=0, random_state=seed).fit(X)
+    assert 23 <= vq.n_bits_ <= 24 + 1e-9
+    for book, hits in vq.training_["codes"].items():
+        assert (hits > 0).all(), book
+
+
+def test_a_small_table_is_coded_better_than_by_full_codebooks():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(700, 3)) @ rng.normal(size=(3, 8)) + 0.3 * rng.normal(size=(700, 8))
+    fit, held = X[:300], X[300:]
+    everything = FeatureCharacterizer({"all": list(range(8))})
+    selector = AdaptiveRatioSelector("water_filling", bits=24, characterizer=everything)
+    free = HierarchicalVQVAE(selector, max_epochs=0).fit(fit)
+    full = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(fit)
+    assert free.n_bits_ <= 24 + 1e-9
+    assert 1 - free.score(held) < 0.9 * (1 - full.score(held))
