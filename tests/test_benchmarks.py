@@ -17,6 +17,7 @@ from benchmarks import (
     cleaning,
     downstream,
     objectives,
+    parquet,
     quality,
     report,
     resume,
@@ -353,11 +354,18 @@ def test_tables_of_a_given_shape():
 def test_scaling_finds_how_time_grows(tmp_path):
     rows = [
         {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "fit_seconds": 3.0 * n**0.5}
-        | dict.fromkeys(("table_mb", "peak_mb", "peak_per_table", "added_per_table", "nmse"), 1.0)
+        | dict.fromkeys(
+            ("n_bits", "table_mb", "peak_mb", "peak_per_table", "added_per_table", "nmse"), 1.0
+        )
         for n in (100, 1_000, 10_000)
     ]
     assert scaling.exponent(rows) == pytest.approx(0.5)
-    assert "power of 0.50" in scaling.summarize(rows)
+    wide = [rows[0] | {"columns": d, "fit_seconds": 0.1 * d**2} for d in (8, 16)]
+    printed = scaling.summarize(rows + wide)
+    assert "At 4 columns the time of a fit grows as rows to the power of 0.50." in printed
+    assert "At 8 columns" not in printed
+    assert scaling.exponent(wide, over="columns") == pytest.approx(2)
+    assert "At 100 rows the time of a fit grows as columns to the power of" in printed
     assert np.isnan(scaling.exponent(rows[:1]))
     split = speed.generated("60x4x2", 0)
     for name, part in (("table", split.train), ("held", split.held[:50])):
@@ -367,6 +375,28 @@ def test_scaling_finds_how_time_grows(tmp_path):
     assert found["table_mb"] == 60 * 4 * 4 / 2**20
     assert found["peak_mb"] >= found["table_mb"]
     assert 0 < found["nmse"] < 1
+
+
+def test_parquet_is_encoded_by_the_command_in_a_process_of_its_own(capsys):
+    pytest.importorskip("pyarrow", reason="extra 'cli'")
+    pytest.importorskip("typer", reason="extra 'cli'")
+    small = ["--rows", "130", "--columns", "4", "--categories", "2", "--bits", "6", "--beam", "1"]
+    main(["parquet", *small, "--threads", str(torch.get_num_threads())])
+    printed = capsys.readouterr().out
+    assert "| 130 | 4 | 6.0 | 1 |" in printed
+    assert "1 of 1 tables came out whole, with the codes" in printed
+
+
+def test_parquet_table_has_all_rows_in_groups(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", reason="extra 'cli'")
+    first = speed.generated("50x4x2", 0).train
+    last = parquet.write(tmp_path / "table.parquet", first, 120, 0)
+    file = pq.ParquetFile(tmp_path / "table.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [50, 50, 20]
+    rows = file.read().to_pandas().to_numpy()
+    np.testing.assert_array_equal(rows[-20:], last)
+    assert len(np.unique(rows, axis=0)) == 120
+    assert np.abs(rows[:50] - first).max() < 0.5
 
 
 def test_resume_names_the_last_stage_and_counts_equal_codes(tmp_path):
