@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 
 from adaptive_vq._fit_rows import draw_seed
-from adaptive_vq._streams import parquet_pieces
+from adaptive_vq._streams import dask_pieces, parquet_pieces
 from adaptive_vq.tables import check_table, row_chunks
 
 __all__ = ["fit_chunks", "sample_rows"]
@@ -32,7 +32,8 @@ def fit_chunks(estimator: Any, chunks: Any) -> Any:
         Fitted in place. Its ``fit_rows`` (None: all rows are kept) and ``random_state`` decide
         which rows are drawn.
     chunks : str, path, array, memory map, DataFrame, or iterable of arrays or DataFrames
-        A Parquet file or a folder of them, the whole table, or chunks with the same columns.
+        A Parquet file or a folder of them, the whole table, or chunks with the same columns. A Dask
+        DataFrame or array is computed one partition after the other.
 
     Returns
     -------
@@ -91,6 +92,8 @@ def drawn_rows(estimator: Any, chunks: Any) -> Any:
 
 
 def _pieces(table: Any) -> Iterable[Any]:
+    if hasattr(table, "__dask_graph__"):
+        return dask_pieces(table)
     return row_chunks(table) if hasattr(table, "shape") else table
 
 
@@ -118,7 +121,7 @@ def sample_rows(
 
     Parameters
     ----------
-    table : array, memory map, pandas or polars DataFrame, or iterable of these
+    table : array, memory map, pandas, polars or Dask DataFrame, Dask array, or iterable
         The whole table, which is read chunk by chunk, or its chunks, such as
         ``pyarrow.parquet.ParquetFile(path).iter_batches()`` turned to pandas. All chunks must be of
         one kind and have the same columns.
