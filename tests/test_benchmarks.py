@@ -353,19 +353,28 @@ def test_tables_of_a_given_shape():
 
 def test_scaling_finds_how_time_grows(tmp_path):
     rows = [
-        {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "fit_seconds": 3.0 * n**0.5}
+        {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "cpu_seconds": 3.0 * n**0.5}
         | dict.fromkeys(
-            ("n_bits", "table_mb", "peak_mb", "peak_per_table", "added_per_table", "nmse"), 1.0
+            (
+                "n_bits",
+                "fit_seconds",
+                "table_mb",
+                "peak_mb",
+                "peak_per_table",
+                "added_per_table",
+                "nmse",
+            ),
+            1.0,
         )
         for n in (100, 1_000, 10_000)
     ]
     assert scaling.exponent(rows) == pytest.approx(0.5)
-    wide = [rows[0] | {"columns": d, "fit_seconds": 0.1 * d**2} for d in (8, 16)]
+    wide = [rows[0] | {"columns": d, "cpu_seconds": 0.1 * d**2} for d in (8, 16)]
     printed = scaling.summarize(rows + wide)
-    assert "At 4 columns the time of a fit grows as rows to the power of 0.50." in printed
+    assert "At 4 columns the processor time of a fit grows as rows to the power of 0.50." in printed
     assert "At 8 columns" not in printed
     assert scaling.exponent(wide, over="columns") == pytest.approx(2)
-    assert "At 100 rows the time of a fit grows as columns to the power of" in printed
+    assert "At 100 rows the processor time of a fit grows as columns to the power of" in printed
     assert np.isnan(scaling.exponent(rows[:1]))
     split = speed.generated("60x4x2", 0)
     for name, part in (("table", split.train), ("held", split.held[:50])):
