@@ -95,14 +95,13 @@ def exponent(rows: Rows, key: str = "cpu_seconds", over: str = "n_train") -> flo
 def _growth(rows: Rows) -> list[str]:
     """A sentence for every direction in which tables grow."""
     lines = []
-    for over, word, fixed in (("n_train", "rows", "columns"), ("columns", "columns", "n_train")):
-        for size in report.values(rows, fixed):
-            power = exponent(report.pick(rows, **{fixed: size}), over=over)
+    for over, word, fixed in (("n_train", "rows", "columns"), ("columns", "columns", "rows")):
+        key = "n_train" if fixed == "rows" else fixed
+        for size in report.values(rows, key):
+            power = exponent(report.pick(rows, **{key: size}), over=over)
             if not np.isnan(power):
-                what = f"{size} columns" if fixed == "columns" else f"{size} rows"
-                lines.append(
-                    f"At {what} the processor time of a fit grows as {word} to the power of {power:.2f}."
-                )
+                grows = f"grows as {word} to the power of {power:.2f}"
+                lines.append(f"At {size} {fixed} the processor time of a fit {grows}.")
     return lines
 
 
