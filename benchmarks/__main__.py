@@ -15,6 +15,7 @@ from benchmarks import (
     downstream,
     objectives,
     parquet,
+    passes,
     quality,
     report,
     resume,
@@ -77,6 +78,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--categories", type=int, default=4)
     command.add_argument("--bits", type=int, default=32)
     command.add_argument("--beam", type=int, default=4)
+
+    command = add("passes", passes.__doc__, sets=("families",), bits=(64,))
+    command.add_argument("--rows", type=int, default=500_000, help="rows (default: 500000)")
+    command.add_argument("--fit-rows", type=int, default=50_000, help="drawn (default: 50000)")
+    command.add_argument("--beam", type=int, default=4)
+    command.add_argument("--passes", type=int, default=1, help="over all rows (default: 1)")
 
     command = add("resume", resume.__doc__, sets=("online_news",))
     command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
@@ -174,6 +181,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
             r, o.rows, o.columns, o.categories, o.bits, o.beam, o.seeds, o.threads
         ),
         parquet.summarize,
+    ),
+    "passes": (
+        lambda r, o: passes.run(r, o.sets, o.rows, o.fit_rows, o.bits, o.beam, o.passes, o.seeds),
+        passes.summarize,
     ),
     "resume": (
         lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),

@@ -18,6 +18,7 @@ from benchmarks import (
     downstream,
     objectives,
     parquet,
+    passes,
     quality,
     report,
     resume,
@@ -406,6 +407,26 @@ def test_parquet_table_has_all_rows_in_groups(tmp_path):
     np.testing.assert_array_equal(rows[-20:], last)
     assert len(np.unique(rows, axis=0)) == 120
     assert np.abs(rows[:50] - first).max() < 0.5
+
+
+def test_passes_compare_with_the_fit(monkeypatch):
+    monkeypatch.setattr(passes, "_HELD", 60)
+    assert passes.table_of("families", 90, 0).shape == (150, 121)
+    assert passes.table_of("4x2", 90, 0).shape == (150, 4)
+    with pytest.raises(ValueError, match="neither"):
+        passes.table_of("other", 90, 0)
+    found = passes.measure("4x2", 200, 100, 6, 2, 2, 0)
+    assert [(row["how"], row["passes"]) for row in found] == [
+        ("fit", 0),
+        ("in chunks", 1),
+        ("in chunks", 2),
+        ("at once", 1),
+        ("at once", 2),
+    ]
+    assert found[1]["nmse"] == found[3]["nmse"]  # one chunk holds all rows
+    rows = [{"set": "4x2", "budget": 6, "seed": 0, "n_rows": 200} | row for row in found]
+    assert "| 4x2 | 6 | fit | 0 |" in passes.summarize(rows)
+    assert passes.summarize(rows).count("| 1.0000 |") >= 1
 
 
 def test_resume_names_the_last_stage_and_counts_equal_codes(tmp_path):
