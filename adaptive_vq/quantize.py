@@ -309,7 +309,7 @@ def _candidates(
     return residual[row, chosen - row * good], weight[row]
 
 
-def _extended(residual: Tensor, codebook: Tensor, beam: int, own: bool) -> Tensor:
+def _extended(residual: Tensor, codebook: Tensor, beam: int, own: bool = False) -> Tensor:
     """Residuals (n, at most beam, width) of the best candidates after one more codebook.
 
     Where they are the caller's own and no more than before, they are written over these.
