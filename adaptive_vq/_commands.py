@@ -21,6 +21,7 @@ from adaptive_vq._tables_io import (
     codes_frame,
     has_pyarrow,
     read_table,
+    rows_frame,
     write_report,
     write_table,
 )
@@ -181,17 +182,32 @@ def decode(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn codes back into rows in the original units."""
+    """Turn codes back into rows in the original units.
+
+    From Parquet to Parquet the codes are read, decoded and written in pieces.
+    """
     _check_table_output(output, overwrite)
     talk = Talk(as_json, quiet, output == STREAM)
-    estimator, given = _loaded(model), read_table(codes)
+    estimator = _loaded(model)
+
+    n_columns = 0
+
+    def rows_of(given: Any) -> Any:
+        nonlocal n_columns
+        rows = rows_frame(_reports.decoded(estimator, given, levels))
+        n_columns = rows.shape[1]
+        return rows
+
     with talk.warnings_as_remarks():
-        rows = _reports.decoded(estimator, given, levels)
-    write_table(rows, output)
-    figures = {"table": output, "rows": rows.shape[0], "columns": rows.shape[1]}
-    talk.result(
-        figures, lambda: talk.line(f"{len(rows):,} rows x {rows.shape[1]} columns -> {output}")
-    )
+        if can_stream(codes, output):
+            with talk.progress("Decoding") as progress:
+                n_rows = map_parquet(rows_of, codes, output, progress)
+        else:
+            rows = rows_of(read_table(codes))
+            n_rows = len(rows)
+            write_table(rows, output)
+    figures = {"table": output, "rows": n_rows, "columns": n_columns}
+    talk.result(figures, lambda: talk.line(f"{n_rows:,} rows x {n_columns} columns -> {output}"))
 
 
 @app.command()

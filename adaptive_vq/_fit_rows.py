@@ -121,7 +121,8 @@ def clean_rows(
     """
     estimator.__dict__.pop("cleaner_", None)
     if estimator.cleaner is None:
-        return X, table
+        # An array has no note: what follows need not check, and copy, it again.
+        return (table if isinstance(X, np.ndarray) else X), table
     if note is not None:
         raise ValueError(
             "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._moments import column_means
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import Rows
 
 _RIDGE = 10.0
 """Rows of a table's entry that where it stands counts for."""
 _TOLERANCE = 1e-6
+_ROWS_AT_ONCE = 4096
 
 
 @torch.no_grad()
@@ -30,8 +32,7 @@ def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> None:
     codes : long Tensor of shape (n, n_codebooks)
         Their final codes.
     """
-    mass = rows.weight.double()
-    mean = (mass * rows.table.double()).sum(0) / mass.sum(0).clamp_min(1e-30)
+    mean = column_means(rows.table, rows.weight)
     before = mean.float().expand(len(rows), -1)
     for n_levels in range(1, module.layout.n_levels + 1):
         after = module.decode(codes, n_levels)
@@ -42,7 +43,11 @@ def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> None:
 
 
 def _error(rows: Rows, output: Tensor) -> float:
-    return float((rows.weight * (rows.table - output) ** 2).sum(dtype=torch.float64))
+    parts = (t.split(_ROWS_AT_ONCE) for t in (rows.table, rows.weight, output))
+    return sum(
+        float((weight * (table - decoded) ** 2).sum(dtype=torch.float64))
+        for table, weight, decoded in zip(*parts, strict=True)
+    )
 
 
 def _refit(

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from adaptive_vq._files import replacing
-from adaptive_vq.tables import CHUNK_ROWS
+from adaptive_vq.tables import CHUNK_ROWS, row_chunks
 
-__all__ = ["can_stream", "map_parquet", "parquet_pieces", "parquet_rows"]
+__all__ = ["can_stream", "dask_pieces", "map_parquet", "parquet_pieces", "parquet_rows"]
 
 
 def can_stream(*paths: str | Path) -> bool:
@@ -103,6 +103,26 @@ def parquet_pieces(source: str | Path) -> Iterator[pd.DataFrame]:
     for path in files:
         with _opened(path) as file:
             yield from _pieces(file)
+
+
+def dask_pieces(X: Any) -> Iterator[Any]:
+    """Compute a Dask collection partition by partition, and cut what is large.
+
+    Parameters
+    ----------
+    X : dask.dataframe.DataFrame or dask.array.Array of shape (n_samples, n_features)
+
+    Yields
+    ------
+    DataFrame or ndarray of shape (at most 32,768, n_features)
+    """
+    if hasattr(X, "npartitions") and hasattr(X, "columns"):
+        parts = (X.partitions[i] for i in range(X.npartitions))
+    else:
+        X = X.rechunk({1: -1})
+        parts = (X.blocks[i] for i in range(X.numblocks[0]))
+    for part in parts:
+        yield from row_chunks(part.compute())
 
 
 def parquet_rows(source: str | Path) -> int:

@@ -23,6 +23,7 @@ __all__ = [
     "codes_frame",
     "has_pyarrow",
     "read_table",
+    "rows_frame",
     "write_report",
     "write_table",
 ]
@@ -97,7 +98,7 @@ def write_table(table: Table, path: str | Path) -> None:
     ValueError
         For an unknown suffix.
     """
-    frame = table if isinstance(table, pd.DataFrame) else _named(table)
+    frame = rows_frame(table)
     if str(path) == STREAM:
         frame.to_csv(sys.stdout, index=False)
         return
@@ -158,6 +159,20 @@ def codes_frame(estimator: Any, codes: Any) -> pd.DataFrame:
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     cells = codes.toarray() if hasattr(codes, "toarray") else np.asarray(codes)
     return pd.DataFrame(cells, columns=pd.Index(last.get_feature_names_out(), dtype=str))
+
+
+def rows_frame(table: Table) -> pd.DataFrame:
+    """Give an array the names x0, x1, ...; a data frame stays as it is.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_samples, n_features)
+    """
+    return table if isinstance(table, pd.DataFrame) else _named(table)
 
 
 # ------------------------------------------------------------------------------ inside

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _ROWS_AT_ONCE = 65_536
+_COLUMNS_AT_ONCE = 16
 
 
 def remember(
@@ -83,14 +85,19 @@ def _sums(
     codes: NDArray[np.int64],
     mass: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Squared error and energy per column, in slices: a long table is not decoded at once."""
+    """Squared error and energy per column, in blocks: copies of a table would be as large."""
     d, n_levels = Z.shape[1], estimator._layout["n_levels"]
     error, energy = np.zeros(d), np.zeros(d)
+    # No block of a single column: numpy would add that up in another order.
+    edges = np.linspace(0, d, math.ceil(d / _COLUMNS_AT_ONCE) + 1).astype(int)
+    blocks = [slice(low, high) for low, high in pairwise(edges)]
     for start in range(0, len(Z), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        target = Z[part].astype(np.float64)
-        seen = observed[part] * mass[part, None]
         output = estimator._decode(codes[part], n_levels)
-        error += (seen * (target - output) ** 2).sum(axis=0)
-        energy += (seen * (target - estimator.units_.reference_) ** 2).sum(axis=0)
+        for columns in blocks:
+            target = Z[part, columns].astype(np.float64)
+            seen = observed[part, columns] * mass[part, None]
+            error[columns] += (seen * (target - output[:, columns]) ** 2).sum(axis=0)
+            away = target - estimator.units_.reference_[columns]
+            energy[columns] += (seen * away**2).sum(axis=0)
     return error, energy

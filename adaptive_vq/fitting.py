@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._foresight import category_errors, measure_optimism
+from adaptive_vq._moments import column_means
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
 from adaptive_vq._small_tables import choose_start
@@ -292,8 +293,7 @@ def _start(
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
-    mass = rows.weight.double()
-    reference = ((mass * rows.table.double()).sum(0) / mass.sum(0).clamp_min(1e-30)).float()
+    reference = column_means(rows.table, rows.weight).float()
     return Codec(rows.table.shape[1], n_levels, parts, classical.offset_of(parts, reference))
 
 

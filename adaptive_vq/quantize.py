@@ -35,6 +35,7 @@ _LEAST_SAMPLE = 4096
 _RESTART_SAMPLE = 1024
 _RESTARTS = 4
 _NEAREST_TILE = 1024
+_DECODED_TILE = 4096
 _SEEDING_ROUNDS = 24
 _CHEAP = 256
 """Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more
@@ -253,8 +254,11 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, shape (n, width)."""
     out = torch.zeros(len(codes), width, device=codes.device)
-    for position, codebook in enumerate(chain):
-        out[:, : codebook.shape[1]] += codebook[codes[:, position]]
+    # In parts, since what is looked up for all rows would be as large as the result.
+    for start in range(0, len(codes), _DECODED_TILE):
+        part = slice(start, start + _DECODED_TILE)
+        for position, codebook in enumerate(chain):
+            out[part, : codebook.shape[1]] += codebook[codes[part, position]]
     return out
 
 
@@ -282,21 +286,37 @@ def fit_chain(
             break
         # Of few combinations even the worst is a candidate, which no search would end with.
         good = max(1, min(residual.shape[1], combinations // COMBINATIONS_PER_CANDIDATE))
-        flat = residual[:, :good].reshape(-1, rows.shape[1])[:, :width].contiguous()
-        flat, every = _subsample(
-            flat, weight.repeat_interleave(good), max(MOST_RESIDUALS, len(rows)), generator
+        flat, every = _candidates(
+            residual[:, :good, :width], weight, max(MOST_RESIDUALS, len(rows)), generator
         )
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
         combinations *= len(codebook)
-        residual = _extended(residual, codebook, beam)
+        residual = _extended(residual, codebook, beam, len(chain) > 1)
     return chain
 
 
-def _extended(residual: Tensor, codebook: Tensor, beam: int) -> Tensor:
-    """Residuals (n, at most beam, width) of the best candidates after one more codebook."""
+def _candidates(
+    residual: Tensor, weight: Tensor, most: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw at most so many residuals out of (n, good, width), and the weights of their rows."""
+    n, good, width = residual.shape
+    if n * good <= most:
+        return residual.reshape(-1, width).contiguous(), weight.repeat_interleave(good)
+    # Only what is drawn is copied: the residuals of all candidates are many times the rows.
+    chosen = torch.randperm(n * good, generator=generator)[:most]
+    row = chosen // good
+    return residual[row, chosen - row * good], weight[row]
+
+
+def _extended(residual: Tensor, codebook: Tensor, beam: int, own: bool = False) -> Tensor:
+    """Residuals (n, at most beam, width) of the best candidates after one more codebook.
+
+    Where they are the caller's own and no more than before, they are written over these.
+    """
     n, b, width = residual.shape
-    kept = residual.new_empty(n, min(beam, b * len(codebook)), width)
+    n_kept = min(beam, b * len(codebook))
+    kept = residual if own and n_kept == b else residual.new_empty(n, n_kept, width)
     for rows, place in zip(residual.split(TILE), kept.split(TILE), strict=True):
         none = torch.zeros(len(rows), b, 0, dtype=torch.long)
         place.copy_(extend(rows, none, codebook, beam)[0])
@@ -347,22 +367,27 @@ def refit_path(
 ) -> list[Chain]:
     """`refit` for several ridges, which share the sums of the rows."""
     weight = torch.ones(len(target)) if weight is None else weight
-    left = (target - decode(codes, chain, target.shape[1])).double() * weight.double()[:, None]
+    left = decode(codes, chain, target.shape[1]).neg_().add_(target).double()
+    left *= weight.double()[:, None]
     moved = [[c.clone() for c in chain] for _ in ridges]
     edges = sorted({0, *(c.shape[1] for c in chain)})
     for low, high in pairwise(edges):
         active = [j for j, c in enumerate(chain) if c.shape[1] >= high]
         chosen, sizes = codes[:, active], [len(chain[j]) for j in active]
         right = _right_side(chosen, sizes, left[:, low:high])
+        if high == edges[-1]:
+            del left  # as large as the rows twice, beside what is largest below
         for ridge, tables in zip(ridges, moved, strict=True):
             # Counted again for every ridge and factored in place, in the order LAPACK wants: of
             # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
             system = _gram(chosen, sizes, weight).T
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
-            change = torch.cholesky_solve(right, factor).float().split(sizes)
+            # What cholesky_solve does, which would copy the factor first.
+            half = torch.linalg.solve_triangular(factor, right, upper=False)
+            change = torch.linalg.solve_triangular(factor.mT, half, upper=True)
             del system, factor  # before the next one is counted
-            for j, delta in zip(active, change, strict=True):
+            for j, delta in zip(active, change.float().split(sizes), strict=True):
                 tables[j][:, low:high] += delta
     return moved
 

@@ -241,11 +241,14 @@ def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Flo
     observed = ~np.isnan(X)
     counts = _counts(observed, weight)
     filled = np.where(observed, X, 0.0)
-    largest = np.abs(filled).max(axis=0, initial=0.0)
+    largest = np.maximum(filled.max(axis=0, initial=0.0), -filled.min(axis=0, initial=0.0))
     scale = np.where(largest > 0, largest, 1.0)
     filled /= scale
     mean = sums(filled, weight) / counts
-    spread = sums(np.where(observed, filled - mean, 0.0) ** 2, weight) / counts
+    # In place, here as above: every copy of a large table is as large.
+    filled -= mean
+    filled[~observed] = 0.0
+    spread = sums(np.square(filled, out=filled), weight) / counts
     return mean * scale, np.sqrt(spread) * scale
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
@@ -13,13 +14,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 
 from adaptive_vq._fit_rows import draw_seed
-from adaptive_vq._streams import parquet_pieces
-from adaptive_vq.tables import check_table, row_chunks
+from adaptive_vq._rollback import unchanged_on_failure
+from adaptive_vq._streams import dask_pieces, parquet_pieces
+from adaptive_vq.tables import CHUNK_ROWS, check_table, row_chunks
 
 __all__ = ["fit_chunks", "sample_rows"]
 
 
-def fit_chunks(estimator: Any, chunks: Any) -> Any:
+_MOST_ASIDE = 20_000
+_MOST_SHARE = 0.1
+
+
+def fit_chunks(estimator: Any, chunks: Any, *, n_passes: int = 0) -> Any:
     """Fit a codec on a table larger than memory, read once from beginning to end.
 
     Every row is checked, and ``fit_rows`` of them are drawn and learned from. The result does not
@@ -32,7 +38,13 @@ def fit_chunks(estimator: Any, chunks: Any) -> Any:
         Fitted in place. Its ``fit_rows`` (None: all rows are kept) and ``random_state`` decide
         which rows are drawn.
     chunks : str, path, array, memory map, DataFrame, or iterable of arrays or DataFrames
-        A Parquet file or a folder of them, the whole table, or chunks with the same columns.
+        A Parquet file or a folder of them, the whole table, or chunks with the same columns. A Dask
+        DataFrame or array is computed one partition after the other.
+    n_passes : int, default=0
+        So many times at most all rows are read again, and move codewords and decoder as
+        ``partial_fit`` does, 32,768 at a time. A tenth of the rows, at most 20,000, takes no part:
+        a pass that does not lower their error is undone and the last one. Units, plan and sizes
+        stay those of the rows drawn; ``training_`` adds what every pass has seen.
 
     Returns
     -------
@@ -42,7 +54,8 @@ def fit_chunks(estimator: Any, chunks: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        As in `fit`, for any chunk; if chunks have different columns, or there is no row.
+        As in `fit`, for any chunk; if chunks have different columns, or there is no row; if
+        `n_passes` asks to read again what can be read only once.
     OSError
         If a file can not be read.
 
@@ -61,7 +74,72 @@ def fit_chunks(estimator: Any, chunks: Any) -> Any:
     >>> bool((codes == vq.fit(X).transform(X)).all())
     True
     """
-    return estimator.fit(drawn_rows(estimator, chunks))
+    check_scalar(n_passes, "n_passes", Integral, min_val=0)
+    if n_passes and isinstance(chunks, Iterator):
+        raise ValueError(
+            "n_passes reads the chunks again, which an iterator does not allow: give a list, a "
+            "memory map, a path or a Dask collection, or n_passes=0."
+        )
+    # A generator of random numbers moves on with every draw; the passes need the same numbers.
+    seed, lengths = copy.deepcopy(draw_seed(_codec_of(estimator))), list[int]()
+    estimator.fit(_drawn(estimator, chunks, lengths))
+    for _ in range(n_passes):
+        with unchanged_on_failure(_codec_of(estimator)):
+            if not _pass(estimator, chunks, sum(lengths), copy.deepcopy(seed)):
+                break
+    return estimator
+
+
+def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
+    """Let all rows but those kept aside move the codec; undo it where that does not help these."""
+    codec = _codec_of(estimator)
+    # The draw took the smallest numbers, so the largest belong to rows that it has not seen.
+    least = 1.0 - min(_MOST_SHARE, _MOST_ASIDE / n_rows)
+    rng, before, aside = check_random_state(seed), copy.copy(codec), None
+    for block in _blocks(_checked(_pieces(_opened(chunks)))):
+        kept = rng.random_sample(block.shape[0]) >= least
+        some, rest = _rows(block, np.flatnonzero(kept)), _rows(block, np.flatnonzero(~kept))
+        aside = some if aside is None else _stacked(aside, some)
+        if rest.shape[0]:
+            codec.partial_fit(_as_the_codec_gets_it(estimator, rest))
+    if aside is None or aside.shape[0] == 0:
+        return True
+    judged = _as_the_codec_gets_it(estimator, aside)
+    if codec.score(judged) > before.score(judged):
+        return True
+    vars(codec).clear()
+    vars(codec).update(vars(before))
+    return False
+
+
+def _codec_of(estimator: Any) -> Any:
+    while hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def _as_the_codec_gets_it(estimator: Any, rows: Any) -> Any:
+    while hasattr(estimator, "steps"):
+        if len(estimator.steps) > 1:
+            rows = estimator[:-1].transform(rows)
+        estimator = estimator.steps[-1][1]
+    return rows
+
+
+def _blocks(chunks: Iterable[Any]) -> Iterator[Any]:
+    """Blocks of equally many rows, so that how the table is cut makes no difference."""
+    held = None
+    for chunk in chunks:
+        held = chunk if held is None else _stacked(held, chunk)
+        while held.shape[0] >= CHUNK_ROWS:
+            yield _rows(held, slice(0, CHUNK_ROWS))
+            held = _rows(held, slice(CHUNK_ROWS, None))
+    if held is not None and held.shape[0]:
+        yield held
+
+
+def _opened(chunks: Any) -> Any:
+    return parquet_pieces(chunks) if isinstance(chunks, str | Path) else chunks
 
 
 def drawn_rows(estimator: Any, chunks: Any) -> Any:
@@ -82,24 +160,30 @@ def drawn_rows(estimator: Any, chunks: Any) -> Any:
     TypeError, ValueError, OSError
         As `fit_chunks`.
     """
-    codec = estimator
-    while hasattr(codec, "steps"):
-        codec = codec.steps[-1][1]
-    if isinstance(chunks, str | Path):
-        chunks = parquet_pieces(chunks)
-    return sample_rows(_checked(_pieces(chunks)), codec.fit_rows, random_state=draw_seed(codec))
+    return _drawn(estimator, chunks, [])
+
+
+def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
+    """Rows to learn from; how many rows each chunk had is added to `lengths`."""
+    codec, pieces = _codec_of(estimator), _pieces(_opened(chunks))
+    checked = _checked(pieces, lengths)
+    return sample_rows(checked, codec.fit_rows, random_state=draw_seed(codec))
 
 
 def _pieces(table: Any) -> Iterable[Any]:
+    if hasattr(table, "__dask_graph__"):
+        return dask_pieces(table)
     return row_chunks(table) if hasattr(table, "shape") else table
 
 
-def _checked(chunks: Iterable[Any]) -> Iterator[Any]:
+def _checked(chunks: Iterable[Any], lengths: list[int] | None = None) -> Iterator[Any]:
     """Chunks with any row, each checked as `fit` checks a table."""
     probe = BaseEstimator()
     for chunk in chunks:
         if chunk.shape[0]:
             check_table(probe, chunk, reset=not hasattr(probe, "n_features_in_"))
+            if lengths is not None:
+                lengths.append(chunk.shape[0])
             yield chunk
 
 
@@ -118,7 +202,7 @@ def sample_rows(
 
     Parameters
     ----------
-    table : array, memory map, pandas or polars DataFrame, or iterable of these
+    table : array, memory map, pandas, polars or Dask DataFrame, Dask array, or iterable
         The whole table, which is read chunk by chunk, or its chunks, such as
         ``pyarrow.parquet.ParquetFile(path).iter_batches()`` turned to pandas. All chunks must be of
         one kind and have the same columns.

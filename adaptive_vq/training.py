@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from adaptive_vq import _distributed
+from adaptive_vq._moments import column_variances
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
@@ -367,10 +368,7 @@ def _resumed(
 
 def _keep_still(codec: CodecModule, rows: Rows) -> None:
     """Give columns without spread no correction: Adam would turn rounding into steps of size lr."""
-    mass = rows.weight.double()
-    n = mass.sum(0).clamp_min(1.0)
-    mean = (mass * rows.table).sum(0) / n
-    moving = (mass * (rows.table - mean) ** 2).sum(0) / n > _STILL
+    moving = column_variances(rows.table, rows.weight) > _STILL
     for parameter in codec.correction[-1].parameters():
         mask = moving.float().reshape(-1, *[1] * (parameter.dim() - 1))
         parameter.register_hook(lambda gradient, mask=mask: gradient * mask)

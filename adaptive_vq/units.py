@@ -35,7 +35,7 @@ __all__ = ["AUTO_CLIP", "AUTO_SCALER", "CodecUnits", "resolve_units"]
 
 _ARRAYS = ("lower", "upper", "center", "scale", "reference", "variance", "empty", "uncapped")
 _N_QUANTILES = 1000
-_CELLS_AT_ONCE = 1 << 22  # cells of a large table that are copied at a time
+_CELLS_AT_ONCE = 1 << 20  # cells of a large table that are copied at a time
 _STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
 _ROUNDING = 1e-3  # and what a network of float32 may add to such a column
 _LARGEST = 1e150  # the square of more does not fit into float64

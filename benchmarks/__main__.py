@@ -14,6 +14,8 @@ from benchmarks import (
     cleaning,
     downstream,
     objectives,
+    parquet,
+    passes,
     quality,
     report,
     resume,
@@ -66,8 +68,22 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("scaling", scaling.__doc__, sets=None)
     command.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 300_000])
-    command.add_argument("--columns", type=int, default=128)
+    command.add_argument("--columns", nargs="+", type=int, default=[128])
     command.add_argument("--categories", type=int, default=8)
+    command.add_argument("--bits", type=int, help="budget (default: that of the codec)")
+
+    command = add("parquet", parquet.__doc__, sets=None)
+    command.add_argument("--rows", nargs="+", type=int, default=[100_000, 1_000_000])
+    command.add_argument("--columns", type=int, default=32)
+    command.add_argument("--categories", type=int, default=4)
+    command.add_argument("--bits", type=int, default=32)
+    command.add_argument("--beam", type=int, default=4)
+
+    command = add("passes", passes.__doc__, sets=("families",), bits=(64,))
+    command.add_argument("--rows", type=int, default=500_000, help="rows (default: 500000)")
+    command.add_argument("--fit-rows", type=int, default=50_000, help="drawn (default: 50000)")
+    command.add_argument("--beam", type=int, default=4)
+    command.add_argument("--passes", type=int, default=1, help="over all rows (default: 1)")
 
     command = add("resume", resume.__doc__, sets=("online_news",))
     command.add_argument("--kills", type=int, default=10, help="fits to kill (default: 10)")
@@ -157,8 +173,18 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
         speed.summarize,
     ),
     "scaling": (
-        lambda r, o: scaling.run(r, o.rows, o.columns, o.categories, o.seeds, o.threads),
+        lambda r, o: scaling.run(r, o.rows, o.columns, o.categories, o.bits, o.seeds, o.threads),
         scaling.summarize,
+    ),
+    "parquet": (
+        lambda r, o: parquet.run(
+            r, o.rows, o.columns, o.categories, o.bits, o.beam, o.seeds, o.threads
+        ),
+        parquet.summarize,
+    ),
+    "passes": (
+        lambda r, o: passes.run(r, o.sets, o.rows, o.fit_rows, o.bits, o.beam, o.passes, o.seeds),
+        passes.summarize,
     ),
     "resume": (
         lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),

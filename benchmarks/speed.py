@@ -6,17 +6,16 @@ import math
 import multiprocessing
 import os
 import re
-import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import report
 from benchmarks.measure import timed
+from benchmarks.memory import peak_mb
 from benchmarks.methods import build
 from benchmarks.protocol import Matrix, Split, load_table, prepare
 from benchmarks.report import Results, Rows, use_threads
@@ -74,17 +73,6 @@ def measure(split: Split, method: str, bits: int, seed: int, threads: int) -> di
         "added_mb": peak_mb() - before,
         "load_before": load,
     }
-
-
-def peak_mb() -> float:
-    """Most memory that this process has held so far, in MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what the system counts of children includes their parent on Linux
-        peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        if peak is not None:
-            return int(peak[1]) / 1024
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def run(

@@ -17,6 +17,8 @@ from benchmarks import (
     cleaning,
     downstream,
     objectives,
+    parquet,
+    passes,
     quality,
     report,
     resume,
@@ -352,12 +354,28 @@ def test_tables_of_a_given_shape():
 
 def test_scaling_finds_how_time_grows(tmp_path):
     rows = [
-        {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "fit_seconds": 3.0 * n**0.5}
-        | dict.fromkeys(("table_mb", "peak_mb", "peak_per_table", "added_per_table", "nmse"), 1.0)
+        {"n_train": n, "columns": 4, "categories": 2, "seed": 0, "cpu_seconds": 3.0 * n**0.5}
+        | dict.fromkeys(
+            (
+                "n_bits",
+                "fit_seconds",
+                "table_mb",
+                "peak_mb",
+                "peak_per_table",
+                "added_per_table",
+                "nmse",
+            ),
+            1.0,
+        )
         for n in (100, 1_000, 10_000)
     ]
     assert scaling.exponent(rows) == pytest.approx(0.5)
-    assert "power of 0.50" in scaling.summarize(rows)
+    wide = [rows[0] | {"columns": d, "cpu_seconds": 0.1 * d**2} for d in (8, 16)]
+    printed = scaling.summarize(rows + wide)
+    assert "At 4 columns the processor time of a fit grows as rows to the power of 0.50." in printed
+    assert "At 8 columns" not in printed
+    assert scaling.exponent(wide, over="columns") == pytest.approx(2)
+    assert "At 100 rows the processor time of a fit grows as columns to the power of" in printed
     assert np.isnan(scaling.exponent(rows[:1]))
     split = speed.generated("60x4x2", 0)
     for name, part in (("table", split.train), ("held", split.held[:50])):
@@ -367,6 +385,48 @@ def test_scaling_finds_how_time_grows(tmp_path):
     assert found["table_mb"] == 60 * 4 * 4 / 2**20
     assert found["peak_mb"] >= found["table_mb"]
     assert 0 < found["nmse"] < 1
+
+
+def test_parquet_is_encoded_by_the_command_in_a_process_of_its_own(capsys):
+    pytest.importorskip("pyarrow", reason="extra 'cli'")
+    pytest.importorskip("typer", reason="extra 'cli'")
+    small = ["--rows", "130", "--columns", "4", "--categories", "2", "--bits", "6", "--beam", "1"]
+    main(["parquet", *small, "--threads", str(torch.get_num_threads())])
+    printed = capsys.readouterr().out
+    assert "| 130 | 4 | 6.0 | 1 |" in printed
+    assert "1 of 1 tables came out whole, with the codes" in printed
+
+
+def test_parquet_table_has_all_rows_in_groups(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", reason="extra 'cli'")
+    first = speed.generated("50x4x2", 0).train
+    last = parquet.write(tmp_path / "table.parquet", first, 120, 0)
+    file = pq.ParquetFile(tmp_path / "table.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [50, 50, 20]
+    rows = file.read().to_pandas().to_numpy()
+    np.testing.assert_array_equal(rows[-20:], last)
+    assert len(np.unique(rows, axis=0)) == 120
+    assert np.abs(rows[:50] - first).max() < 0.5
+
+
+def test_passes_compare_with_the_fit(monkeypatch):
+    monkeypatch.setattr(passes, "_HELD", 60)
+    assert passes.table_of("families", 90, 0).shape == (150, 121)
+    assert passes.table_of("4x2", 90, 0).shape == (150, 4)
+    with pytest.raises(ValueError, match="neither"):
+        passes.table_of("other", 90, 0)
+    found = passes.measure("4x2", 200, 100, 6, 2, 2, 0)
+    assert [(row["how"], row["passes"]) for row in found] == [
+        ("fit", 0),
+        ("in chunks", 1),
+        ("in chunks", 2),
+        ("at once", 1),
+        ("at once", 2),
+    ]
+    assert found[1]["nmse"] == found[3]["nmse"]  # one chunk holds all rows
+    rows = [{"set": "4x2", "budget": 6, "seed": 0, "n_rows": 200} | row for row in found]
+    assert "| 4x2 | 6 | fit | 0 |" in passes.summarize(rows)
+    assert passes.summarize(rows).count("| 1.0000 |") >= 1
 
 
 def test_resume_names_the_last_stage_and_counts_equal_codes(tmp_path):

@@ -581,3 +581,20 @@ def test_encode_streams_from_parquet_to_parquet(folder, table, run, monkeypatch)
     codes, expected = pd.read_parquet("c.parquet"), load("model.safetensors").transform(table)
     np.testing.assert_array_equal(codes.to_numpy(), expected)
     assert json.loads(out) == {"codes": "c.parquet", "rows": 70, "columns": list(codes.columns)}
+
+
+@pytest.mark.parametrize("levels", [None, 1])
+def test_decode_streams_from_parquet_to_parquet(folder, table, run, monkeypatch, levels):
+    codec = load("model.safetensors")
+    codes = codec.transform(table)
+    pd.DataFrame(codes, columns=codec[-1].get_feature_names_out()).to_parquet("c.parquet")
+    monkeypatch.setattr("adaptive_vq._streams.CHUNK_ROWS", 16)
+    monkeypatch.setattr(_commands, "read_table", None)  # the codes are never read as a whole
+    more = [] if levels is None else ["--levels", levels]
+    code, out, _ = run(
+        "decode", "model.safetensors", "c.parquet", "-o", "r.parquet", "--json", *more
+    )
+    assert code == 0
+    expected = codec[-1].inverse_transform(codes, n_levels=levels)
+    pd.testing.assert_frame_equal(pd.read_parquet("r.parquet"), expected)
+    assert json.loads(out) == {"table": "r.parquet", "rows": 70, "columns": table.shape[1]}

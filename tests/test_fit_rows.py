@@ -142,6 +142,66 @@ def test_chunks_of_parquet_and_a_pipeline(X, named, tmp_path):
         fit_chunks(codec(), tmp_path / "absent.parquet")
 
 
+@pytest.mark.parametrize("cuts", [[1], [100, 100, 399]])
+def test_passes_over_all_rows_lower_the_error_whatever_the_chunks(X, expected, cuts, monkeypatch):
+    monkeypatch.setattr("adaptive_vq.streaming.CHUNK_ROWS", 90)
+    fresh = np.repeat(np.random.default_rng(9).normal(size=(500, 2)), 2, axis=1)
+    few = codec(fit_rows=60, bits=10)
+    start = fit_chunks(few, X).score(fresh)
+    moved = fit_chunks(few, np.split(X, cuts), n_passes=2)
+    assert moved.score(fresh) > start
+    assert moved.training_["n_rows"] > N
+    assert_same(moved, fit_chunks(codec(fit_rows=60, bits=10), [X], n_passes=2))
+
+
+def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monkeypatch):
+    calls = []
+
+    def worse(self, rows):
+        calls.append(len(rows))
+        self._state = {name: 0 * value for name, value in self._state.items()}
+        self.training_ = {"n_rows": 0}
+
+    monkeypatch.setattr(HierarchicalVQVAE, "partial_fit", worse)
+    fitted = fit_chunks(codec(), X, n_passes=3)
+    assert len(calls) == 1
+    assert 0.85 * N < calls[0] < 0.95 * N  # a tenth takes no part
+    assert_same(fitted, expected)
+    assert fitted.training_["n_rows"] == MOST
+
+
+def test_a_pass_that_fails_leaves_the_fit(X, expected, monkeypatch):
+    monkeypatch.setattr("adaptive_vq.streaming.CHUNK_ROWS", 90)
+    move, calls = HierarchicalVQVAE.partial_fit, []
+
+    def fails(self, rows):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return move(self, rows)
+
+    monkeypatch.setattr(HierarchicalVQVAE, "partial_fit", fails)
+    fitted = codec()
+    with pytest.raises(KeyboardInterrupt):
+        fit_chunks(fitted, X, n_passes=1)
+    assert_same(fitted, expected)
+
+
+def test_passes_of_a_pipeline(X):
+    wide = np.column_stack([X, np.ones(N)])
+    pipeline = make_pipeline(FeatureCleaner(), codec(fit_rows=60))
+    fitted = fit_chunks(pipeline, [wide[:150], wide[150:]], n_passes=1)
+    assert fitted.transform(wide).shape[0] == N
+    assert fitted[-1].n_features_in_ < wide.shape[1]
+
+
+def test_an_iterator_can_not_be_read_again(X):
+    with pytest.raises(ValueError, match="iterator does not allow"):
+        fit_chunks(codec(), iter([X]), n_passes=1)
+    with pytest.raises(ValueError, match="n_passes"):
+        fit_chunks(codec(), [X], n_passes=-1)
+
+
 def test_a_bad_number_of_rows_is_refused(X):
     with pytest.raises(ValueError, match="'fit_rows'"):
         codec(fit_rows=1).fit(X)

@@ -124,6 +124,31 @@ def test_chain_stops_where_nothing_is_left():
     assert [len(c) for c in chain] == [3]
 
 
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_chain_is_trained_without_touching_the_rows(rows, beam):
+    before = rows.clone()
+    quantize.fit_chain(rows, [8, 8, 8, 8], [2, 4, 4, 4], generator(), beam=beam)
+    assert torch.equal(rows, before)
+
+
+def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
+    residual, weight = normal(30, 12).view(30, 4, 3), torch.arange(30.0)
+    every = {tuple(r.tolist()): i for i, row in enumerate(residual) for r in row}
+    for most in (50, 200):
+        drawn, mass = quantize._candidates(residual, weight, most, generator())
+        assert len(drawn) == len(set(map(tuple, drawn.tolist()))) == min(most, 120)
+        assert mass.tolist() == [every[tuple(r.tolist())] for r in drawn]
+
+
+def test_extended_residuals_may_take_the_place_of_the_earlier_ones(rows):
+    codebook = normal(8, 4, seed=3)
+    residual = quantize._extended(rows[:, None], normal(8, 4, seed=4), 4, False)
+    expected = quantize._extended(residual, codebook, 4, False)
+    found = quantize._extended(residual, codebook, 4, True)
+    assert found is residual
+    assert torch.equal(found, expected)
+
+
 def test_narrow_codebooks_leave_later_coordinates_alone(rows, chain):
     assert [c.shape[1] for c in chain] == [2, 4, 4]
     decoded = quantize.decode(quantize.search(rows, chain)[0], chain[:1], 4)

@@ -2,14 +2,17 @@
 
 from itertools import pairwise
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE, scale
+from adaptive_vq.streaming import fit_chunks, sample_rows
 
 da = pytest.importorskip("dask.array", reason="extra 'scale'")
 dd = pytest.importorskip("dask.dataframe", reason="extra 'scale'")
@@ -118,3 +121,46 @@ def test_what_cannot_be_mapped_is_refused(codec, bare, frame):
     onehot = HierarchicalVQVAE(bits=10, max_epochs=0, encode="onehot").fit(frame)
     with pytest.raises(ValueError, match="sparse_output=False"):
         scale.transform(onehot, dd.from_pandas(frame, npartitions=2))
+
+
+@pytest.mark.parametrize("kind", ["frame", "array", "cut array"])
+def test_a_codec_learns_from_a_collection_part_by_part(frame, kind):
+    cells, codec = frame.to_numpy(), HierarchicalVQVAE(bits=10, max_epochs=0, fit_rows=70)
+    computed = []
+
+    def seen(part):
+        computed.append(len(part))
+        return part
+
+    if kind == "frame":
+        rows = dd.from_pandas(frame, npartitions=4, sort=False)
+        X = rows.map_partitions(seen, meta=frame.iloc[:0])
+    else:
+        X = da.from_array(cells, chunks=(50, 5 if kind == "array" else 2))
+        X = X.map_blocks(seen, meta=cells[:0])
+    whole = frame if kind == "frame" else cells
+    assert fit_chunks(codec, X) is codec
+    expected = HierarchicalVQVAE(bits=10, max_epochs=0, fit_rows=70).fit(whole)
+    np.testing.assert_array_equal(codec.transform(whole), expected.transform(whole))
+    assert codec.training_["n_rows"] == 70
+    assert sum(computed) == N * (3 if kind == "cut array" else 1)  # no part twice
+    assert max(computed) < N
+    drawn = sample_rows(X, 20)
+    assert type(drawn) is type(whole)
+    np.testing.assert_array_equal(drawn, sample_rows(whole, 20))
+
+
+def test_a_search_on_the_dask_backend(frame):
+    distributed = pytest.importorskip("distributed", reason="extra 'scale'")
+    codec = HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0)
+    search = GridSearchCV(codec, {"auto_compression_strategy": ["uniform", "water_filling"]}, cv=2)
+    expected = search.fit(frame).cv_results_["mean_test_score"]
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_backend("dask"),
+    ):
+        found = search.fit(frame).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(found, expected)
