@@ -13,6 +13,7 @@ from benchmarks import (
     beams,
     cleaning,
     downstream,
+    mutants,
     objectives,
     quality,
     report,
@@ -77,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("cleaning", cleaning.__doc__, sets=(), bits=(64,))
     command.add_argument("--rows", type=int, default=6_000, help="rows (default: 6000)")
+
+    command = add("mutants", mutants.__doc__, sets=tuple(mutants.GROUPS))
+    command.add_argument("--count", type=int, default=0, help="so many drawn at random; 0: all")
     return top
 
 
@@ -163,6 +167,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
     "resume": (
         lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),
         resume.summarize,
+    ),
+    "mutants": (
+        lambda r, o: mutants.run(r, o.sets, o.count, o.seeds),
+        mutants.summarize,
     ),
     "cleaning": (
         lambda r, o: cleaning.run(r, o.bits, o.seeds, o.rows),

@@ -209,3 +209,147 @@ def test_kmeans_puts_no_codeword_on_rows_without_weight():
     codebook = quantize.kmeans(rows, 40, generator(), weight)
     assert float(codebook.abs().max()) < 10
     assert len(codebook) > 20
+
+
+# --- chains: what a stage is trained on ----------------------------------------------------------
+
+
+def test_most_bits_of_a_number_of_codewords():
+    expected = {0: 0, 1: 0, 2: 1, 3: 1, 4: 2, 255: 7, 256: 8, 9999: 8}
+    assert {n: quantize.most_bits(n) for n in expected} == expected
+
+
+def test_more_combinations_mean_more_candidates_to_train_on(rows, monkeypatch):
+    seen = []
+
+    def spy(flat, size, generator, weight, n_iter):
+        seen.append((len(flat) // 300, len(weight) // 300, n_iter))
+        return kmeans(flat, size, generator, weight, n_iter)
+
+    kmeans = quantize.kmeans
+    monkeypatch.setattr(quantize, "kmeans", spy)
+    quantize.fit_chain(rows[:, :3], [8] * 5, [3] * 5, generator())
+    assert seen == [(1, 1, 10), (1, 1, 10), (2, 2, 10), (5, 5, 10), (5, 5, 10)]
+    seen.clear()
+    quantize.fit_chain(rows, [8] * 5, [4] * 5, generator(), beam=2, n_iter=3)
+    assert seen == [(1, 1, 3), (1, 1, 3), (2, 2, 3), (2, 2, 3), (2, 2, 3)]
+
+
+def test_a_chain_is_fixed_by_its_generator_alone(rows, monkeypatch):
+    monkeypatch.setattr(quantize, "MOST_RESIDUALS", 100)  # so that candidates are drawn
+    chains = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        chains.append(quantize.fit_chain(rows, [8] * 4, [4] * 4, generator()))
+    assert all(torch.equal(a, b) for a, b in zip(*chains, strict=True))
+
+
+def test_rows_without_weight_do_not_move_a_chain(rows):
+    far = torch.cat([rows, 1e3 + rows])
+    weight = torch.cat([torch.ones(300), torch.zeros(300)])
+    for codebook in quantize.fit_chain(far, [8, 8], [4, 4], generator(), weight=weight):
+        assert float(codebook.abs().max()) < 10
+
+
+def test_a_chain_of_tiny_rows_is_as_long_as_one_of_large_rows(rows):
+    for scale in (1e-6, 1.0, 1e6):
+        chain = quantize.fit_chain(scale * rows, [8, 8], [4, 4], generator())
+        codes, _ = quantize.search(scale * rows, chain)
+        assert [len(c) for c in chain] == [8, 8]
+        assert squared(scale * rows, codes, chain) < 0.5 * float((scale * rows).square().sum())
+
+
+def test_every_codebook_needs_a_width(rows):
+    with pytest.raises(ValueError, match="shorter"):
+        quantize.fit_chain(rows, [8, 8], [4], generator())
+
+
+def test_refit_of_codewords_that_no_row_uses(rows, chain):
+    codes = torch.zeros(300, 3, dtype=torch.long)
+    moved = quantize.refit(rows, codes, chain, 1e-3)
+    assert all(torch.equal(a[1:], b[1:]) for a, b in zip(chain, moved, strict=True))
+    torch.testing.assert_close(quantize.decode(codes, moved, 4)[0], rows.mean(0), atol=1e-4, rtol=0)
+
+
+def test_refine_of_no_rows(rows, chain):
+    tables = [torch.nn.functional.pad(c, (0, 4 - c.shape[1])) for c in chain]
+    codes = torch.zeros(0, 3, dtype=torch.long)
+    assert quantize.refine(rows[:0], codes, tables, 2).shape == (0, 3)
+
+
+# --- codebooks of every size ---------------------------------------------------------------------
+
+
+def test_a_path_of_codebooks_is_nearly_as_good_as_separate_ones(rows):
+    path = quantize.kmeans_path(rows, 5, generator())
+    assert [len(c) for c in path] == [2, 4, 8, 16, 32]
+    errors = [float(quantize.nearest(rows, c)[0].sum()) for c in path]
+    assert errors == sorted(errors, reverse=True)
+    for codebook, error in zip(path, errors, strict=True):
+        alone = quantize.kmeans(rows, len(codebook), generator())
+        assert error < 1.15 * float(quantize.nearest(rows, alone)[0].sum())
+
+
+def test_a_path_ends_where_every_row_is_a_codeword():
+    rows = normal(3, 2).repeat(30, 1)
+    path = quantize.kmeans_path(rows, 4, generator())
+    assert len(path) == 4
+    assert max(map(len, path)) <= 4
+    assert float(quantize.nearest(rows, path[-1])[0].max()) < 1e-5
+
+
+def test_a_path_follows_weights_and_its_generator():
+    rows = torch.cat([normal(100, 3), 50 + normal(100, 3)])
+    weight = torch.cat([torch.full((100,), 2.0), torch.zeros(100)])
+    paths = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        paths.append(quantize.kmeans_path(rows, 3, generator(), weight=weight))
+    assert all(torch.equal(a, b) for a, b in zip(*paths, strict=True))
+    # Only the rows with weight count: it is the path of those rows alone, up to the draws.
+    assert float(quantize.nearest(rows[:100], paths[0][-1])[0].mean()) < 1.5
+    assert max(float(c.abs().max()) for c in paths[0]) < 10
+
+
+# --- smoothed bootstrap --------------------------------------------------------------------------
+
+
+def test_bootstrap_keeps_weighted_mean_and_covariance_at_any_level_and_scale():
+    few = normal(4000, 2, seed=3)
+    weight = torch.where(few[:, 0] > 0, 6.0, 2.0)
+    for scale, level in ((1e-3, 0.0), (1.0, 5.0), (1e3, -2e3)):
+        rows = scale * few + level
+        more, weights = quantize.smoothed_bootstrap(rows, 1.0, 4, generator(), weight)
+        assert torch.equal(weights[:4000], weight)
+        share = (weight / weight.sum())[:, None].double()
+        mean = (rows.double() * share).sum(0)
+        covariance = ((rows - mean).T * share[:, 0]) @ (rows - mean)
+        drawn, w = more[4000:].double(), weights[4000:, None].double() / weights[4000:].sum()
+        # A draw keeps its row's weight, so that the weighted draws have the weighted moments, but
+        # for the noise, whose covariance is that of all.
+        found = (drawn * w).sum(0)
+        torch.testing.assert_close(found, mean, atol=0.06 * scale, rtol=0)
+        spread = ((drawn - found).T * w[:, 0]) @ (drawn - found)
+        torch.testing.assert_close(spread, covariance, atol=0.15 * scale**2, rtol=0)
+
+
+def test_bootstrap_without_width_repeats_rows():
+    rows = normal(50, 2).exp() + 3  # skewed, away from zero
+    more, _ = quantize.smoothed_bootstrap(rows, 0.0, 2, generator())
+    assert float(torch.cdist(more[50:].double(), rows.double()).amin(1).max()) < 1e-5
+    assert len(more[50:].round(decimals=3).unique(dim=0)) > 20
+
+
+def test_bootstrap_of_columns_that_depend_on_each_other():
+    rows = normal(100, 1).repeat(1, 3) * torch.tensor([1.0, 2.0, 0.0])
+    more, _ = quantize.smoothed_bootstrap(rows, 0.5, 1, generator())
+    assert torch.isfinite(more).all()
+    assert float((more[:, 1] - 2 * more[:, 0]).abs().max()) < 0.05
+
+
+def test_bootstrap_is_fixed_by_its_generator_alone(rows):
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        drawn.append(quantize.smoothed_bootstrap(rows, 0.5, 1, generator())[0])
+    assert torch.equal(*drawn)
