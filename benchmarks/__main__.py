@@ -21,6 +21,7 @@ from benchmarks import (
     scaling,
     speed,
     synthetic,
+    trials,
 )
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
@@ -81,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("mutants", mutants.__doc__, sets=tuple(mutants.GROUPS))
     command.add_argument("--count", type=int, default=0, help="so many drawn at random; 0: all")
+
+    command = add("trials", trials.__doc__, sets=trials.FILES)
+    command.add_argument("--profile", default="default", help="of hypothesis: default or long")
     return top
 
 
@@ -171,6 +175,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
     "mutants": (
         lambda r, o: mutants.run(r, o.sets, o.count, o.seeds),
         mutants.summarize,
+    ),
+    "trials": (
+        lambda r, o: trials.run(r, o.sets, o.profile),
+        trials.summarize,
     ),
     "cleaning": (
         lambda r, o: cleaning.run(r, o.bits, o.seeds, o.rows),

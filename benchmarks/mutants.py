@@ -42,7 +42,7 @@ also_copy = ["adaptive_vq", "pyproject.toml"]
 process_isolation = "forkserver"
 timeout_multiplier = 5.0
 """
-#: Exit codes of mutmut's record: 0 no test failed, 33 no test reaches it, None not run.
+#: Exit codes of mutmut's record: 0 no test failed, 33 no test reaches it.
 _SURVIVED, _UNTESTED, _FAILED = 0, 33, (1, 3)
 
 
@@ -106,8 +106,11 @@ def _mutmut(folder: Path, *names: str) -> None:
         text=True,
         check=False,
     )
-    if not _recorded(folder):
-        raise RuntimeError(f"mutmut made no mutants:\n{(done.stdout + done.stderr)[-2000:]}")
+    found = _recorded(folder)
+    asked = found if not names else [name for name in names if name in found]
+    if not found or any(found[name] is None for name in asked):
+        said = (done.stdout + done.stderr)[-2000:]
+        raise RuntimeError(f"mutmut gave up ({len(found)} mutants made):\n{said}")
 
 
 def _recorded(folder: Path) -> dict[str, int | None]:
