@@ -1,4 +1,4 @@
-"""``trials``: how many inputs the tests generate, how many files they forge, how many faults inject."""
+"""``trials``: how many inputs and files the tests generate, and how many faults they inject."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FILES = (
     "test_faults",
     "test_checkpoints",
 )
-_TEST = re.compile(r"^tests/(\w+)\.py::\S+:$")
-_EXAMPLES = re.compile(r"- (\d+) passing examples, (\d+) failing examples, (\d+) invalid examples")
+_TEST = re.compile(r"^tests/(\w+)\.py::.+:$")
+_INPUTS = re.compile(r"- (\d+) passing(?: examples)?, (\d+) failing")  # older and newer hypothesis
 
 
 def run(results: Results, files: Sequence[str], profile: str) -> None:
@@ -60,7 +60,7 @@ def _examples(text: str) -> tuple[Counter[str], Counter[str]]:
     for line in text.splitlines():
         if found := _TEST.match(line):
             name = found[1]
-        elif found := _EXAMPLES.search(line):
+        elif found := _INPUTS.search(line):
             passing[name] += int(found[1])
             failing[name] += int(found[2])
     return passing, failing

@@ -290,6 +290,27 @@ def test_a_path_of_codebooks_is_nearly_as_good_as_separate_ones(rows):
         assert error < 1.15 * float(quantize.nearest(rows, alone)[0].sum())
 
 
+def test_a_path_starts_at_the_weighted_mean_and_spends_its_iterations_on_the_last(monkeypatch):
+    rows, weight = 5 + normal(100, 3), torch.rand(100, generator=generator()) * 7
+    lloyd, seen = quantize._lloyd, []
+
+    def spy(rows, codebook, weight, n_iter):
+        seen.append((codebook.clone(), n_iter))
+        return lloyd(rows, codebook, weight, n_iter)
+
+    monkeypatch.setattr(quantize, "_lloyd", spy)
+    quantize.kmeans_path(rows, 3, generator(), weight=weight)
+    assert [n_iter for _, n_iter in seen] == [2, 2, 4]
+    mean = (rows * (weight / weight.sum())[:, None]).sum(0)
+    torch.testing.assert_close(seen[0][0][0], mean)
+
+
+def test_a_path_is_as_long_for_tiny_rows(rows):
+    for scale in (1e-4, 1e4):
+        path = quantize.kmeans_path(scale * rows, 3, generator())
+        assert [len(c) for c in path] == [2, 4, 8]
+
+
 def test_a_path_ends_where_every_row_is_a_codeword():
     rows = normal(3, 2).repeat(30, 1)
     path = quantize.kmeans_path(rows, 4, generator())
