@@ -26,7 +26,7 @@ def threads():
 @pytest.mark.parametrize(
     ("b", "size"), [(1, 1), (1, 64), (1, 1500), (4, 250), (12, 3), (16, 256), (60, 32), (7, 199)]
 )
-@pytest.mark.parametrize("k", [1, 4, 16, 60])
+@pytest.mark.parametrize("k", [1, 2, 4, 16, 60])
 def test_smallest_equals_topk(b, size, k):
     k = min(k, b * size)
     scores = normal(30, b, size, seed=b) - 1.0
