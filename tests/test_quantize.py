@@ -374,3 +374,85 @@ def test_bootstrap_is_fixed_by_its_generator_alone(rows):
         torch.manual_seed(seed)
         drawn.append(quantize.smoothed_bootstrap(rows, 0.5, 1, generator())[0])
     assert torch.equal(*drawn)
+
+
+# --- the steps of k-means ------------------------------------------------------------------------
+
+
+def test_nearest_of_many_rows_is_exact():
+    rows, codebook = 3 + normal(2500, 3), normal(9, 3, seed=1)
+    distance, index = quantize.nearest(rows, codebook)
+    exact = torch.cdist(rows.double(), codebook.double()) ** 2
+    assert torch.equal(index, exact.argmin(1))
+    torch.testing.assert_close(distance.double(), exact.amin(1), rtol=1e-4, atol=1e-4)
+    same, _ = quantize.nearest(1e3 + rows, 1e3 + rows[:7])
+    assert float(same.min()) == 0.0  # never below
+
+
+def test_means_are_weighted_and_leave_empty_codewords_where_they_are(rows):
+    index, weight = torch.arange(300) % 3, torch.rand(300, generator=generator()) + 0.1
+    previous = normal(4, 4, seed=2)
+    means, counts = quantize._means(rows, index, weight, previous)
+    for k in range(3):
+        part, w = rows[index == k], weight[index == k]
+        torch.testing.assert_close(means[k], (part * w[:, None]).sum(0) / w.sum())
+        assert float(counts[k]) == pytest.approx(float(w.sum()), rel=1e-5)
+    assert torch.equal(means[3], previous[3])
+    assert float(counts[3]) == 0.0
+
+
+def test_iterations_lower_the_weighted_error(rows):
+    weight = torch.rand(300, generator=generator()) + 0.1
+    start = rows[:8]
+    found = [quantize._lloyd(rows, start.clone(), weight, n) for n in (1, 2, 4, 30)]
+    errors = [error for _, error in found]
+    assert errors[0] == pytest.approx(float((quantize.nearest(rows, start)[0] * weight).sum()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.9 * errors[0]
+    # The error is that of the codebook before the last step.
+    after = float((quantize.nearest(rows, found[0][0])[0] * weight).sum())
+    assert errors[1] == pytest.approx(after, rel=1e-5)
+
+
+def test_distances_of_equal_rows_are_zero_at_any_level():
+    rows = 1e4 + normal(50, 3)
+    rows[7] = rows[3]
+    norms = (rows * rows).sum(1)
+    assert float(quantize._distance_to(rows, norms, torch.tensor([3]))[7]) == 0.0
+    rows = normal(50, 3)
+    found = quantize._distance_to(rows, (rows * rows).sum(1), torch.tensor([3, 9]))
+    exact = torch.cdist(rows.double(), rows[[3, 9]].double()).amin(1) ** 2
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_are_distinct_rows_with_weight_and_spread():
+    rows = torch.cat([normal(200, 2), 30 + normal(200, 2), 1e3 + normal(50, 2)])
+    weight = torch.cat([torch.ones(400), torch.zeros(50)])
+    for seed in range(5):
+        seeds = quantize._seed_codewords(rows, 12, weight, generator(seed))
+        assert seeds.shape == (12, 2)
+        assert len(seeds.unique(dim=0)) == 12
+        assert float(seeds.max()) < 100
+        assert 0 < int((seeds[:, 0] > 15).sum()) < 12  # of both clusters
+        assert set(map(tuple, seeds.tolist())) <= set(map(tuple, rows.tolist()))
+    assert (
+        len(quantize._seed_codewords(rows[:3].repeat(9, 1), 12, torch.ones(27), generator())) == 3
+    )
+
+
+def test_a_sample_keeps_rows_and_weights_together():
+    rows = torch.arange(100.0)[:, None]
+    some, weight = quantize._subsample(rows, rows[:, 0] + 1, 30, generator())
+    assert len(some.unique()) == 30
+    assert torch.equal(weight, some[:, 0] + 1)
+    assert quantize._subsample(rows, rows[:, 0], 100, generator())[0] is rows
+
+
+def test_revived_codewords_go_to_the_worst_rows_only_where_rows_have_an_error(rows):
+    codebook, distance = normal(3, 4, seed=2), torch.zeros(300)
+    distance[5] = 0.5
+    moved = quantize.revive(codebook.clone(), torch.zeros(3), rows, distance)
+    assert torch.equal(moved[0], rows[5])
+    assert torch.equal(moved[1:], codebook[1:])
+    few = quantize.revive(normal(9, 4), torch.zeros(9), rows[:2], torch.ones(2))
+    assert {tuple(row.tolist()) for row in few[:2]} == {tuple(row.tolist()) for row in rows[:2]}
