@@ -440,6 +440,23 @@ def test_seeds_are_distinct_rows_with_weight_and_spread():
     )
 
 
+@pytest.mark.parametrize("size", [1, 2, 47, 50, 100])
+def test_as_many_seeds_as_asked_for_unless_there_are_fewer_rows(size):
+    rows = normal(400, 3)
+    assert len(quantize._seed_codewords(rows, size, torch.ones(400), generator())) == size
+    few = quantize._seed_codewords(rows[:3], size, torch.ones(3), generator())
+    assert len(few) == min(size, 3)
+
+
+@pytest.mark.parametrize("size", [4, 150])  # with restarts, without
+def test_codebooks_of_many_rows_are_fixed_by_the_generator_alone(size):
+    rows, found = normal(7000, 2), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(quantize.kmeans(rows, size, generator()))
+    assert torch.equal(*found)
+
+
 def test_a_sample_keeps_rows_and_weights_together():
     rows = torch.arange(100.0)[:, None]
     some, weight = quantize._subsample(rows, rows[:, 0] + 1, 30, generator())
