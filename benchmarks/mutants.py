@@ -30,8 +30,10 @@ GROUPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     "quantize": (["quantize", "beam"], ["test_quantize", "test_beam"]),
 }
-# Threads that the tests of a fork's parent have started do not exist in the fork, which then waits
-# for them: mutants are forked from a process that has only imported the tests.
+#: Threads that the tests of a fork's parent have started do not exist in the fork, which then waits
+#: for them: for modules that use torch, mutants are forked from a process that only imports. It is
+#: slower.
+THREADED = frozenset({"quantize"})
 _SETTINGS = """
 [tool.mutmut]
 source_paths = ["adaptive_vq"]
@@ -39,7 +41,7 @@ only_mutate = {modules}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
 also_copy = ["adaptive_vq", "pyproject.toml"]
-process_isolation = "forkserver"
+process_isolation = "{isolation}"
 timeout_multiplier = 5.0
 """
 #: Exit codes of mutmut's record: 0 no test failed, 33 no test reaches it.
@@ -72,8 +74,7 @@ def _end(code: int | None) -> str:
 
 
 def _exit_codes(folder: Path, group: str, count: int, seed: int) -> dict[str, int | None]:
-    modules, tests = GROUPS[group]
-    _copy(folder, modules, tests)
+    _copy(folder, group)
     if not count:
         _mutmut(folder)
         return _recorded(folder)
@@ -84,13 +85,15 @@ def _exit_codes(folder: Path, group: str, count: int, seed: int) -> dict[str, in
     return {name: code for name, code in _recorded(folder).items() if name in set(chosen)}
 
 
-def _copy(folder: Path, modules: Sequence[str], tests: Sequence[str]) -> None:
+def _copy(folder: Path, group: str) -> None:
+    modules, tests = GROUPS[group]
     for name in ("adaptive_vq", "tests"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     settings = _SETTINGS.format(
         modules=json.dumps([f"adaptive_vq/{name}.py" for name in modules]),
         tests=json.dumps([f"tests/{name}.py" for name in tests]),
+        isolation="forkserver" if group in THREADED else "fork",
     )
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (folder / "pyproject.toml").write_text(text + settings, encoding="utf-8")

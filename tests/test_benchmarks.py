@@ -415,10 +415,10 @@ def test_mutants_are_counted_by_what_became_of_them():
 
 
 def test_mutants_are_made_of_modules_and_tests_that_are_there(tmp_path):
-    for number, (modules, tests) in enumerate(mutants.GROUPS.values()):
-        folder = tmp_path / str(number)
+    for group, (modules, tests) in mutants.GROUPS.items():
+        folder = tmp_path / group
         folder.mkdir()
-        mutants._copy(folder, modules, tests)
+        mutants._copy(folder, group)
         assert all((folder / "adaptive_vq" / f"{name}.py").is_file() for name in modules)
         assert all((folder / "tests" / f"{name}.py").is_file() for name in tests)
         settings = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["mutmut"]
