@@ -473,3 +473,35 @@ def test_revived_codewords_go_to_the_worst_rows_only_where_rows_have_an_error(ro
     assert torch.equal(moved[1:], codebook[1:])
     few = quantize.revive(normal(9, 4), torch.zeros(9), rows[:2], torch.ones(2))
     assert {tuple(row.tolist()) for row in few[:2]} == {tuple(row.tolist()) for row in rows[:2]}
+
+
+def test_weights_far_below_one_count_like_any_other(rows):
+    small = torch.full((300,), 1e-4)
+    means, _ = quantize._means(rows, torch.arange(300) % 3, small, torch.zeros(3, 4))
+    torch.testing.assert_close(means[0], rows[::3].mean(0))
+    for seed in range(3):  # the draws are the same
+        whole = quantize.kmeans(rows, 12, generator(seed))
+        scaled = quantize.kmeans(rows, 12, generator(seed), small)
+        torch.testing.assert_close(whole, scaled, atol=1e-3, rtol=0)
+
+
+def test_seeds_never_start_at_a_row_without_weight(rows):
+    few, weight = rows[:200], torch.zeros(200)  # few enough that none is left out
+    weight[7] = 0.1
+    for seed in range(5):
+        assert torch.equal(quantize._seed_codewords(few, 1, weight, generator(seed)), few[7:8])
+
+
+def test_one_unused_codeword_is_revived_and_one_of_a_single_row_is_not(rows):
+    codebook, distance = normal(3, 4, seed=2), torch.arange(300.0)
+    moved = quantize.revive(codebook.clone(), torch.tensor([1.0, 0.0, 9.0]), rows, distance)
+    assert torch.equal(moved[1], rows[299])
+    assert torch.equal(moved[[0, 2]], codebook[[0, 2]])
+
+
+def test_an_unused_codeword_is_not_revived_at_a_row_without_weight():
+    rows = torch.tensor([[0.0], [1.0], [2.0], [900.0]])
+    weight = torch.tensor([0.5, 0.5, 0.5, 0.0])
+    start = torch.tensor([[0.0], [1.0], [5000.0]])
+    codebook, _ = quantize._lloyd(rows, start, weight, 3)
+    assert sorted(codebook.flatten().tolist()) == [0.0, 1.0, 2.0]
