@@ -13,6 +13,7 @@ from benchmarks import (
     beams,
     cleaning,
     downstream,
+    mutants,
     objectives,
     parquet,
     passes,
@@ -22,6 +23,7 @@ from benchmarks import (
     scaling,
     speed,
     synthetic,
+    trials,
 )
 from benchmarks.methods import DEFAULT, check_methods
 from benchmarks.protocol import SETS
@@ -93,6 +95,12 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("cleaning", cleaning.__doc__, sets=(), bits=(64,))
     command.add_argument("--rows", type=int, default=6_000, help="rows (default: 6000)")
+
+    command = add("mutants", mutants.__doc__, sets=tuple(mutants.GROUPS))
+    command.add_argument("--count", type=int, default=0, help="so many drawn at random; 0: all")
+
+    command = add("trials", trials.__doc__, sets=trials.FILES)
+    command.add_argument("--profile", default="default", help="of hypothesis: default or long")
     return top
 
 
@@ -189,6 +197,14 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
     "resume": (
         lambda r, o: resume.run(r, o.sets, o.seeds, o.kills, o.rows, o.threads),
         resume.summarize,
+    ),
+    "mutants": (
+        lambda r, o: mutants.run(r, o.sets, o.count, o.seeds),
+        mutants.summarize,
+    ),
+    "trials": (
+        lambda r, o: trials.run(r, o.sets, o.profile),
+        trials.summarize,
     ),
     "cleaning": (
         lambda r, o: cleaning.run(r, o.bits, o.seeds, o.rows),

@@ -56,6 +56,10 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
+# Pages without pages below them need no bar of navigation on the left.
+html_sidebars = {page: [] for page in ("design", "extend", "trust", "results", "release")}
 
 
 def escape(app, what, name, obj, options, lines):

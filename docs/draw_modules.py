@@ -12,6 +12,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "adaptive_vq"
 SKIPPED = {"__init__", "__main__"}
+_MOST_IN_LINE = 8
 
 
 def imports_of(path: Path, known: set[str]) -> set[str]:
@@ -68,7 +69,7 @@ def layers(uses: dict[str, set[str]]) -> dict[str, int]:
 
 
 def places(uses: dict[str, set[str]], depth: dict[str, int]) -> dict[str, tuple[float, float]]:
-    """One row per layer; inside a row, modules stand near what they use."""
+    """One row per layer (two where it is long); modules stand near what they use."""
     at: dict[str, tuple[float, float]] = {}
     for level in range(max(depth.values()) + 1):
         row = sorted(name for name in uses if depth[name] == level)
@@ -77,8 +78,9 @@ def places(uses: dict[str, set[str]], depth: dict[str, int]) -> dict[str, tuple[
             for name in row
         }
         row.sort(key=lambda name: (wish[name], name))
+        crowded = len(row) > _MOST_IN_LINE
         for i, name in enumerate(row):
-            at[name] = ((i + 0.5) / len(row), float(level))
+            at[name] = ((i + 0.5) / len(row), level + (0.3 if crowded and i % 2 else 0.0))
     return at
 
 

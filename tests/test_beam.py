@@ -1,5 +1,7 @@
 """Beam search: ranking children, tiles, threads."""
 
+import threading
+
 import pytest
 import torch
 
@@ -24,7 +26,7 @@ def threads():
 @pytest.mark.parametrize(
     ("b", "size"), [(1, 1), (1, 64), (1, 1500), (4, 250), (12, 3), (16, 256), (60, 32), (7, 199)]
 )
-@pytest.mark.parametrize("k", [1, 4, 16, 60])
+@pytest.mark.parametrize("k", [1, 2, 4, 16, 60])
 def test_smallest_equals_topk(b, size, k):
     k = min(k, b * size)
     scores = normal(30, b, size, seed=b) - 1.0
@@ -85,3 +87,40 @@ def test_search_returns_what_is_left():
     codes, left = quantize.search(rows, chain, 4)
     torch.testing.assert_close(left, rows - quantize.decode(codes, chain, 4))
     assert codes.shape == (300, 2)
+
+
+def test_tiles_have_one_size_whatever_the_table():
+    for n in (1, 255, 256, 257, 700):
+        shapes = []
+        out = beam.in_tiles(
+            lambda tile, shapes=shapes: shapes.append(tile.shape) or tile, normal(n, 2)
+        )
+        assert set(shapes) == {(beam.TILE, 2)}
+        assert torch.equal(out, normal(n, 2))
+
+
+def test_tiles_are_shared_by_as_many_threads_of_one_thread_each(threads):
+    rows = normal(4 * beam.TILE, 2)
+    threads(1)
+    seen = []
+    beam.in_tiles(lambda tile: seen.append(threading.get_ident()) or tile, rows)
+    assert set(seen) == {threading.get_ident()}
+
+    threads(2)
+    both = threading.Barrier(2, timeout=60)  # breaks unless two tiles are worked on at a time
+    seen = []
+
+    def work(tile):
+        both.wait()
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        return tile
+
+    assert torch.equal(beam.in_tiles(work, rows), rows)
+    assert len({thread for thread, _ in seen}) == 2
+    assert {inside for _, inside in seen} == {1}
+
+
+def test_no_codebooks_give_no_codes():
+    codes = beam.ChainSearch([], 4, 8).codes(normal(5, 4))
+    assert codes.shape == (5, 0)
+    assert codes.dtype == torch.long

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks import (
     beams,
     cleaning,
     downstream,
+    mutants,
     objectives,
     parquet,
     passes,
@@ -454,3 +456,40 @@ def test_cleaning_table_is_as_dirty_as_it_says():
     row |= {"worst": 0.5, "n_dropped": 3, "n_bits": 8.0}
     text = cleaning.summarize([{**row, "cleaner": cleaner} for cleaner in (False, True)])
     assert "| with | 8 | 0.2500 | 0.5000 |" in text
+
+
+def test_mutants_are_counted_by_what_became_of_them():
+    codes = {"a": 1, "b": 0, "c": 33, "d": 36, "e": -11, "f": 1}
+    row = mutants._counted(codes)
+    assert row == {
+        "mutants": 6,
+        "failed": 2,
+        "stopped": 2,
+        "survived": 1,
+        "untested": 1,
+        "survivors": ["b", "c"],
+    }
+    text = mutants.summarize([{"set": "quantize", **row}])
+    assert "| quantize | 6 | 2 | 2 | 1 | 1 |" in text
+    assert text.endswith("b\nc")
+
+
+def test_mutants_are_made_of_modules_and_tests_that_are_there(tmp_path):
+    for group, (modules, tests) in mutants.GROUPS.items():
+        folder = tmp_path / group
+        folder.mkdir()
+        mutants._copy(folder, group)
+        assert all((folder / "adaptive_vq" / f"{name}.py").is_file() for name in modules)
+        assert all((folder / "tests" / f"{name}.py").is_file() for name in tests)
+        settings = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["mutmut"]
+        assert settings["only_mutate"] == [f"adaptive_vq/{name}.py" for name in modules]
+
+
+def test_trials_count_tests_and_what_hypothesis_generated(tmp_path, capsys):
+    out = tmp_path / "rows.json"
+    main(["trials", "--sets", "test_metrics", "--out", str(out)])
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["failed"] == row["failing_inputs"] == 0
+    assert row["tests"] > 50
+    assert row["inputs"] >= 500
+    assert f"| all | {row['tests']:,} | 0 |" in capsys.readouterr().out

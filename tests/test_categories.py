@@ -312,6 +312,27 @@ def test_isolated_families_stay_in_every_cut(blocks):
         resolve("prefix", frame, isolate=["own"])
 
 
+def test_nothing_is_clustered_where_every_column_is_isolated(blocks):
+    frame = blocks.iloc[:, :2].set_axis(["own__a", "own__b"], axis=1)
+    found = resolve("auto", frame, isolate=["own"])
+    assert {name: c.tolist() for name, c in found.categories.items()} == {"own": [0, 1]}
+
+
+def test_families_and_clusters_of_one_name_are_refused(blocks):
+    frame = blocks.rename(columns={"a0": "cluster_1__a0", "b0": "cluster_1__b0"})
+    with pytest.raises(ValueError, match="isolated family 'cluster_1' has a cluster's name"):
+        resolve(3, frame, isolate=["cluster_1"])
+
+
+def test_columns_without_a_family_are_clustered_among_themselves(blocks):
+    names = [f"f__{name}" if name.startswith("a") else name for name in blocks]
+    found = resolve("prefix_auto", blocks.set_axis(names, axis=1))
+    placed = sorted(int(j) for c in found.categories.values() for j in c)
+    assert placed == list(range(len(names)))
+    for name, columns in found.categories.items():
+        assert {names[j].startswith("f__") for j in columns} == {name.startswith("f")}, name
+
+
 @pytest.mark.parametrize(
     "clusterer",
     [

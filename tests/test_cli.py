@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.callback import ProgressBar
 
-from adaptive_vq import _commands, _config, _console, _demo, cli, load
+from adaptive_vq import HierarchicalVQVAE, _commands, _config, _console, _demo, cli, load, save
 from adaptive_vq._config import build_pipeline, read_config, settings_of
 from adaptive_vq._tables_io import read_table, write_table
 from adaptive_vq.streaming import fit_chunks
@@ -205,6 +205,33 @@ def test_compare(folder, run):
     assert found[0] == 0
 
 
+def test_compare_tells_files_of_one_name_apart(folder, run):
+    Path("again").mkdir()
+    Path("again/model.safetensors").write_bytes(Path("model.safetensors").read_bytes())
+    models = ["model.safetensors", str(Path("again/model.safetensors"))]
+    code, out, _ = run("compare", *models, "table.csv", "--json")
+    assert code == 0
+    assert [row["codec"] for row in json.loads(out)["codecs"]] == models
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(folder):
+    command = [sys.executable, "-m", "adaptive_vq", "inspect", "model.safetensors"]
+    env = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
+
+
+def test_inspect_of_what_is_not_fitted(folder, run):
+    save(HierarchicalVQVAE(bits=8), "blank.safetensors")
+    code, out, _ = run("inspect", "blank.safetensors")
+    assert code == 0
+    assert "not fitted" in out
+
+
 def test_inspect(folder, run):
     code, out, _ = run("inspect", "model.safetensors")
     assert code == 0
@@ -374,6 +401,8 @@ def test_bad_tables_are_refused(folder, run):
     np.save("object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     np.save("cube.npy", np.zeros((2, 2, 2)))
     np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
+    Path("no.npz").write_bytes(b"PK no archive")
+    Path("unnamed.csv").write_text("a,,c\n1,2,3\n")
     for name, word in {
         "nowhere.csv": "There is no file",
         "table.xls": "suffix",
@@ -385,6 +414,8 @@ def test_bad_tables_are_refused(folder, run):
         "object.npy": "object.npy",
         "cube.npy": "2-D",
         "two.npz": "'X'",
+        "no.npz": "no.npz",
+        "unnamed.csv": "no name in the first line",
     }.items():
         refused(run("fit", name, "-o", "m"), word)
     assert not Path("m").exists()

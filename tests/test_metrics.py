@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from adaptive_vq import metrics
+from adaptive_vq import _usage, metrics
 from adaptive_vq.metrics import (
     category_nmse,
     code_entropy,
@@ -387,6 +387,156 @@ def test_topographic_similarity_that_cannot_be_computed_or_is_refused():
         topographic_similarity(X[:2], X[:2])
     with pytest.raises(ValueError, match="n_pairs == 1"):
         topographic_similarity(X, X, n_pairs=1)
+
+
+# ------------------------------------------------------------- numbers of any type, and scale
+def test_tables_of_small_integers_do_not_wrap_around():
+    X, X_hat = np.array([[0], [200]], np.uint8), np.array([[10], [190]], np.uint8)
+    assert reconstruction_nmse(X, X_hat) == pytest.approx(0.01)
+    far = np.array([[0], [200], [50]], np.uint8)
+    assert topographic_similarity(far, far.astype(float)) == pytest.approx(1.0)
+    assert topographic_similarity(far.astype(float), far) == pytest.approx(1.0)
+
+
+def test_columns_of_objects_are_read_as_numbers():
+    def column(*values):
+        return np.array(values, dtype=object)
+
+    X, X_hat = [[0.0], [2.0]], [[0.0], [1.0]]
+    found = reconstruction_nmse(X, X_hat, reference=column(0), sample_weight=column(3, 1))
+    assert found == pytest.approx(0.25)
+    assert imbalance(column(1, 2))["max_min"] == 2.0
+    assert gaussian_distortion_rate(column(4, 1), column(0, 1)) == pytest.approx([5, 2])
+
+
+def test_figures_at_the_ends_of_float64():
+    assert reconstruction_nmse([[0.0], [1.0]], [[1e200], [0.0]]) == np.inf
+    assert imbalance([5e-324, 1.0])["max_min"] == np.inf
+    assert gaussian_distortion_rate([1e300, 1e-300], 1.0) == pytest.approx(1e300 / 4)
+    X = normal(0, 12, 3)
+    assert topographic_similarity(1e-120 * X, 1e120 * X) == pytest.approx(1.0)
+
+
+def test_one_number_is_a_python_float():
+    assert type(gaussian_distortion_rate([1.0], 1)) is float
+    assert type(gaussian_distortion_rate([0.0], 1)) is float
+    assert dead_codes(np.empty((3, 0), dtype=int), []).dtype == np.int64
+
+
+def test_a_single_observed_cell_has_an_error():
+    X, X_hat = [[2.0, 1.0], [np.nan, 3.0]], [[1.0, 1.0], [0.0, 3.0]]
+    assert category_nmse(X, X_hat, {"a": [0]}, reference=[0, 0]) == {"a": 0.25}
+
+
+def test_rounding_of_a_constant_column_is_measured_by_its_level_and_the_spread_of_the_table():
+    n = 100
+    X = np.column_stack([np.tile([-1.0, 1.0], n // 2), np.full(n, 1.0), np.zeros(n)])
+    parts = {"one": [1], "zero": [2]}
+
+    def errors(of_one, of_zero):
+        return category_nmse(
+            X, X + np.array([0.0, of_one, of_zero]), parts, reference=[0.0, 1.0, 0.0]
+        )
+
+    assert errors(1.2e-6, 0.4e-6) == {"one": 0.0, "zero": 0.0}
+    assert errors(1e-5, 1e-5) == {"one": np.inf, "zero": np.inf}
+
+
+def test_a_covariance_is_symmetric_up_to_rounding_at_its_own_scale():
+    for scale in (1e-12, 1.0, 1e12):
+        cov = scale * np.array([[2.0, 1.0], [1.0, 2.0]])
+        near, off = cov.copy(), cov.copy()
+        near[0, 1] *= 1 + 1e-12
+        off[0, 1] *= 1 + 1e-4
+        assert gaussian_distortion_rate(near, 0) == pytest.approx(4 * scale)
+        with pytest.raises(ValueError, match="square and symmetric"):
+            gaussian_distortion_rate(off, 0)
+    assert gaussian_distortion_rate(np.zeros((2, 2)), 1) == 0.0
+
+
+# ------------------------------------------------------------------------------ pairs of rows
+def test_all_pairs_are_taken_if_they_are_few_enough():
+    X, Y = normal(0, 4, 3), normal(1, 4, 3)
+    assert topographic_similarity(X, Y, n_pairs=6) == topographic_similarity(X, Y)
+    some = {topographic_similarity(X, Y, n_pairs=5, random_state=seed) for seed in range(9)}
+    assert len(some) > 1
+    assert topographic_similarity(X, X, n_pairs=2, random_state=0) == pytest.approx(1.0)
+
+
+def test_any_two_rows_can_be_drawn_as_a_pair():
+    pairs = [_usage._pairs(3, 2, seed) for seed in range(20)]
+    drawn = {
+        (int(a), int(b)) for first, second in pairs for a, b in zip(first, second, strict=True)
+    }
+    assert drawn == {(a, b) for a in range(3) for b in range(3) if a != b}
+    first, second = _usage._pairs(1000, 500, 0)
+    assert len(np.unique((second - first) % 1000)) > 300
+
+
+# ------------------------------------------------------------------------- what messages say
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: reconstruction_nmse([[np.inf]], [[0.0]]), "Input X contains infinity"),
+        (lambda: reconstruction_nmse([[0.0]], [[np.inf]]), "Input X_hat contains infinity"),
+        (
+            lambda: reconstruction_nmse(np.zeros((3, 2)), [[0, np.nan], [0, 0], [0, 0]]),
+            "^X_hat is NaN in column 1 where X is observed; .* must fill every observed cell.$",
+        ),
+        (
+            lambda: reconstruction_nmse([[np.nan]], [[0.0]]),
+            "^X holds no observed cell: every cell is NaN or has weight 0.$",
+        ),
+        (
+            lambda: reconstruction_nmse([[1.0]], [[0.0]], sample_weight=[-1]),
+            "^sample_weight must be finite and not negative.$",
+        ),
+        (
+            lambda: reconstruction_nmse([[1.0]], [[0.0]], sample_weight=[0]),
+            "^sample_weight is zero for every row; give at least one positive weight.$",
+        ),
+        (
+            lambda: reconstruction_nmse([[1.0]], [[0.0]], reference=[np.nan]),
+            "^reference must be finite; use 0 for a column without a training mean.$",
+        ),
+        (
+            lambda: category_nmse([[1.0]], [[0.0]], {}),
+            "^categories is empty; give at least one category with its columns.$",
+        ),
+        (
+            lambda: category_nmse([[1.0]], [[0.0]], {"a": [[0]]}),
+            "^category 'a' must be a non-empty list of column indices.$",
+        ),
+        (lambda: imbalance([[1.0]]), "^errors must hold one number per category, and at least one"),
+        (lambda: imbalance([]), "^errors must hold one number per category, and at least one.$"),
+        (
+            lambda: imbalance([np.nan]),
+            "^errors holds only NaN; at least one category needs a known error.$",
+        ),
+        (
+            lambda: gaussian_distortion_rate([], 1),
+            r"^give a covariance matrix \(d, d\) or its eigenvalues \(d,\), not empty.$",
+        ),
+        (
+            lambda: gaussian_distortion_rate([np.inf], 1),
+            "^the covariance or spectrum holds NaN or infinity.$",
+        ),
+        (lambda: gaussian_distortion_rate([1, -2, 3], 1), "the smallest is -2.$"),
+        (lambda: code_entropy([[0.5]]), "^codes must be integers .what transform returns"),
+        (lambda: code_entropy(np.array([[1]], dtype=object)), "got dtype object.$"),
+        (lambda: code_entropy([[np.nan]]), "Input codes contains NaN"),
+        (
+            lambda: rate_bits([0]),
+            "^sizes must be positive integers, one codebook size per code column.$",
+        ),
+        (lambda: topographic_similarity([[np.nan]] * 3, np.eye(3)), "Input X contains NaN"),
+        (lambda: topographic_similarity(np.eye(2), np.eye(3)), "2 sample.* minimum of 3"),
+        (lambda: topographic_similarity(np.eye(3), np.eye(2)), "2 sample.* minimum of 3"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_what_to_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_public_names():

@@ -234,3 +234,299 @@ def test_kmeans_puts_no_codeword_on_rows_without_weight():
     codebook = quantize.kmeans(rows, 40, generator(), weight)
     assert float(codebook.abs().max()) < 10
     assert len(codebook) > 20
+
+
+# --- chains: what a stage is trained on ----------------------------------------------------------
+
+
+def test_most_bits_of_a_number_of_codewords():
+    expected = {0: 0, 1: 0, 2: 1, 3: 1, 4: 2, 255: 7, 256: 8, 9999: 8}
+    assert {n: quantize.most_bits(n) for n in expected} == expected
+
+
+def test_more_combinations_mean_more_candidates_to_train_on(rows, monkeypatch):
+    seen = []
+
+    def spy(flat, size, generator, weight, n_iter):
+        seen.append((len(flat) // 300, len(weight) // 300, n_iter))
+        return kmeans(flat, size, generator, weight, n_iter)
+
+    kmeans = quantize.kmeans
+    monkeypatch.setattr(quantize, "kmeans", spy)
+    quantize.fit_chain(rows[:, :3], [8] * 5, [3] * 5, generator())
+    assert seen == [(1, 1, 10), (1, 1, 10), (2, 2, 10), (5, 5, 10), (5, 5, 10)]
+    seen.clear()
+    quantize.fit_chain(rows, [8] * 5, [4] * 5, generator(), beam=2, n_iter=3)
+    assert seen == [(1, 1, 3), (1, 1, 3), (2, 2, 3), (2, 2, 3), (2, 2, 3)]
+
+
+def test_a_chain_is_fixed_by_its_generator_alone(rows, monkeypatch):
+    monkeypatch.setattr(quantize, "MOST_RESIDUALS", 100)  # so that candidates are drawn
+    chains = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        chains.append(quantize.fit_chain(rows, [8] * 4, [4] * 4, generator()))
+    assert all(torch.equal(a, b) for a, b in zip(*chains, strict=True))
+
+
+def test_rows_without_weight_do_not_move_a_chain(rows):
+    far = torch.cat([rows, 1e3 + rows])
+    weight = torch.cat([torch.ones(300), torch.zeros(300)])
+    for codebook in quantize.fit_chain(far, [8, 8], [4, 4], generator(), weight=weight):
+        assert float(codebook.abs().max()) < 10
+
+
+def test_a_chain_of_tiny_rows_is_as_long_as_one_of_large_rows(rows):
+    for scale in (1e-6, 1.0, 1e6):
+        chain = quantize.fit_chain(scale * rows, [8, 8], [4, 4], generator())
+        codes, _ = quantize.search(scale * rows, chain)
+        assert [len(c) for c in chain] == [8, 8]
+        assert squared(scale * rows, codes, chain) < 0.5 * float((scale * rows).square().sum())
+
+
+def test_every_codebook_needs_a_width(rows):
+    with pytest.raises(ValueError, match="shorter"):
+        quantize.fit_chain(rows, [8, 8], [4], generator())
+
+
+def test_refit_of_codewords_that_no_row_uses(rows, chain):
+    codes = torch.zeros(300, 3, dtype=torch.long)
+    moved = quantize.refit(rows, codes, chain, 1e-3)
+    assert all(torch.equal(a[1:], b[1:]) for a, b in zip(chain, moved, strict=True))
+    torch.testing.assert_close(quantize.decode(codes, moved, 4)[0], rows.mean(0), atol=1e-4, rtol=0)
+
+
+def test_refine_of_no_rows(rows, chain):
+    tables = [torch.nn.functional.pad(c, (0, 4 - c.shape[1])) for c in chain]
+    codes = torch.zeros(0, 3, dtype=torch.long)
+    assert quantize.refine(rows[:0], codes, tables, 2).shape == (0, 3)
+
+
+# --- codebooks of every size ---------------------------------------------------------------------
+
+
+def test_a_path_of_codebooks_is_nearly_as_good_as_separate_ones(rows):
+    path = quantize.kmeans_path(rows, 5, generator())
+    assert [len(c) for c in path] == [2, 4, 8, 16, 32]
+    errors = [float(quantize.nearest(rows, c)[0].sum()) for c in path]
+    assert errors == sorted(errors, reverse=True)
+    for codebook, error in zip(path, errors, strict=True):
+        alone = quantize.kmeans(rows, len(codebook), generator())
+        assert error < 1.15 * float(quantize.nearest(rows, alone)[0].sum())
+
+
+def test_a_path_starts_at_the_weighted_mean_and_spends_its_iterations_on_the_last(monkeypatch):
+    rows, weight = 5 + normal(100, 3), torch.rand(100, generator=generator()) * 7
+    lloyd, seen = quantize._lloyd, []
+
+    def spy(rows, codebook, weight, n_iter):
+        seen.append((codebook.clone(), n_iter))
+        return lloyd(rows, codebook, weight, n_iter)
+
+    monkeypatch.setattr(quantize, "_lloyd", spy)
+    quantize.kmeans_path(rows, 3, generator(), weight=weight)
+    assert [n_iter for _, n_iter in seen] == [2, 2, 4]
+    mean = (rows * (weight / weight.sum())[:, None]).sum(0)
+    torch.testing.assert_close(seen[0][0][0], mean)
+
+
+def test_a_path_is_as_long_for_tiny_rows(rows):
+    for scale in (1e-4, 1e4):
+        path = quantize.kmeans_path(scale * rows, 3, generator())
+        assert [len(c) for c in path] == [2, 4, 8]
+
+
+def test_a_path_ends_where_every_row_is_a_codeword():
+    rows = normal(3, 2).repeat(30, 1)
+    path = quantize.kmeans_path(rows, 4, generator())
+    assert len(path) == 4
+    assert max(map(len, path)) <= 4
+    assert float(quantize.nearest(rows, path[-1])[0].max()) < 1e-5
+
+
+def test_a_path_follows_weights_and_its_generator():
+    rows = torch.cat([normal(100, 3), 50 + normal(100, 3)])
+    weight = torch.cat([torch.full((100,), 2.0), torch.zeros(100)])
+    paths = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        paths.append(quantize.kmeans_path(rows, 3, generator(), weight=weight))
+    assert all(torch.equal(a, b) for a, b in zip(*paths, strict=True))
+    # Only the rows with weight count: it is the path of those rows alone, up to the draws.
+    assert float(quantize.nearest(rows[:100], paths[0][-1])[0].mean()) < 1.5
+    assert max(float(c.abs().max()) for c in paths[0]) < 10
+
+
+# --- smoothed bootstrap --------------------------------------------------------------------------
+
+
+def test_bootstrap_keeps_weighted_mean_and_covariance_at_any_level_and_scale():
+    few = normal(4000, 2, seed=3)
+    weight = torch.where(few[:, 0] > 0, 6.0, 2.0)
+    for scale, level in ((1e-3, 0.0), (1.0, 5.0), (1e3, -2e3)):
+        rows = scale * few + level
+        more, weights = quantize.smoothed_bootstrap(rows, 1.0, 4, generator(), weight)
+        assert torch.equal(weights[:4000], weight)
+        share = (weight / weight.sum())[:, None].double()
+        mean = (rows.double() * share).sum(0)
+        covariance = ((rows - mean).T * share[:, 0]) @ (rows - mean)
+        drawn, w = more[4000:].double(), weights[4000:, None].double() / weights[4000:].sum()
+        # A draw keeps its row's weight, so that the weighted draws have the weighted moments, but
+        # for the noise, whose covariance is that of all.
+        found = (drawn * w).sum(0)
+        torch.testing.assert_close(found, mean, atol=0.06 * scale, rtol=0)
+        spread = ((drawn - found).T * w[:, 0]) @ (drawn - found)
+        torch.testing.assert_close(spread, covariance, atol=0.15 * scale**2, rtol=0)
+
+
+def test_bootstrap_without_width_repeats_rows():
+    rows = normal(50, 2).exp() + 3  # skewed, away from zero
+    more, _ = quantize.smoothed_bootstrap(rows, 0.0, 2, generator())
+    assert float(torch.cdist(more[50:].double(), rows.double()).amin(1).max()) < 1e-5
+    assert len(more[50:].round(decimals=3).unique(dim=0)) > 20
+
+
+def test_bootstrap_of_columns_that_depend_on_each_other():
+    rows = normal(100, 1).repeat(1, 3) * torch.tensor([1.0, 2.0, 0.0])
+    more, _ = quantize.smoothed_bootstrap(rows, 0.5, 1, generator())
+    assert torch.isfinite(more).all()
+    assert float((more[:, 1] - 2 * more[:, 0]).abs().max()) < 0.05
+
+
+def test_bootstrap_is_fixed_by_its_generator_alone(rows):
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        drawn.append(quantize.smoothed_bootstrap(rows, 0.5, 1, generator())[0])
+    assert torch.equal(*drawn)
+
+
+# --- the steps of k-means ------------------------------------------------------------------------
+
+
+def test_nearest_of_many_rows_is_exact():
+    rows, codebook = 3 + normal(2500, 3), normal(9, 3, seed=1)
+    distance, index = quantize.nearest(rows, codebook)
+    exact = torch.cdist(rows.double(), codebook.double()) ** 2
+    assert torch.equal(index, exact.argmin(1))
+    torch.testing.assert_close(distance.double(), exact.amin(1), rtol=1e-4, atol=1e-4)
+    same, _ = quantize.nearest(1e3 + rows, 1e3 + rows[:7])
+    assert float(same.min()) == 0.0  # never below
+
+
+def test_means_are_weighted_and_leave_empty_codewords_where_they_are(rows):
+    index, weight = torch.arange(300) % 3, torch.rand(300, generator=generator()) + 0.1
+    previous = normal(4, 4, seed=2)
+    means, counts = quantize._means(rows, index, weight, previous)
+    for k in range(3):
+        part, w = rows[index == k], weight[index == k]
+        torch.testing.assert_close(means[k], (part * w[:, None]).sum(0) / w.sum())
+        assert float(counts[k]) == pytest.approx(float(w.sum()), rel=1e-5)
+    assert torch.equal(means[3], previous[3])
+    assert float(counts[3]) == 0.0
+
+
+def test_iterations_lower_the_weighted_error(rows):
+    weight = torch.rand(300, generator=generator()) + 0.1
+    start = rows[:8]
+    found = [quantize._lloyd(rows, start.clone(), weight, n) for n in (1, 2, 4, 30)]
+    errors = [error for _, error in found]
+    assert errors[0] == pytest.approx(float((quantize.nearest(rows, start)[0] * weight).sum()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.9 * errors[0]
+    # The error is that of the codebook before the last step.
+    after = float((quantize.nearest(rows, found[0][0])[0] * weight).sum())
+    assert errors[1] == pytest.approx(after, rel=1e-5)
+
+
+def test_distances_of_equal_rows_are_zero_at_any_level():
+    rows = 1e4 + normal(50, 3)
+    rows[7] = rows[3]
+    norms = (rows * rows).sum(1)
+    assert float(quantize._distance_to(rows, norms, torch.tensor([3]))[7]) == 0.0
+    rows = normal(50, 3)
+    found = quantize._distance_to(rows, (rows * rows).sum(1), torch.tensor([3, 9]))
+    exact = torch.cdist(rows.double(), rows[[3, 9]].double()).amin(1) ** 2
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_are_distinct_rows_with_weight_and_spread():
+    rows = torch.cat([normal(200, 2), 30 + normal(200, 2), 1e3 + normal(50, 2)])
+    weight = torch.cat([torch.ones(400), torch.zeros(50)])
+    for seed in range(5):
+        seeds = quantize._seed_codewords(rows, 12, weight, generator(seed))
+        assert seeds.shape == (12, 2)
+        assert len(seeds.unique(dim=0)) == 12
+        assert float(seeds.max()) < 100
+        assert 0 < int((seeds[:, 0] > 15).sum()) < 12  # of both clusters
+        assert set(map(tuple, seeds.tolist())) <= set(map(tuple, rows.tolist()))
+    assert (
+        len(quantize._seed_codewords(rows[:3].repeat(9, 1), 12, torch.ones(27), generator())) == 3
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 47, 50, 100])
+def test_as_many_seeds_as_asked_for_unless_there_are_fewer_rows(size):
+    rows = normal(400, 3)
+    assert len(quantize._seed_codewords(rows, size, torch.ones(400), generator())) == size
+    few = quantize._seed_codewords(rows[:3], size, torch.ones(3), generator())
+    assert len(few) == min(size, 3)
+
+
+@pytest.mark.parametrize("size", [4, 150])  # with restarts, without
+def test_codebooks_of_many_rows_are_fixed_by_the_generator_alone(size):
+    rows, found = normal(7000, 2), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(quantize.kmeans(rows, size, generator()))
+    assert torch.equal(*found)
+
+
+def test_a_sample_keeps_rows_and_weights_together():
+    rows = torch.arange(100.0)[:, None]
+    some, weight = quantize._subsample(rows, rows[:, 0] + 1, 30, generator())
+    assert len(some.unique()) == 30
+    assert torch.equal(weight, some[:, 0] + 1)
+    assert quantize._subsample(rows, rows[:, 0], 100, generator())[0] is rows
+
+
+def test_revived_codewords_go_to_the_worst_rows_only_where_rows_have_an_error(rows):
+    codebook, distance = normal(3, 4, seed=2), torch.zeros(300)
+    distance[5] = 0.5
+    moved = quantize.revive(codebook.clone(), torch.zeros(3), rows, distance)
+    assert torch.equal(moved[0], rows[5])
+    assert torch.equal(moved[1:], codebook[1:])
+    few = quantize.revive(normal(9, 4), torch.zeros(9), rows[:2], torch.ones(2))
+    assert {tuple(row.tolist()) for row in few[:2]} == {tuple(row.tolist()) for row in rows[:2]}
+
+
+def test_weights_far_below_one_count_like_any_other(rows):
+    small = torch.full((300,), 1e-4)
+    means, _ = quantize._means(rows, torch.arange(300) % 3, small, torch.zeros(3, 4))
+    torch.testing.assert_close(means[0], rows[::3].mean(0))
+    for seed in range(3):  # the draws are the same
+        whole = quantize.kmeans(rows, 12, generator(seed))
+        scaled = quantize.kmeans(rows, 12, generator(seed), small)
+        torch.testing.assert_close(whole, scaled, atol=1e-3, rtol=0)
+
+
+def test_seeds_never_start_at_a_row_without_weight(rows):
+    few, weight = rows[:200], torch.zeros(200)  # few enough that none is left out
+    weight[7] = 0.1
+    for seed in range(5):
+        assert torch.equal(quantize._seed_codewords(few, 1, weight, generator(seed)), few[7:8])
+
+
+def test_one_unused_codeword_is_revived_and_one_of_a_single_row_is_not(rows):
+    codebook, distance = normal(3, 4, seed=2), torch.arange(300.0)
+    moved = quantize.revive(codebook.clone(), torch.tensor([1.0, 0.0, 9.0]), rows, distance)
+    assert torch.equal(moved[1], rows[299])
+    assert torch.equal(moved[[0, 2]], codebook[[0, 2]])
+
+
+def test_an_unused_codeword_is_not_revived_at_a_row_without_weight():
+    rows = torch.tensor([[0.0], [1.0], [2.0], [900.0]])
+    weight = torch.tensor([0.5, 0.5, 0.5, 0.0])
+    start = torch.tensor([[0.0], [1.0], [5000.0]])
+    codebook, _ = quantize._lloyd(rows, start, weight, 3)
+    assert sorted(codebook.flatten().tolist()) == [0.0, 1.0, 2.0]

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from adaptive_vq import metrics
@@ -193,6 +193,9 @@ def test_scorers_see_through_pipelines(table):
     nested = make_pipeline(FunctionTransformer(), make_pipeline(StandardScaler(), BinCodec()))
     assert quality_scorer(nested.fit(table), table) == expected
     assert quality_scorer(make_pipeline(BinCodec()).fit(scaled), scaled) == expected
+    long = make_pipeline(MinMaxScaler(), FunctionTransformer(np.square), BinCodec()).fit(table)
+    squared = MinMaxScaler().fit_transform(table) ** 2
+    assert quality_scorer(long, table) == quality_scorer(BinCodec().fit(squared), squared)
     codec, reached = metrics.codec_of(pipe, table)
     assert codec is pipe[-1]
     np.testing.assert_array_equal(reached, scaled)
@@ -208,7 +211,12 @@ def test_scorers_keep_column_names(table):
 
 def test_scorers_refuse_what_does_not_end_in_a_codec(table):
     model = make_pipeline(BinCodec(), LinearRegression()).fit(table, table[:, 0])
-    with pytest.raises(TypeError, match="got Pipeline ending in LinearRegression"):
+    message = (
+        "^this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; got "
+        r"Pipeline ending in LinearRegression\. Score a downstream model with a metric for its own "
+        r"task\.$"
+    )
+    with pytest.raises(TypeError, match=message):
         quality_scorer(model, table)
     with pytest.raises(TypeError, match="ending in StandardScaler"):
         diagnostics_scorer(StandardScaler(), table)
