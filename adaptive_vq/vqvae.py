@@ -158,8 +158,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Whole bits per level that hold the final codebooks: bits that a category could not use are
         gone, bits offered to it again are added.
     decisions_ : pandas.DataFrame
-        One row per category: scores, ratios, bits, predicted NMSE (on rows kept aside while
-        fitting; without such rows the plan's), a reason, and ``bits_spent``.
+        One row per category: scores, ratios, bits, predicted NMSE (of rows not seen, by those kept
+        aside while fitting; without such rows the plan's), a reason, and ``bits_spent``.
     codebooks_ : dict of str to ndarray of shape (K, width)
         Codewords in latent coordinates per code column, float32.
     n_bits_ : float

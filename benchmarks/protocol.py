@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sklearn.datasets
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
@@ -37,6 +38,8 @@ SETS = (
     "glove50_small",
     "fashion_mnist_12k",
 )
+#: Small tables that scikit-learn brings along.
+BUNDLED = ("breast_cancer", "diabetes", "digits", "wine")
 CAPS = (0.5, 99.5)
 _CONSTANT = 1e-10
 _DUPLICATE = 0.99
@@ -108,7 +111,7 @@ def load_table(name: str) -> Table:
     Parameters
     ----------
     name : str
-        ``<folder>/<name>.npz`` holds it.
+        One of `BUNDLED`, or ``<folder>/<name>.npz`` holds it.
 
     Returns
     -------
@@ -120,6 +123,9 @@ def load_table(name: str) -> Table:
     SystemExit
         If there is no such file; the message lists those there are.
     """
+    if name in BUNDLED:
+        X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+        return Table(name, X.astype(np.float64), None if name == "diabetes" else y)
     path = data_folder() / f"{name}.npz"
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.npz"))

@@ -33,6 +33,7 @@ from benchmarks.measure import evaluate
 from benchmarks.methods import build, check_methods, fitted, rows_of
 from benchmarks.peers import BinnedColumns, CategoryKMeans, n_codebooks
 from benchmarks.protocol import (
+    DATA_VARIABLE,
     Split,
     Table,
     distortion,
@@ -493,3 +494,11 @@ def test_trials_count_tests_and_what_hypothesis_generated(tmp_path, capsys):
     assert row["tests"] > 50
     assert row["inputs"] >= 500
     assert f"| all | {row['tests']:,} | 0 |" in capsys.readouterr().out
+
+
+def test_tables_that_scikit_learn_brings_along_need_no_folder(monkeypatch):
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    assert load_table("digits").X.shape == (1797, 64)
+    assert load_table("diabetes").y is None  # a number, not a class
+    with pytest.raises(SystemExit, match=DATA_VARIABLE):
+        load_table("mfeat")
