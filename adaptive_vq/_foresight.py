@@ -14,7 +14,7 @@ __all__ = ["Optimism", "category_errors", "measure_optimism"]
 
 BEAM = 8
 """A narrow beam tells by how much unseen rows are worse as well as a wide one."""
-MOST_ROWS = 10_000
+MOST_ROWS = 5_000
 ALIKE = 0.3
 """Categories of a table memorize about alike: standard deviation of the logarithm by which their
 unseen rows are worse."""

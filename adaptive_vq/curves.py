@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._folds import folds
-from adaptive_vq._small_tables import largest_codebook
+from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
     CategorySpec,
@@ -180,11 +180,12 @@ class _Bench:
 
     def settle_max_bits(self, budget: int) -> None:
         """Choose the largest codebook that pays off, by a chain of the budget for all columns."""
+        bits = min(budget, quantize.MAX_CODEBOOK_BITS)
+        if not too_few(self.n_rows, bits):
+            return
         every = self.node(np.arange(self.folds[0].train.shape[1]))
         self.max_bits = largest_codebook(
-            lambda most: every.refitted(budget, most),
-            self.n_rows,
-            min(budget, quantize.MAX_CODEBOOK_BITS),
+            lambda most: every.refitted(budget, most), self.n_rows, bits
         )
 
     def node(self, columns: NDArray[np.int64]) -> _Node:
