@@ -16,7 +16,7 @@ MOST_FOLDS = 4
 Index = NDArray[np.int64]
 
 
-def folds(order: Index, n_valid: int) -> Iterator[tuple[Index, Index]]:
+def folds(order: Index, n_valid: int, most: int = MOST_FOLDS) -> Iterator[tuple[Index, Index]]:
     """Split rows into those to fit on and those kept aside, again and again while these are few.
 
     Parameters
@@ -25,12 +25,14 @@ def folds(order: Index, n_valid: int) -> Iterator[tuple[Index, Index]]:
         Rows, shuffled.
     n_valid : int
         Rows kept aside at a time, less than n.
+    most : int, default=4
+        Folds at most.
 
     Yields
     ------
     fit, valid : ndarray of int
         Rows to fit on, rows kept aside: no row is kept aside twice. One fold where `n_valid` rows
-        are enough to judge by, else as many as that takes, at most four.
+        are enough to judge by, else as many as that takes, at most `most`.
 
     Examples
     --------
@@ -40,6 +42,6 @@ def folds(order: Index, n_valid: int) -> Iterator[tuple[Index, Index]]:
     [([2, 3], [0, 1]), ([0, 1], [2, 3])]
     """
     wanted = -(-ENOUGH_JUDGED // n_valid)
-    for i in range(max(1, min(wanted, MOST_FOLDS, len(order) // n_valid))):
+    for i in range(max(1, min(wanted, most, len(order) // n_valid))):
         valid = slice(i * n_valid, (i + 1) * n_valid)
         yield np.delete(order, valid), order[valid]

@@ -14,7 +14,7 @@ from adaptive_vq.classical import CategorySpec, StartOptions
 
 __all__ = ["choose_start", "largest_codebook", "too_few", "with_codebooks_of"]
 
-FEW = 6
+FEW = classical.CROWDED
 """Rows per codeword below which smaller codebooks, and more of them, are tried."""
 SMALLEST_BITS = 4
 MUST_GAIN = 0.99

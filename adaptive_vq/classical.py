@@ -31,8 +31,9 @@ BOOTSTRAP_MUST_GAIN = 0.98
 SEARCH_BEAM_IN_FIT = 8
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
-CROWDED = 20
-"""Rows per codeword below which some codewords may be used by no row."""
+CROWDED = 5
+"""Rows per codeword below which many codewords may be used by no row: they go, and others take
+their bits. Of more rows few are unused, and to find others would take as long as the fit."""
 
 
 @dataclass(frozen=True)

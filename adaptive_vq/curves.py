@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq._folds import folds
+from adaptive_vq._folds import MOST_FOLDS, folds
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
@@ -168,8 +168,10 @@ class _Bench:
         order = np.random.default_rng(seed).permutation(len(Z))[: MEASURING_ROWS * 2]
         enough = min(ENOUGH_VALIDATION_ROWS, len(order) // 5)
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
+        few = too_few(len(order) - n_valid, quantize.MAX_CODEBOOK_BITS)
         self.folds = [
-            _Fold(Z, weight, fit[:MEASURING_ROWS], valid) for fit, valid in folds(order, n_valid)
+            _Fold(Z, weight, fit[:MEASURING_ROWS], valid)
+            for fit, valid in folds(order, n_valid, MOST_FOLDS if few else 1)
         ]
         self.n_rows = len(self.folds[0].train)
         supported = max(32, self.n_rows // ROWS_PER_DIRECTION)
