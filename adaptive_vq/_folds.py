@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["folds"]
+__all__ = ["ENOUGH_JUDGED", "MOST_FOLDS", "folds"]
 
 ENOUGH_JUDGED = 600
 """Rows kept aside, over all folds, from which errors of two codecs can be told apart."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import Rows
 
-__all__ = ["Optimism", "category_errors", "measure_optimism"]
+__all__ = ["Optimism", "drawn_together", "measure_optimism"]
 
 BEAM = 8
 """A narrow beam tells by how much unseen rows are worse as well as a wide one."""
@@ -40,22 +43,14 @@ class _Errors:
 
 
 @torch.no_grad()
-def category_errors(
-    module: CodecModule, rows: Rows, codes: Tensor, tile: int = 8_192
-) -> dict[str, _Errors]:
-    """Errors of every category, row by row, of weighted rows with these codes."""
-    parts: dict[str, list[tuple[Tensor, Tensor]]] = {c.name: [] for c in module.layout.categories}
-    for start in range(0, len(rows), tile):
-        part = slice(start, start + tile)
-        table, weight = rows.table[part].double(), rows.weight[part].double()
-        output = module.decode(codes[part], module.layout.n_levels).double()
-        error = weight * (table - output) ** 2
-        energy = weight * (table - module.offset.double()) ** 2
-        for c in module.layout.categories:
-            parts[c.name].append((error[:, c.columns].sum(1), energy[:, c.columns].sum(1)))
+def _category_errors(module: CodecModule, rows: Rows) -> dict[str, _Errors]:
+    """Errors of every category, row by row."""
+    output = module.decode(module.encode(rows.table, BEAM), module.layout.n_levels)
+    error = (rows.weight * (rows.table - output) ** 2).double()
+    energy = (rows.weight * (rows.table - module.offset) ** 2).double()
     return {
-        name: _Errors(torch.cat([e for e, _ in kept]), torch.cat([d for _, d in kept]))
-        for name, kept in parts.items()
+        c.name: _Errors(error[:, c.columns].sum(1), energy[:, c.columns].sum(1))
+        for c in module.layout.categories
     }
 
 
@@ -75,11 +70,11 @@ class Optimism:
     factors: dict[str, float | None]
     aside: dict[str, float]
 
-    def predict(self, training: dict[str, _Errors]) -> dict[str, float]:
-        """NMSE per category of unseen rows, from the errors of the final training rows."""
+    def predict(self, training: Mapping[str, float]) -> dict[str, float]:
+        """NMSE per category of unseen rows, from that of the final training rows."""
         predicted = {}
         for name, aside in self.aside.items():
-            factor, trained = self.factors[name], training[name].nmse
+            factor, trained = self.factors[name], training[name]
             predicted[name] = aside if factor is None or trained <= _EXACT else factor * trained
         return predicted
 
@@ -98,16 +93,29 @@ def measure_optimism(module: CodecModule, fit_rows: Rows, valid: Rows) -> Optimi
     fit_rows, valid : Rows
     """
     few = Rows(fit_rows.table[:MOST_ROWS], fit_rows.weight[:MOST_ROWS])
-    seen, unseen = (
-        category_errors(module, rows, module.encode(rows.table, BEAM)) for rows in (few, valid)
-    )
+    seen, unseen = _category_errors(module, few), _category_errors(module, valid)
     names = [n for n in seen if seen[n].nmse > _EXACT and unseen[n].nmse > _EXACT]
-    logs = torch.tensor([unseen[n].nmse / seen[n].nmse for n in names]).double().log()
-    noise = torch.tensor([seen[n].log_variance + unseen[n].log_variance for n in names]).double()
-    noise = noise.clamp_min(1e-12)
-    trust = 1.0 / (noise + ALIKE**2)
-    mean = (trust * logs).sum() / trust.sum()
-    drawn = (logs / noise + mean / ALIKE**2) / (1.0 / noise + 1.0 / ALIKE**2)
+    logs = np.log([unseen[n].nmse / seen[n].nmse for n in names])
+    noise = np.array([seen[n].log_variance + unseen[n].log_variance for n in names])
     factors: dict[str, float | None] = dict.fromkeys(seen)
-    factors |= {n: float(f) for n, f in zip(names, drawn.exp(), strict=True)}
+    factors |= dict(zip(names, np.exp(drawn_together(logs, noise)).tolist(), strict=True))
     return Optimism(factors, {name: errors.nmse for name, errors in unseen.items()})
+
+
+def drawn_together(
+    values: NDArray[np.float64], variances: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Draw uncertain values towards their weighted mean, each by its share of noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._foresight import drawn_together
+    >>> drawn_together(np.array([0.0, 1.0]), np.array([0.09, 0.09])).tolist()
+    [0.25, 0.75]
+    """
+    if len(values) == 0:
+        return values
+    mean = np.average(values, weights=1.0 / (variances + ALIKE**2))
+    own = ALIKE**2 / (variances + ALIKE**2)
+    return np.asarray(own * values + (1.0 - own) * mean)

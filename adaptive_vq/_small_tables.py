@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,10 +12,8 @@ from adaptive_vq import classical, quantize
 from adaptive_vq._folds import folds
 from adaptive_vq.classical import CategorySpec, StartOptions
 
-__all__ = ["choose_start", "largest_codebook", "too_few", "with_codebooks_of"]
+__all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
 
-FEW = classical.CROWDED
-"""Rows per codeword below which smaller codebooks, and more of them, are tried."""
 SMALLEST_BITS = 4
 MUST_GAIN = 0.99
 VALIDATION_SHARE = 0.1
@@ -30,7 +28,7 @@ def too_few(n_rows: int, bits: int) -> bool:
     >>> too_few(1_000, 8), too_few(1_000, 6)
     (True, False)
     """
-    return bits > SMALLEST_BITS and n_rows < FEW * 2**bits
+    return bits > SMALLEST_BITS and n_rows < classical.CROWDED * 2**bits
 
 
 def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> int:
@@ -62,6 +60,23 @@ def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> i
             break
         bits, least = bits - 1, smaller
     return bits
+
+
+def codebook_bits(n_rows: int, sizes: Sequence[Sequence[int]]) -> int:
+    """Bits of the largest codebook that a category may have when it gets other bits.
+
+    Where rows are few enough for smaller ones to have been chosen, those that it has are the
+    measure.
+
+    Examples
+    --------
+    >>> from adaptive_vq._small_tables import codebook_bits
+    >>> codebook_bits(300, [[64], [64, 4]]), codebook_bits(3_000, [[4], [8]])
+    (6, 8)
+    """
+    full = quantize.MAX_CODEBOOK_BITS
+    books = [(size - 1).bit_length() for level in sizes for size in level]
+    return max(books) if len(books) > 1 and too_few(n_rows, full) else full
 
 
 def with_codebooks_of(spec: CategorySpec, max_bits: int) -> CategorySpec:
@@ -98,6 +113,13 @@ def choose_start(
         How it will be fitted.
     may_split : bool
         Whether sizes may change.
+
+    Returns
+    -------
+    spec : CategorySpec
+        With the sizes chosen.
+    width : float
+        Kernel width; 0 for no smoothing.
     """
     largest = max((size for level in spec.sizes for size in level), default=1)
     start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))

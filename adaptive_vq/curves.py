@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq._folds import MOST_FOLDS, folds
+from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
@@ -32,7 +32,6 @@ Categories = Mapping[str, NDArray[np.int64]]
 MEASURING_ROWS = 10_000
 CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
-ENOUGH_VALIDATION_ROWS = 600
 MOST_DIRECTIONS = 128
 ROWS_PER_DIRECTION = 24
 """Directions seen by fewer rows than this are left out: codebooks would only memorize them."""
@@ -166,7 +165,7 @@ class _Bench:
 
     def __init__(self, Z: NDArray[np.float32], seed: int, weight: Floats | None = None) -> None:
         order = np.random.default_rng(seed).permutation(len(Z))[: MEASURING_ROWS * 2]
-        enough = min(ENOUGH_VALIDATION_ROWS, len(order) // 5)
+        enough = min(ENOUGH_JUDGED, len(order) // 5)
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
         few = too_few(len(order) - n_valid, quantize.MAX_CODEBOOK_BITS)
         self.folds = [

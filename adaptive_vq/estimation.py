@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 
 from adaptive_vq import quantize
 from adaptive_vq._device import resolve_device
+from adaptive_vq._foresight import Optimism
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
@@ -82,7 +83,7 @@ def store(
         estimator.__dict__.pop(of_earlier_fit, None)
     _warn_if_diverged(fitted.history)
     estimator._request = _request(estimator, specs)
-    estimator._keep_plan(_plan_as_fitted(plan, fitted.module, fitted.predicted or {}))
+    estimator._keep_plan(_plan_as_fitted(plan, fitted.module))
     keep(estimator, fitted.module)
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs
@@ -92,6 +93,24 @@ def store(
     local = estimator.context == "local"
     codes = fitted.codes.numpy() if local else estimator._codes(Z)
     remember(estimator, Z, observed, codes, weight)
+    if fitted.optimism is not None:
+        _keep_predictions(estimator, fitted.optimism)
+
+
+def _keep_predictions(estimator: Any, optimism: Optimism) -> None:
+    """Put what the codec is expected to leave of unseen rows in place of what the plan predicts.
+
+    The plan knows categories coded alone; the codec decodes all of them jointly.
+    """
+    record, decisions = estimator.training_, estimator.decisions_
+    trained = {
+        name: float(record["error"][columns].sum() / max(record["energy"][columns].sum(), 1e-30))
+        for name, columns in estimator.categories_.items()
+    }
+    predicted = optimism.predict(trained)
+    decisions["predicted_nmse"] = [
+        predicted.get(name, planned) for name, planned in decisions["predicted_nmse"].items()
+    ]
 
 
 def rows_of(
@@ -242,7 +261,7 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
     return [int(size) for size in levels]
 
 
-def _plan_as_fitted(plan: Plan, module: CodecModule, predicted: Mapping[str, float]) -> Plan:
+def _plan_as_fitted(plan: Plan, module: CodecModule) -> Plan:
     """Return the plan with the bits as they ended: whole bits that hold the final codebooks.
 
     What the plan predicts of a category coded alone gives way to what the codec, which decodes all
@@ -255,7 +274,6 @@ def _plan_as_fitted(plan: Plan, module: CodecModule, predicted: Mapping[str, flo
     decisions = [
         {
             **entry,
-            "predicted_nmse": predicted.get(name, entry["predicted_nmse"]),
             "reason": entry["reason"] + _moved(plan.bits[name], bits[name]),
         }
         for entry in plan.decisions

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
-from adaptive_vq._foresight import category_errors, measure_optimism
+from adaptive_vq._foresight import Optimism, measure_optimism
 from adaptive_vq._moments import column_means
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
-from adaptive_vq._small_tables import choose_start
+from adaptive_vq._small_tables import choose_start, codebook_bits
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
@@ -62,15 +62,14 @@ class FitOptions:
 class Fitted:
     """A fitted network, the codes (n, m) of its training rows, and how it came about.
 
-    `predicted` is the NMSE per category to be expected of rows that it has not seen; None where no
-    rows were kept aside.
+    `optimism` says by how much rows that it has not seen are worse; None if none were kept aside.
     """
 
     module: CodecModule
     codes: Tensor
     history: list[dict[str, Any]]
     n_epochs: int
-    predicted: dict[str, float] | None
+    optimism: Optimism | None
 
 
 @dataclass(frozen=True)
@@ -217,12 +216,9 @@ def fit_codec(
     module, codes = _cleaned(module, rows, options)
     seen = rows.weight.amax(1) > 0
     settle_prefixes(module, observed, codes[seen])
-    predicted = None
-    if optimism is not None:
-        predicted = optimism.predict(category_errors(module, observed, codes[seen]))
     if options.may_move and isinstance(start, ClassicalStart) and history:
         history[0]["moves"] = start.decided.moves
-    return Fitted(module, codes, history, n_epochs, predicted)
+    return Fitted(module, codes, history, n_epochs, optimism)
 
 
 def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
@@ -317,7 +313,8 @@ def _offer_freed_bits(
         for part in parts:
             gift = gifts.get(part.spec.name, 0)
             if gift:
-                spec = replace(part.spec, sizes=_grown(part, gift, options.most_codewords))
+                most = min(options.most_codewords, 2 ** codebook_bits(len(rows), part.spec.sizes))
+                spec = replace(part.spec, sizes=_grown(part, gift, most))
                 bigger = classical.fit_category(
                     rows.table, spec, weight, StartOptions(options.seed), part.bootstrap
                 )
@@ -357,8 +354,6 @@ def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     for codebook, level in zip(part.chain, part.levels, strict=True):
         sizes[level].append(len(codebook))
     last = max((i for i, level in enumerate(sizes) if level), default=0)
-    if len(part.chain) > 1:  # none larger than those that there are
-        most = min(most, max(size for level in part.spec.sizes for size in level))
     max_bits = quantize.most_bits(most)
     while gift > 0:
         tail = sizes[last][-1] if sizes[last] else 0

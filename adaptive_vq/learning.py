@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from adaptive_vq import classical, quantize
+from adaptive_vq._small_tables import codebook_bits
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.curves import level_bits
 
@@ -139,8 +140,7 @@ class Judge:
     def spec(self, name: str, bits: int) -> CategorySpec:
         """Category with other bits, split over levels at codebook boundaries."""
         start = self.specs[name]
-        books = [(size - 1).bit_length() for level in start.sizes for size in level]
-        max_bits = min(self.max_bits, max(books)) if len(books) > 1 else self.max_bits
+        max_bits = min(self.max_bits, codebook_bits(len(self.table), start.sizes))
         per_level = level_bits(bits, len(start.sizes), max_bits)
         sizes = [[2**b for b in quantize.split_bits(level, max_bits)] for level in per_level]
         return replace(start, sizes=sizes)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_vq.curves import level_bits, measure
+from adaptive_vq.greedy import AveragedCurve
 from adaptive_vq.quantize import MAX_CODEBOOK_BITS
 
 
@@ -113,6 +114,18 @@ def test_cut_is_chosen_by_its_error(Z):
     # One chain of 16 bits leaves .015 of 6,000 fresh rows, codebooks of each category .025.
     whole = {"all": np.arange(8)}
     assert list(measure(Z, [whole, CUT], 16, "total", 3, 0).categories) == ["all"]
+
+
+def test_curves_are_measured_one_codebook_beyond_their_bits(Z, monkeypatch):
+    asked, measure_to = set(), AveragedCurve.measure_to
+
+    def noted(self, bits):
+        asked.add(bits)
+        measure_to(self, bits)
+
+    monkeypatch.setattr(AveragedCurve, "measure_to", noted)
+    found = measure(Z, [CUT], 16, "total", 3, 0)
+    assert {sum(levels) + MAX_CODEBOOK_BITS for levels in found.bits.values()} <= asked
 
 
 def test_order_of_categories_and_columns_changes_only_the_order(Z, measured):

@@ -7,18 +7,31 @@ import pytest
 import torch
 
 from adaptive_vq import HierarchicalVQVAE
-from adaptive_vq._foresight import Optimism, _Errors
+from adaptive_vq._foresight import Optimism, _Errors, drawn_together
 from adaptive_vq.metrics import category_nmse
-
-
-def errors(nmse: float) -> _Errors:
-    return _Errors(torch.full((4,), nmse).double(), torch.ones(4).double())
 
 
 def test_prediction_is_the_training_error_times_the_factor():
     optimism = Optimism({"a": 1.5, "b": None}, {"a": 0.9, "b": 0.2})
-    found = optimism.predict({"a": errors(0.1), "b": errors(0.0)})
-    assert found == {"a": pytest.approx(0.15), "b": 0.2}
+    assert optimism.predict({"a": 0.1, "b": 0.0}) == {"a": pytest.approx(0.15), "b": 0.2}
+
+
+def test_uncertain_categories_are_drawn_towards_all():
+    values = np.array([0.2, 0.3, 3.0])
+    found = drawn_together(values, np.array([1e-6, 1e-6, 1.0]))
+    np.testing.assert_allclose(found[:2], values[:2], atol=1e-4)
+    assert 0.25 < found[2] < 0.8  # an outlier of one category says little
+    np.testing.assert_allclose(drawn_together(values, np.zeros(3)), values)
+    assert len(drawn_together(np.zeros(0), np.zeros(0))) == 0
+
+
+def test_predictions_follow_from_the_record_of_the_training_rows():
+    X = np.random.default_rng(1).normal(size=(400, 6))
+    vq = HierarchicalVQVAE(bits=16, max_epochs=0, random_state=0).fit(X)
+    record = vq.training_
+    for name, columns in vq.categories_.items():
+        trained = record["error"][columns].sum() / record["energy"][columns].sum()
+        assert vq.decisions_.loc[name, "predicted_nmse"] > trained
 
 
 def test_variance_of_the_logarithm_is_that_over_draws_of_rows():

@@ -13,6 +13,7 @@ from adaptive_vq import (
 from adaptive_vq._folds import folds
 from adaptive_vq._small_tables import choose_start, too_few, with_codebooks_of
 from adaptive_vq.classical import CategorySpec, StartOptions
+from adaptive_vq.learning import Judge
 
 ROWS = torch.randn(240, 6, generator=torch.Generator().manual_seed(0))
 ONES = torch.ones(240)
@@ -56,6 +57,13 @@ def test_sizes_given_by_the_user_stay():
     selector = AdaptiveRatioSelector("uniform", bits=16, n_levels=2, characterizer=everything)
     vq = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(ROWS.numpy())
     assert list(vq.codebooks_) == ["all__L0", "all__L1"]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(2000, [[256], [16]]), (200, [[8, 8], [8, 8]])])
+def test_bits_that_move_make_codebooks_as_large_as_rows_allow(n, expected):
+    rows = torch.zeros(n, 6)
+    judge = Judge(rows, rows[:, 0], rows, [spec((8,), (8, 2))], 0, None, 8)
+    assert judge.spec("all", 12).sizes == expected
 
 
 def test_rows_of_few_distinct_values_keep_the_codebook_that_tells_them_apart():
