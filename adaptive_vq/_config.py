@@ -45,6 +45,7 @@ _ALIASES = {
         "bits": (RATIOS, "bits"),
         "max_nmse": (RATIOS, "max_nmse"),
         "column_weights": (RATIOS, "column_weights"),
+        "cut_tolerance": (RATIOS, "cut_tolerance"),
         "levels": (RATIOS, "n_levels"),
         "n_levels": (RATIOS, "n_levels"),
         "compression_ratios": (CODEC, "compression_ratios"),
@@ -251,7 +252,7 @@ def build_pipeline(settings: Mapping[str, Any]) -> Pipeline:
 
 def _hand_budget_to_codec(wanted: dict[str, Any]) -> None:
     """Without a selector the codec takes the budget; other choices of a selector mean nothing."""
-    for name in ("strategy", "max_nmse"):
+    for name in ("strategy", "max_nmse", "cut_tolerance"):
         if wanted.pop(f"{RATIOS}__{name}", None) is not None:
             raise ValueError(
                 f"{name} has no effect beside given compression_ratios; leave one of the two out."

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from adaptive_vq._statistics import weighted_rows
+from adaptive_vq.annotations import note_repeats
 from adaptive_vq.tables import check_table, row_chunks
 
 __all__ = ["clean_rows", "draw_seed", "rows_to_learn_from"]
@@ -135,4 +136,8 @@ def clean_rows(
             seen = pd.DataFrame(seen, columns=estimator.feature_names_in_)
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
     inner = estimator.cleaner_.transform(X)
-    return inner, np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
+    cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
+    repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
+    if not isinstance(inner, pd.DataFrame) and repeats is not None and (repeats > 1).any():
+        inner = note_repeats(pd.DataFrame(cells, columns=estimator._inner_names()), repeats)
+    return inner, cells

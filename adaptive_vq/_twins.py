@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,14 @@ def find_twins(X: FloatArray, candidates: IntArray, limit: float, keep: str) -> 
             pair = np.array([j, best])
             twins[column] = _fit_twin(Z[:, pair], center[pair], scale[pair], partner)
     return twins
+
+
+def pooled(values: Any, kept: IntArray, twins: Mapping[int, Twin]) -> Any:
+    """Sum one value per column over each kept column and those dropped for it."""
+    total = np.array(values)
+    for column, twin in twins.items():
+        total[twin.partner] += total[column]
+    return total[kept]
 
 
 def informativeness(z: FloatArray) -> float:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-__all__ = ["annotate", "annotation"]
+__all__ = ["annotate", "annotation", "note_repeats", "repeat_weights"]
 
 _KEY = "adaptive_vq"
+_REPEATS = "adaptive_vq.repeats"
 
 
 def annotate(frame: pd.DataFrame, note: dict[str, Any]) -> pd.DataFrame:
@@ -84,6 +87,66 @@ def annotation(X: Any) -> dict[str, Any] | None:
     if note["columns"] != _fingerprint(X):
         _refuse_changed_columns(X, note)
     return dict(note)
+
+
+def note_repeats(frame: pd.DataFrame, repeats: NDArray[np.int64]) -> pd.DataFrame:
+    """Return a shallow copy of a table that says how many columns each of its own stands for.
+
+    Unlike a plan, this holds for a column wherever it goes: it is kept by name, and columns may be
+    added, dropped or reordered afterwards.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame of shape (n_samples, n_features)
+        The table. Neither it nor its note is changed.
+    repeats : ndarray of int of shape (n_features,)
+        1 for a column that stands for itself alone.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_samples, n_features)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from adaptive_vq.annotations import note_repeats, repeat_weights
+    >>> table = note_repeats(pd.DataFrame({"a": [1.0], "b": [2.0]}), np.array([3, 1]))
+    >>> repeat_weights(table[["b", "a"]])
+    array([1., 3.])
+    """
+    noted = frame.copy(deep=False)
+    more = {name: int(n) for name, n in zip(frame.columns, repeats, strict=True) if n > 1}
+    others = {key: value for key, value in frame.attrs.items() if key != _REPEATS}
+    noted.attrs = {**others, _REPEATS: more} if more else others
+    return noted
+
+
+def repeat_weights(X: Any) -> NDArray[np.float64] | None:
+    """Read how many columns each column stands for.
+
+    Parameters
+    ----------
+    X : object
+        Anything; only a :class:`pandas.DataFrame` can say so.
+
+    Returns
+    -------
+    ndarray of shape (n_features,) or None
+        None where each stands for itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.annotations import repeat_weights
+    >>> repeat_weights(np.zeros((2, 2))) is None
+    True
+    """
+    more = X.attrs.get(_REPEATS) if isinstance(X, pd.DataFrame) else None
+    if not more:
+        return None
+    weights = np.array([float(more.get(name, 1)) for name in X.columns])
+    return weights if (weights > 1).any() else None
 
 
 def _fingerprint(frame: pd.DataFrame) -> list[Any]:

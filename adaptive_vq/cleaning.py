@@ -24,7 +24,8 @@ from adaptive_vq._cleaning_rules import (
     useless_columns,
 )
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
-from adaptive_vq._twins import Twin, find_twins
+from adaptive_vq._twins import Twin, find_twins, pooled
+from adaptive_vq.annotations import note_repeats
 from adaptive_vq.sampling import RowSample
 from adaptive_vq.tables import check_table, column_names, like_input, like_training
 
@@ -86,6 +87,8 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         Median, or mean for ``fill="mean"``, of the capped training column; NaN without a cell.
     twins_ : dict of int to Twin
         For every dropped near-duplicate its partner and the affine map from it.
+    repeats_ : ndarray of int64 of shape (n_features_out,)
+        How many training columns each kept one stands for: itself and its dropped near-duplicates.
     n_samples_seen_ : int
         Number of training rows.
     n_features_in_ : int
@@ -103,6 +106,11 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
     variances, shares of equal cells and correlations come from a sample of at most 65,536 rows
     (fewer beyond 512 columns; correlations: 10,000) that depends on row numbers only. So
     `partial_fit` over any chunks gives the result of one `fit`.
+
+    An error in a column that stands for several comes back in all of them. So `transform` of a
+    DataFrame notes `repeats_` on the table it returns, and `AdaptiveRatioSelector` and
+    `HierarchicalVQVAE` take them as ``column_weights`` unless others are given (``{}`` counts every
+    column once). An array can carry no note: give ``column_weights=cleaner.repeats_`` there.
 
     Examples
     --------
@@ -225,6 +233,12 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         self._streams = True
         return self
 
+    @property
+    def repeats_(self) -> NDArray[np.int64]:
+        """How many training columns each kept one stands for."""
+        check_is_fitted(self)
+        return pooled(np.ones(self.n_features_in_, dtype=np.int64), self.kept_, self.twins_)
+
     def transform(self, X: ArrayLike) -> Any:
         """Drop, cap and fill as learned.
 
@@ -245,7 +259,8 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         cells = np.clip(array[:, kept], self.lower_[kept], self.upper_[kept])
         if self.fill is not None:
             cells = np.where(np.isnan(cells), self.fill_[kept], cells)
-        return like_input(X, cells, kept)
+        output = like_input(X, cells, kept)
+        return note_repeats(output, self.repeats_) if isinstance(output, pd.DataFrame) else output
 
     def inverse_transform(self, X: ArrayLike) -> Any:
         """Give back all training columns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,9 @@ VALIDATION_SHARE = 0.1
 MOST_DIRECTIONS = 128
 ROWS_PER_DIRECTION = 24
 """Directions seen by fewer rows than this are left out: codebooks would only memorize them."""
-MERGE_TOLERANCE = 1.02
-"""A finer cut is kept while its predicted error is at most this many times that of the best cut:
-categories that mean something are worth 2 % of the error, not more."""
+CUT_TOLERANCE = 0.02
+"""A finer cut is kept while its predicted error exceeds that of the best cut by at most this share:
+categories that mean something are worth 2 % of the error, not more, unless a user says so."""
 
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
@@ -67,6 +67,8 @@ class Measured:
         beyond its bits it is extrapolated.
     predicted : dict of str to float
         NMSE of each category at its bits.
+    cuts : dict of int to float
+        Predicted NMSE of all columns for each number of categories that was measured.
     """
 
     categories: dict[str, NDArray[np.int64]]
@@ -74,6 +76,7 @@ class Measured:
     ratios: dict[str, list[float]]
     curves: dict[str, Floats]
     predicted: dict[str, float]
+    cuts: dict[int, float] = field(default_factory=dict)
 
 
 def measure(
@@ -84,6 +87,7 @@ def measure(
     n_levels: int,
     random_state: int,
     weight: Floats | None = None,
+    cut_tolerance: float = CUT_TOLERANCE,
 ) -> Measured:
     """Measure every category of every cut, divide the budget, choose the cut with the least error.
 
@@ -104,6 +108,8 @@ def measure(
         Seed of the rows kept aside and of the codebooks.
     weight : ndarray of shape (n_samples,), default=None
         Weights of the rows.
+    cut_tolerance : float, default=0.02
+        How much more error than the best cut, as a share, a finer one may cost.
 
     Returns
     -------
@@ -120,10 +126,13 @@ def measure(
     """
     bench = _Bench(Z, random_state, weight)
     bench.settle_max_bits(budget)
-    best = _choose(bench, cuts, budget)
+    trials = _try_cuts(bench, cuts, budget, cut_tolerance)
+    best = _finest(trials, cut_tolerance)
     bits = best.settle(objective)
     best.look_ahead(bits)
-    return best.result(bits, n_levels)
+    total = max(sum(float(curve[0]) for curve in best.curves), 1e-30)
+    tried = {len(trial.names): trial.error / total for trial in trials}
+    return replace(best.result(bits, n_levels), cuts=dict(sorted(tried.items())))
 
 
 def level_bits(bits: int, n_levels: int, max_bits: int = quantize.MAX_CODEBOOK_BITS) -> list[int]:
@@ -362,8 +371,10 @@ def _ratios(spectrum: Floats, bits: Sequence[int], most: int) -> list[float]:
     return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
 
 
-def _choose(bench: _Bench, cuts: Sequence[Categories], budget: int) -> _Trial:
-    """Cut with the least error as it will be fitted; the finest of those nearly as good.
+def _try_cuts(
+    bench: _Bench, cuts: Sequence[Categories], budget: int, tolerance: float
+) -> list[_Trial]:
+    """Measure the cuts that may be chosen as they will be fitted.
 
     Greedy curves are cheap but flatter fine cuts: search and refit gain more, the longer the chain
     of a category is. So the walk starts at the cut that greedy coding likes best and goes to
@@ -383,7 +394,13 @@ def _choose(bench: _Bench, cuts: Sequence[Categories], budget: int) -> _Trial:
         trial.correct()
         measured.append(trial)
         least = min(t.error for t in measured)
-        if trial.error > MERGE_TOLERANCE * least:
+        if trial.error > (1 + tolerance) * least:
             break
-    close = [t for t in measured if t.error <= MERGE_TOLERANCE * least]
-    return max(close, key=lambda t: (len(t.names), -t.error))
+    return measured
+
+
+def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:
+    """Of the cuts nearly as good as the best one the finest."""
+    least = min(trial.error for trial in trials)
+    close = [trial for trial in trials if trial.error <= (1 + tolerance) * least]
+    return max(close, key=lambda trial: (len(trial.names), -trial.error))

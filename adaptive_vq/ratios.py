@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq import _budgets, _reasons
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import undone_on_error
-from adaptive_vq.annotations import annotate, annotation
+from adaptive_vq.annotations import annotate, annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan, default_budget
@@ -32,6 +32,7 @@ from adaptive_vq.planning import plan_from_bits, plan_from_ratios, plan_water_fi
 from adaptive_vq.scores import category_scores
 from adaptive_vq.sharing import latent_width, parse_ratios, share_bits
 from adaptive_vq.strategies import (
+    CUTTING,
     MEASURING,
     STRATEGIES,
     check_strategy,
@@ -108,6 +109,12 @@ class AdaptiveRatioSelector(
     column_weights : array-like of shape (n_features,), dict or None, default=None
         How much the squared error of each column counts, in codec units, in the curves and so in
         the bits; a dict holds those that are not 1, by column name. `HierarchicalVQVAE` follows.
+        None counts a column as often as a `FeatureCleaner` before it says it stands for, else once.
+    cut_tolerance : float or None, default=None
+        How much more error than the best cut a finer one may cost and still be taken, as a share;
+        None means 0.02. For `rate_distortion`, `minimax` and `learned`, and without effect where
+        categories are given. Codes of more categories say more about single columns, to linear
+        models above all; 0.25 is a start for these. `cut_errors_` holds what each cut would cost.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows kept aside for measuring; also seeds a default characterizer. None means a
         fixed choice: results are reproducible either way.
@@ -128,6 +135,9 @@ class AdaptiveRatioSelector(
         sentence. Predictions are Gaussian for the formula strategies and ``"water_filling"``.
     curves_ : dict of str to ndarray
         NMSE of each category per number of bits; only where it was measured.
+    cut_errors_ : dict of int to float
+        Predicted NMSE for each number of categories that was measured; only where curves were. Cuts
+        much worse than others are left out.
     plan_ : Plan
         All of these in one object.
     n_features_in_ : int
@@ -170,6 +180,7 @@ class AdaptiveRatioSelector(
         "clip": [StrOptions({"auto"}), "array-like", None],
         "characterizer": [HasMethods(["fit", "transform"]), None],
         "column_weights": ["array-like", dict, None],
+        "cut_tolerance": [Interval(Real, 0, None, closed="left"), None],
         "random_state": ["random_state"],
     }
 
@@ -188,6 +199,7 @@ class AdaptiveRatioSelector(
         clip: Any = "auto",
         characterizer: FeatureCharacterizer | None = None,
         column_weights: Any = None,
+        cut_tolerance: float | None = None,
         random_state: Any = None,
     ) -> None:
         self.strategy = strategy
@@ -198,6 +210,7 @@ class AdaptiveRatioSelector(
         self.clip = clip
         self.characterizer = characterizer
         self.column_weights = column_weights
+        self.cut_tolerance = cut_tolerance
         self.random_state = random_state
 
     @with_callbacks
@@ -241,6 +254,8 @@ class AdaptiveRatioSelector(
         categories = _as_arrays(note["categories"])
         importance = check_column_weights(self.column_weights, column_names(self))
         importance = settle_column_weights(importance, note, type(self).__name__)
+        if importance is None:
+            importance = repeat_weights(X)
         table, weight = learning_rows(table, sample_weight)
         units_here = CodecUnits(scaler, clip).fit(
             table, weight, names=column_names(self), column_weights=importance
@@ -308,6 +323,11 @@ class AdaptiveRatioSelector(
             raise ValueError(
                 f"bits={self.bits} and max_nmse={self.max_nmse:g} both set the budget: give one."
             )
+        if self.cut_tolerance is not None and self.strategy not in CUTTING:
+            raise ValueError(
+                f"cut_tolerance={self.cut_tolerance:g} needs a strategy that measures cuts "
+                f"({', '.join(CUTTING)}), not strategy={self.strategy!r}. Leave it None."
+            )
 
     def _profile(self, X: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
         """Return the note of an earlier step, or of a characterizer fitted here."""
@@ -354,6 +374,7 @@ class AdaptiveRatioSelector(
             because = _reasons.stand_in(label, _why_not_measured(n_rows))
             return plan_water_filling(label, Z, categories, scores, goal, because, weight)
         budget, measured = self._measure(Z, categories, note, goal, weight)
+        self.cut_errors_ = measured.cuts
         scores = category_scores(table, measured.categories, weight)
         return plan_from_bits(label, measured, budget, Z, scores, goal, weight)
 
@@ -367,7 +388,7 @@ class AdaptiveRatioSelector(
     ) -> tuple[int, Any]:
         """Measure curves at the budget, or at the smallest one predicted to reach the target."""
         # Loads torch, which the formula strategies do without.
-        from adaptive_vq.curves import measure
+        from adaptive_vq.curves import CUT_TOLERANCE, measure
 
         cuts = [categories]
         if not note.get("given") and note.get("cuts"):
@@ -377,8 +398,10 @@ class AdaptiveRatioSelector(
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
+        tolerance = CUT_TOLERANCE if self.cut_tolerance is None else self.cut_tolerance
+
         def at(budget: int) -> Any:
-            return measure(Z, cuts, budget, objective, self.n_levels, seed, weight)
+            return measure(Z, cuts, budget, objective, self.n_levels, seed, weight, tolerance)
 
         if goal.max_nmse is None:
             budget = goal.budget(Z.shape[1])
@@ -400,8 +423,9 @@ class AdaptiveRatioSelector(
         self.decisions_ = plan.decisions_frame()
         if plan.curves is not None:
             self.curves_ = plan.curves
-        elif hasattr(self, "curves_"):
-            del self.curves_  # of an earlier fit with another strategy
+        else:
+            for of_earlier_fit in ("curves_", "cut_errors_"):
+                self.__dict__.pop(of_earlier_fit, None)
         scores = note["scores"]
         if plan.curves is not None:
             scores = category_scores(table, plan.categories, weight)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from adaptive_vq.annotations import annotation
+from adaptive_vq.annotations import annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan
@@ -81,6 +81,8 @@ def resolve_plan(
         note = recall("note", lambda: _note_of(_following(own, estimator), X, sample_weight))
     assert note is not None
     column_weights = settle_column_weights(column_weights, note, OWNER)
+    if column_weights is None:
+        column_weights = repeat_weights(X)
     note = {**note, "column_weights": column_weights}
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     if by_selector or (isinstance(ratios, str) and ratios == "auto"):

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 __all__ = [
+    "CUTTING",
     "MEASURING",
     "SCORES",
     "STRATEGIES",
@@ -38,6 +39,7 @@ Strategy: TypeAlias = "LevelRule | Sequence[LevelRule]"
 SCORES = ("variance", "dimensionality", "information", "correlation")
 # Strategies that decide on bits first; the ratios follow from them.
 MEASURING = ("rate_distortion", "minimax", "water_filling", "learned")
+CUTTING = ("rate_distortion", "minimax", "learned")
 
 
 def uniform(scores: Scores) -> list[float]:

@@ -19,6 +19,7 @@ from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._trained import TrainedCodec
 from adaptive_vq._training_rules import refuse_idle_parameters
+from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
@@ -72,7 +73,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         How much the squared error of each column counts: in planning, in all fitting and training,
         and in `score` and `diagnose`, which measure in codec units. Codec units are scaled by
         their square roots, and back when decoding. A dict holds those that are not 1, by column
-        name. None follows the plan.
+        name; with `cleaner`, a dropped near-duplicate's weight goes to its partner. None follows
+        the plan, or counts columns as often as a `FeatureCleaner` says that they stand for.
     encode : {"ordinal", "onehot", "token", "embedding"}, default="ordinal"
         What `transform` returns: code numbers, one column per codeword, numbers unique over all
         codebooks, or the codewords themselves. May be changed after fitting.
@@ -358,7 +360,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
         inner, table = clean_rows(self, X, table, note, sample_weight)
         if importance is not None and hasattr(self, "cleaner_"):
-            importance = importance[self.cleaner_.kept_]
+            importance = pooled(importance, self.cleaner_.kept_, self.cleaner_.twins_)
         names = self._inner_names()
         progress = open_checkpoint(self, table, names, note, sample_weight)
         plan, scaler, clip, note = resolve_plan(

@@ -347,3 +347,26 @@ def test_real_tables(real_table, name):
         assert sum(plans[strategy]) == 64
         assert fitted.decisions_["predicted_nmse"].between(0, 1).all()
     assert plans["water_filling"] != plans["uniform"]
+
+
+def test_a_larger_cut_tolerance_takes_finer_categories():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(700, 1))
+    X = shared + 0.7 * rng.normal(size=(700, 12))
+    chosen = {}
+    for tolerance in (0.02, 0.0, 3.0):
+        selector = AdaptiveRatioSelector(bits=24, cut_tolerance=tolerance).fit(X)
+        errors, chosen[tolerance] = selector.cut_errors_, len(selector.categories_)
+        least = min(errors.values())
+        assert chosen[tolerance] == max(k for k in errors if errors[k] <= (1 + tolerance) * least)
+    assert chosen[0.0] <= chosen[0.02] < chosen[3.0]
+    assert len(AdaptiveRatioSelector(bits=24).fit(X).categories_) == chosen[0.02]  # the default
+
+
+def test_cut_tolerance_without_cuts_to_measure_is_refused():
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    with pytest.raises(ValueError, match=r"cut_tolerance=0\.1 needs a strategy that measures cuts"):
+        AdaptiveRatioSelector("balanced", cut_tolerance=0.1).fit(X)
+    selector = AdaptiveRatioSelector(bits=8).fit(np.random.default_rng(0).normal(size=(300, 4)))
+    assert selector.cut_errors_
+    assert not hasattr(selector.set_params(strategy="uniform").fit(X), "cut_errors_")
