@@ -95,7 +95,7 @@ def choose_start(
     valid_weight: Tensor | None,
     may_split: bool,
 ) -> tuple[CategorySpec, float]:
-    """Sizes of the codebooks and kernel width of the smoothed bootstrap, by rows kept aside.
+    """Sizes of the codebooks, and the rows drawn beside those to fit on, by rows kept aside.
 
     Of few rows a large codebook memorizes some, and leaves many of its codewords to none: bits that
     are lost. Several smaller codebooks take its place where they leave less error. So few rows kept
@@ -119,7 +119,7 @@ def choose_start(
     spec : CategorySpec
         With the sizes chosen.
     width : float
-        Kernel width; 0 for no smoothing.
+        What `classical.smoothing` chose; 0 for no rows beside those to fit on.
     """
     largest = max((size for level in spec.sizes for size in level), default=1)
     start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))
@@ -130,7 +130,7 @@ def choose_start(
     bits = start
     if may_split:
         bits = largest_codebook(lambda b: error(b, 0.0), len(table), start)
-    width = classical.smoothing(lambda w: error(bits, w))
+    width = classical.smoothing(lambda w: error(bits, w), classical.are_sparse(len(table), spec))
     if width:  # smoothed, larger codebooks memorize less
         while bits < start and error(bits + 1, width) < MUST_GAIN * error(bits, width):
             bits += 1

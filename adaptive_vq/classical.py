@@ -25,7 +25,17 @@ NEARLY_GAUSSIAN = 2.0
 """Kernel width for columns that are close to Gaussian: draws then come from the Gaussian of the
 rows' covariance, of which any number of rows can be had."""
 GAUSSIAN_ROWS = 50_000
-CHAIN_RIDGE = 5.0
+TOWARDS_NEIGHBOURS = -1.0
+"""Stands in for a kernel width: rows are drawn between rows and their neighbours instead."""
+CLOSE_KNIT = 20
+"""Rows per codeword from which draws between neighbours teach nothing that the rows do not."""
+CHAIN_RIDGE = 1.0
+REFIT_MUST_GAIN = 0.05
+"""Refits of a chain end with the one that lowers the training error by no more than this share."""
+MEMORIZING = 10
+STRONG_RIDGE = 5.0
+MUCH = 0.3
+"""Of fewer rows per codeword than `MEMORIZING`, refits memorize: ridge and share are larger."""
 BOOTSTRAP_TRIAL_ROWS = 4_000
 BOOTSTRAP_MUST_GAIN = 0.98
 SEARCH_BEAM_IN_FIT = 8
@@ -124,7 +134,7 @@ class StartOptions:
     seed: int
     train_beam: int = 16
     n_iter: int = 10
-    n_refits: int = 2
+    n_refits: int = 8
     beam: int = SEARCH_BEAM_IN_FIT
 
 
@@ -148,12 +158,27 @@ def fit_category(
         beam=options.train_beam,
         n_iter=options.n_iter,
     )
-    for _ in range(options.n_refits if len(chain) > 1 else 0):
-        codes, _ = quantize.search(latents, chain, options.beam)
-        chain = quantize.refit(latents, codes, chain, CHAIN_RIDGE, weight)
+    if len(chain) > 1:
+        memorizes = len(rows) < MEMORIZING * max(map(len, chain))
+        chain = _refitted(latents, chain, weight, options, memorizes)
     if len(rows) < CROWDED * max(map(len, chain), default=0):
         chain = _used(latents[: len(rows)][weight[: len(rows)] > 0], chain, options.beam)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
+
+
+def _refitted(
+    latents: Tensor, chain: Chain, weight: Tensor, options: StartOptions, memorizes: bool
+) -> Chain:
+    """Alternate search and joint refit for as long as that pays."""
+    ridge, must_gain = (STRONG_RIDGE, MUCH) if memorizes else (CHAIN_RIDGE, REFIT_MUST_GAIN)
+    error = math.inf
+    for _ in range(options.n_refits):
+        codes, left = quantize.search(latents, chain, options.beam)
+        before, error = error, float((left.square().sum(1) * weight).sum())
+        if error > (1.0 - must_gain) * before:
+            break
+        chain = quantize.refit(latents, codes, chain, ridge, weight)
+    return chain
 
 
 def _used(latents: Tensor, chain: Chain, beam: int) -> Chain:
@@ -167,6 +192,8 @@ def _enlarge(
 ) -> tuple[Tensor, Tensor]:
     wanted, most = (GAUSSIAN_ROWS, 25) if width >= NEARLY_GAUSSIAN else (BOOTSTRAP_ROWS, 5)
     copies = max(1, min(most, round(wanted / len(latents)) - 1))
+    if width == TOWARDS_NEIGHBOURS:
+        return quantize.between_neighbours(latents, copies, generator, weight)
     return quantize.smoothed_bootstrap(latents, width, copies, generator, weight)
 
 
@@ -189,7 +216,7 @@ def choose_bootstrap(
     options: StartOptions,
     valid_weight: Tensor | None = None,
 ) -> float:
-    """Kernel width of the smoothed bootstrap, chosen by the error on rows kept aside."""
+    """Smoothing chosen by the error on rows kept aside: see `smoothing`."""
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
         return 0.0
     quick = replace(options, train_beam=1, n_iter=5, n_refits=0)
@@ -200,17 +227,28 @@ def choose_bootstrap(
         part = fit_category(table[few], spec, weight[few], quick, width)
         return category_error(part, judged, 2, mass)
 
-    return smoothing(error)
+    return smoothing(error, are_sparse(len(table), spec))
 
 
-def smoothing(error: Callable[[float], float]) -> float:
-    """Kernel width that lowers an error enough, tried from narrow to wide; 0 for none."""
+def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
+    """Whether draws between neighbouring rows may help codebooks of a category."""
+    return n_rows < CLOSE_KNIT * max((size for level in spec.sizes for size in level), default=0)
+
+
+def smoothing(error: Callable[[float], float], sparse: bool = False) -> float:
+    """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
+
+    Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
+    covariance, tried from narrow to wide, suits distributions without much shape.
+    """
     chosen, least = 0.0, error(0.0)
     for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN):
         smooth = error(width)
         if smooth >= BOOTSTRAP_MUST_GAIN * least:
             break
         chosen, least = width, smooth
+    if sparse and error(TOWARDS_NEIGHBOURS) < BOOTSTRAP_MUST_GAIN * least:
+        chosen = TOWARDS_NEIGHBOURS
     return chosen
 
 

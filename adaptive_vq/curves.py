@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._cut_search import search_cuts
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq.allocation import allocate_minimax, allocate_total
@@ -41,11 +42,15 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
-_HOPELESS = 1.05
-"""The walk over cuts ends after two in a row with so many times the least error."""
 _MOST_CARRIED = 1.5
 """Log gain carried beyond the last measured bits, at most so many times that measured there."""
+_HOPELESS = 1.05
 _MOST_CORRECTIONS = 3
+_MOST_LONGER = 2.5
+"""Log gain expected of chains longer than any measured, at most so many times that of the longest:
+too much has it measured for nothing, too little not at all."""
+_FIRST_GUESS = -0.3
+"""Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
@@ -131,7 +136,10 @@ def measure(
     bits = best.settle(objective)
     best.look_ahead(bits)
     total = max(sum(float(curve[0]) for curve in best.curves), 1e-30)
-    tried = {len(trial.names): trial.error / total for trial in trials}
+    tried: dict[int, float] = {}
+    for trial in trials:
+        count = len(trial.names)
+        tried[count] = min(trial.error / total, tried.get(count, math.inf))
     return replace(best.result(bits, n_levels), cuts=dict(sorted(tried.items())))
 
 
@@ -177,6 +185,7 @@ class _Bench:
         enough = min(ENOUGH_JUDGED, len(order) // 5)
         n_valid = max(1, enough, int(VALIDATION_SHARE * len(order)))
         few = too_few(len(order) - n_valid, quantize.MAX_CODEBOOK_BITS)
+        self.rows_are_few = few
         self.folds = [
             _Fold(Z, weight, fit[:MEASURING_ROWS], valid)
             for fit, valid in folds(order, n_valid, MOST_FOLDS if few else 1)
@@ -187,6 +196,26 @@ class _Bench:
         self.seed = seed
         self._nodes: dict[tuple[int, ...], _Node] = {}
         self.max_bits = quantize.MAX_CODEBOOK_BITS
+        self._gains: list[tuple[float, float]] = []
+
+    def usual_gain(self, books: Floats) -> Floats:
+        """Log of what search and refit do to the error of chains of so many codebooks.
+
+        Interpolated between the chains measured so far, over the root of the number of codebooks
+        after the first: the gain of a chain grows ever less with its length.
+        """
+        gains: dict[float, list[float]] = {0.0: [0.0]}
+        for further, gain in self._gains or [(1.0, _FIRST_GUESS)]:
+            gains.setdefault(math.sqrt(further), []).append(gain)
+        places = sorted(gains)
+        usual = [float(np.mean(gains[place])) for place in places]
+        reach = np.sqrt(np.maximum(books - 1.0, 0.0))
+        beyond = usual[-1] * np.minimum(reach / places[-1], _MOST_LONGER)
+        return np.where(reach > places[-1], beyond, np.interp(reach, places, usual))
+
+    def note_gain(self, gain: float, books: float) -> None:
+        """Remember the gain of a chain of so many codebooks."""
+        self._gains.append((books - 1.0, math.log(max(gain, 1e-12))))
 
     def settle_max_bits(self, budget: int) -> None:
         """Choose the largest codebook that pays off, by a chain of the budget for all columns."""
@@ -240,6 +269,7 @@ class _Node:
         if bits <= self.max_bits or self._known(bits) or greedy[-1] <= EXACT * greedy[0]:
             return False
         self._gains[bits] = min(1.0, self.refitted(bits, self.max_bits) / greedy[-1])
+        self.bench.note_gain(self._gains[bits], bits / self.max_bits)
         return True
 
     def _known(self, bits: int) -> bool:
@@ -251,7 +281,8 @@ class _Node:
         """Return the curve up to the budget, corrected by the gains measured so far."""
         greedy = self.greedy.up_to(budget)
         if not self._gains:
-            return greedy
+            usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)
+            return np.minimum.accumulate(greedy * np.exp(usual))
         # A single codebook gains nothing; from there on the gain grows geometrically.
         places = [self.max_bits, *sorted(self._gains)]
         logs = np.log([1.0] + [max(self._gains[b], 1e-12) for b in places[1:]])
@@ -266,7 +297,7 @@ class _Node:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        options, error, mass = StartOptions(self.bench.seed, train_beam=5), 0.0, 0.0
+        options, error, mass = StartOptions(self.bench.seed, n_iter=5, n_refits=3), 0.0, 0.0
         for fold in self.bench.folds:
             part = fit_category(fold.train, spec, fold.weight, options, 0.0)
             error += category_error(part, fold.valid, 16, fold.valid_weight)
@@ -290,6 +321,11 @@ class _Trial:
         self.order = list(cut)
         self.budget = budget
         self.nodes = [bench.node(columns) for columns in self.columns]
+        self.corrected = False
+        self.estimate()
+
+    def estimate(self) -> None:
+        """Predict the error from what has been measured so far, here and in other cuts."""
         self._draw_curves()
         self.error = self._predicted()
 
@@ -325,7 +361,8 @@ class _Trial:
             if not any(refined):
                 break
             self._draw_curves()
-        self.error = self._predicted()
+        self.estimate()
+        self.corrected = True
 
     def divide(self, objective: str) -> NDArray[np.int64]:
         """Bits per category under an objective."""
@@ -374,29 +411,22 @@ def _ratios(spectrum: Floats, bits: Sequence[int], most: int) -> list[float]:
 def _try_cuts(
     bench: _Bench, cuts: Sequence[Categories], budget: int, tolerance: float
 ) -> list[_Trial]:
-    """Measure the cuts that may be chosen as they will be fitted.
+    """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
-    Greedy curves are cheap but flatter fine cuts: search and refit gain more, the longer the chain
-    of a category is. So the walk starts at the cut that greedy coding likes best and goes to
-    coarser ones, measuring each as it will be fitted, until two in a row are clearly worse; then
-    to finer ones for as long as they are among the best.
+    With few rows the candidates are measured one by one, coarse to fine, until two in a row are
+    clearly worse than the best: estimates are poor, and of many cuts one would look good by chance.
     """
-    trials = [_Trial(bench, cut, budget) for cut in sorted(cuts, key=len)]
-    start = min(range(len(trials)), key=lambda i: (trials[i].error, i))
-    measured: list[_Trial] = []
-    for trial in reversed(trials[: start + 1]):
-        trial.correct()
-        measured.append(trial)
-        least = min(t.error for t in measured)
-        if min(t.error for t in measured[-2:]) > _HOPELESS * least:
+    if not bench.rows_are_few:
+        return search_cuts(lambda cut: _Trial(bench, cut, budget), cuts, tolerance)
+    trials: list[_Trial] = []
+    hopeless = max(_HOPELESS, 1 + tolerance)
+    for cut in sorted(cuts, key=len):
+        trials.append(_Trial(bench, cut, budget))
+        trials[-1].correct()
+        least = min(trial.error for trial in trials)
+        if min(trial.error for trial in trials[-2:]) > hopeless * least:
             break
-    for trial in trials[start + 1 :]:
-        trial.correct()
-        measured.append(trial)
-        least = min(t.error for t in measured)
-        if trial.error > (1 + tolerance) * least:
-            break
-    return measured
+    return trials
 
 
 def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 EXACT = 1e-7
 """Share of the variance below which nothing counts as left to code."""
-_ITERATIONS = 4
+_ITERATIONS = 2
 _NARROW = 4
 """Up to so many columns k-means is cheap and prone to poor minima: each size gets its own run."""
 

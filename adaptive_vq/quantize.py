@@ -23,7 +23,6 @@ from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded
 Chain = list[Tensor]
 
 MAX_CODEBOOK_BITS = 8
-SEEDING_ROWS_PER_CODEWORD = 16
 COMBINATIONS_PER_CANDIDATE = 32
 """So many combinations of codewords for every candidate whose residual a stage is trained on."""
 MOST_RESIDUALS = 60_000
@@ -32,14 +31,11 @@ _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
-_RESTART_SAMPLE = 1024
-_RESTARTS = 4
 _NEAREST_TILE = 1024
 _DECODED_TILE = 4096
-_SEEDING_ROUNDS = 24
-_CHEAP = 256
-"""Codewords times columns up to which k-means is cheap, and prone to poor minima: more runs, more
-iterations."""
+_N_NEIGHBOURS = 20
+_FURTHEST = 0.8
+"""Share of the way to a neighbour that draws go at most."""
 
 
 def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
@@ -86,35 +82,32 @@ def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Seed on a sample in a few rounds; stops when every row is a codeword.
+    """Greedy k-means++; stops when every row is a codeword.
 
-    Rounds of draws in proportion to the squared distance to what was drawn before (Bahmani et al.,
-    2012, "Scalable k-means++") replace one draw at a time, which would cost more than Lloyd's
-    algorithm itself.
+    Of several rows drawn in proportion to the squared distance to the codewords so far (Arthur and
+    Vassilvitskii, 2007, "k-means++: the advantages of careful seeding") the one that lowers the
+    error most is taken. Where columns take few values or have long tails, Lloyd's algorithm never
+    makes up for a poor start.
     """
-    rows, weight = _subsample(rows, weight, SEEDING_ROWS_PER_CODEWORD * size + 256, generator)
-    norms = (rows * rows).sum(1)
+    norms, columns = (rows * rows).sum(1), rows.T.contiguous()
     total = float((weight * norms).sum())
-    picks = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
-    closest = _distance_to(rows, norms, picks)
-    while len(picks) < size:
-        mass = closest * weight
-        open_rows = int((mass > 0).sum())
-        if open_rows == 0 or float(mass.sum()) <= _NEGLIGIBLE * total:
-            break
-        n_draws = min(max(1, size // _SEEDING_ROUNDS), size - len(picks), open_rows)
-        drawn = torch.multinomial(mass, n_draws, generator=generator)
-        picks = torch.cat([picks, drawn])
-        closest = torch.minimum(closest, _distance_to(rows, norms, drawn))
-    return rows[picks].clone()
-
-
-def _distance_to(rows: Tensor, norms: Tensor, picks: Tensor) -> Tensor:
-    """Squared distance to the nearest of some rows, exactly zero for equal ones."""
-    level = norms[:, None] + norms[picks]
-    distance = torch.addmm(level, rows, rows[picks].T, alpha=-2.0)
-    # Cancellation leaves noise of the size of the norms; below it two rows count as equal.
-    return torch.where(distance > 1e-6 * level, distance, 0.0).amin(1)
+    n_drawn, picks = 2 + int(math.log(size)), list[int]()
+    drawn = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
+    closest = torch.full_like(norms, math.inf)
+    while True:
+        level = norms + norms[drawn, None]
+        distance = torch.addmm(level, rows[drawn], columns, alpha=-2.0)
+        nearer = torch.minimum(distance, closest)
+        best = int((nearer @ weight).argmin())
+        # Cancellation leaves noise of the size of the norms; below it two rows count as equal.
+        closest = nearer[best].masked_fill_(distance[best] <= 1e-6 * level[best], 0.0)
+        picks.append(int(drawn[best]))
+        mass = (closest * weight).cumsum(0, dtype=torch.float64)
+        left = float(mass[-1])
+        if len(picks) == size or left <= _NEGLIGIBLE * total:
+            return rows[picks].clone()
+        draws = torch.rand(n_drawn, generator=generator, dtype=torch.float64) * left
+        drawn = torch.searchsorted(mass, draws, right=True).clamp_max_(len(rows) - 1)
 
 
 def kmeans(
@@ -132,16 +125,8 @@ def kmeans(
     sample, sample_weight = _subsample(
         rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * size), generator
     )
-    cheap = size * rows.shape[1] <= _CHEAP
-    tries = [
-        _seed_codewords(sample, size, sample_weight, generator)
-        for _ in range(_RESTARTS if cheap else 1)
-    ]
-    if cheap:
-        few, few_weight = _subsample(sample, sample_weight, _RESTART_SAMPLE, generator)
-        runs = [_lloyd(few, codebook, few_weight, n_iter) for codebook in tries]
-        tries = [min(runs, key=lambda run: run[1])[0]]
-    codebook, _ = _lloyd(sample, tries[0], sample_weight, 2 * n_iter if cheap else n_iter)
+    start = _seed_codewords(sample, size, sample_weight, generator)
+    codebook, _ = _lloyd(sample, start, sample_weight, n_iter)
     distance, index = nearest(rows, codebook)
     codebook, counts = _means(rows, index, weight, codebook)
     codebook = revive(codebook, counts, rows, distance * (weight > 0))
@@ -417,6 +402,34 @@ def smoothed_bootstrap(
     noise = torch.randn(len(pick), rows.shape[1], generator=generator) @ root.T
     drawn = mean + (centered[pick] + width * noise) / math.sqrt(1.0 + width**2)
     return torch.cat([rows, drawn]), torch.cat([weight, weight[pick]])
+
+
+def between_neighbours(
+    rows: Tensor, copies: int, generator: torch.Generator, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows followed by `copies` draws each, on the way to one of its nearest neighbours.
+
+    As in SMOTE (Chawla et al., 2002), draws stay where the rows are, whatever the shape of their
+    distribution. A draw has the weight of its row; the weights of all are the second result.
+    """
+    close = _neighbours(rows, weight, min(_N_NEIGHBOURS, int((weight > 0).sum()) - 1))
+    pick = torch.arange(len(rows)).repeat(copies if close.shape[1] else 0)
+    other = close[pick, torch.randint(max(close.shape[1], 1), (len(pick),), generator=generator)]
+    share = _FURTHEST * torch.rand(len(pick), 1, generator=generator)
+    drawn = torch.lerp(rows[pick], rows[other], share)
+    return torch.cat([rows, drawn]), torch.cat([weight, weight[pick]])
+
+
+def _neighbours(rows: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Indices of the nearest other rows that have weight, (n, count)."""
+    norms = torch.where(weight > 0, (rows * rows).sum(1), math.inf)
+    found = [torch.empty(0, max(count, 0), dtype=torch.long)]
+    for start in range(0, len(rows) if count > 0 else 0, _NEAREST_TILE):
+        part = rows[start : start + _NEAREST_TILE]
+        scores = torch.addmm(norms, part, rows.T, alpha=-2.0)
+        scores[torch.arange(len(part)), torch.arange(start, start + len(part))] = math.inf
+        found.append(scores.topk(count, largest=False).indices)
+    return torch.cat(found)
 
 
 def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:

@@ -124,6 +124,55 @@ def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
     assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
 
 
+@pytest.mark.parametrize(
+    ("none", "narrow", "wide", "between", "chosen"),
+    [
+        (1.0, 0.99, 0.5, 0.99, 0.0),  # no step gains enough
+        (1.0, 0.9, 0.89, 0.89, 0.5),
+        (1.0, 0.9, 0.8, 0.79, 2.0),
+        (1.0, 0.9, 0.8, 0.7, classical.TOWARDS_NEIGHBOURS),
+        (1.0, 2.0, 3.0, 0.9, classical.TOWARDS_NEIGHBOURS),
+    ],
+)
+def test_smoothing_is_chosen_by_its_error(none, narrow, wide, between, chosen):
+    errors = {0.0: none, 0.5: narrow, 2.0: wide, classical.TOWARDS_NEIGHBOURS: between}
+    assert classical.smoothing(errors.__getitem__, sparse=True) == chosen
+    del errors[classical.TOWARDS_NEIGHBOURS]
+    without = classical.smoothing(errors.__getitem__)
+    assert without == (0.0 if chosen == 0.0 or narrow > none else 2.0 if wide == 0.8 else 0.5)
+
+
+def test_draws_between_neighbours_enter_the_fit(table):
+    sparse = spec(sizes=((32,), (32,)))
+    assert classical.are_sparse(639, sparse)
+    assert not classical.are_sparse(640, sparse)
+    widths = (0.0, classical.TOWARDS_NEIGHBOURS)
+    plain, drawn = (fit(table, sparse, bootstrap=width)[0] for width in widths)
+    assert not torch.equal(plain.chain[0], drawn.chain[0])
+    assert drawn.bootstrap == classical.TOWARDS_NEIGHBOURS
+
+
+def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
+    latents, ones = table[:, :3], torch.ones(len(table))
+    start = quantize.fit_chain(latents, [8, 8], [3, 3], classical.seed_of(0, "x"))
+    done, refit = [], quantize.refit
+
+    def noted(*arguments):
+        done.append(arguments[3])
+        return refit(*arguments)
+
+    monkeypatch.setattr(quantize, "refit", noted)
+    counts = {}
+    for memorizes in (True, False):
+        done.clear()
+        chain = classical._refitted(latents, start, ones, StartOptions(0, n_refits=50), memorizes)
+        counts[memorizes] = len(done)
+        assert set(done) == {classical.STRONG_RIDGE if memorizes else classical.CHAIN_RIDGE}
+        left = [quantize.search(latents, c, 8)[1].square().sum() for c in (start, chain)]
+        assert left[1] < left[0]
+    assert 1 <= counts[True] <= counts[False] < 50
+
+
 def test_own_tables_are_zero_outside_their_category(table):
     parts = fit(table, *BOTH)
     tables = classical.own_tables(parts, 7)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adaptive_vq.curves import level_bits, measure
+from adaptive_vq.curves import _Bench, level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
 from adaptive_vq.quantize import MAX_CODEBOOK_BITS
 
@@ -141,3 +141,31 @@ def test_same_seed_same_curves(Z, measured):
     other = measure(Z, [CUT], 16, "total", 3, 1)
     np.testing.assert_array_equal(again.curves["noise"], measured.curves["noise"])
     assert (other.curves["noise"] != measured.curves["noise"]).any()
+
+
+def test_gain_is_interpolated_between_chains_measured():
+    bench = _Bench(make_table(), 0)
+    books = np.array([0.0, 1.0, 2.0, 5.0, 10.0, 100.0])
+    guessed = bench.usual_gain(books)
+    assert guessed[:2].tolist() == [0.0, 0.0]
+    assert (np.diff(guessed[1:5]) < 0).all()
+    bench.note_gain(np.exp(-0.4), 2.0)
+    bench.note_gain(np.exp(-0.6), 2.0)
+    bench.note_gain(np.exp(-0.9), 5.0)
+    # Over the root of the codebooks after the first: 3 is between 1 and 2; then 2.5 times at most.
+    assert bench.usual_gain(books) == pytest.approx([0, 0, -0.5, -0.9, -1.35, -2.25])
+    assert bench.usual_gain(np.array([3.25])) == pytest.approx([-0.7])
+
+
+def test_cuts_outside_the_candidates_are_tried_where_rows_can_judge_them():
+    # Two factors of 200 values each, two columns of each; no candidate has both pairs.
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(200, 2))[rng.integers(200, size=(6000, 2)), [0, 1]]
+    Z = (factor[:, [0, 0, 1, 1]] + 0.001 * rng.normal(size=(6000, 4))).astype(np.float32)
+    groups = [[[0, 1, 2, 3]], [[0, 1], [2], [3]], [[0], [1], [2], [3]]]
+    candidates = [{f"c{i}": np.array(g) for i, g in enumerate(cut)} for cut in groups]
+    found = measure(Z, candidates, 16, "total", 2, 0)
+    assert sorted(c.tolist() for c in found.categories.values()) == [[0, 1], [2, 3]]
+    assert found.cuts[2] < 0.1 * found.cuts[1]
+    few = measure(Z[:300], candidates, 16, "total", 2, 0)
+    assert sorted(c.tolist() for c in few.categories.values()) in groups

@@ -66,7 +66,8 @@ class FakeMeasuring:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, Z, cuts, budget, objective, n_levels, random_state, weight):
+    def __call__(self, Z, cuts, budget, objective, n_levels, random_state, weight, cut_tolerance):
+        assert cut_tolerance == 0.02
         self.calls.append(SimpleNamespace(cuts=cuts, budget=budget, objective=objective))
         self.calls[-1].random_state = random_state
         assert Z.dtype == np.float32
@@ -82,6 +83,7 @@ class FakeMeasuring:
             ratios={name: [0.5] * n_levels for name in categories},
             curves={name: 0.5 ** np.arange(budget + 1.0) for name in categories},
             predicted={name: 0.5 ** sum(levels) for name, levels in bits.items()},
+            cuts={len(categories): 0.5},
         )
 
 
@@ -89,7 +91,7 @@ class FakeMeasuring:
 def measuring(monkeypatch):
     fake = FakeMeasuring()
     module = ModuleType("adaptive_vq.curves")
-    module.measure = fake
+    module.measure, module.CUT_TOLERANCE = fake, 0.02
     monkeypatch.setitem(sys.modules, "adaptive_vq.curves", module)
     return fake
 

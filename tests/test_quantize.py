@@ -439,15 +439,57 @@ def test_iterations_lower_the_weighted_error(rows):
     assert errors[1] == pytest.approx(after, rel=1e-5)
 
 
-def test_distances_of_equal_rows_are_zero_at_any_level():
-    rows = 1e4 + normal(50, 3)
-    rows[7] = rows[3]
-    norms = (rows * rows).sum(1)
-    assert float(quantize._distance_to(rows, norms, torch.tensor([3]))[7]) == 0.0
-    rows = normal(50, 3)
-    found = quantize._distance_to(rows, (rows * rows).sum(1), torch.tensor([3, 9]))
-    exact = torch.cdist(rows.double(), rows[[3, 9]].double()).amin(1) ** 2
-    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
+def test_equal_rows_count_as_one_at_any_level():
+    rows = 100 + normal(5, 3)
+    seeds = quantize._seed_codewords(rows.repeat(10, 1), 12, torch.ones(50), generator())
+    assert len(seeds) == len(seeds.unique(dim=0)) == 5
+
+
+def test_every_value_of_columns_with_few_of_them_gets_its_codeword():
+    # Some are rare: a start that misses them is never made up for.
+    values = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0), torch.arange(4.0))
+    rows = torch.cat([values[:8].repeat(500, 1), values])
+    for seed in range(5):
+        codebook = quantize.kmeans(rows, 64, generator(seed))
+        assert float(quantize.nearest(rows, codebook)[0].sum()) < 1e-6 * float(rows.square().sum())
+
+
+def test_draws_lie_between_a_row_and_a_neighbour_with_weight():
+    clusters = torch.cat([normal(40, 2), 100 + normal(40, 2)])
+    weight = torch.cat([torch.ones(30), torch.zeros(10), 2 * torch.ones(40)])
+    clusters[30:40] += 50.0
+    rows, mass = quantize.between_neighbours(clusters, 3, generator(), weight)
+    assert torch.equal(rows[:80], clusters)
+    assert torch.equal(mass, weight.repeat(4))
+    drawn = rows[80:][mass[80:] > 0]
+    assert not bool(((drawn > 10) & (drawn < 90)).any())  # between no two clusters, nor at weight 0
+    assert len(drawn.unique(dim=0)) == len(drawn)
+    step = rows[80:].view(3, 80, 2) - clusters
+    other = clusters[quantize._neighbours(clusters, weight, 20)] - clusters[:, None]
+    for draw in step:
+        share = (draw[:, None] * other).sum(2) / other.square().sum(2).clamp_min(1e-9)
+        away = (draw[:, None] - share[:, :, None] * other).square().sum(2)
+        place = away.argmin(1, keepdim=True)
+        assert float(away.gather(1, place).amax()) < 1e-6
+        assert float(share.gather(1, place).amin()) >= 0.0
+        assert float(share.gather(1, place).amax()) <= 0.8 + 1e-4
+
+
+def test_neighbours_are_the_nearest_others_with_weight():
+    rows, weight = normal(1500, 4), torch.ones(1500)
+    weight[::3] = 0.0
+    distance = torch.cdist(rows.double(), rows.double())
+    distance.fill_diagonal_(torch.inf)
+    distance[:, ::3] = torch.inf
+    nearest = distance.topk(5, largest=False).indices.sort(1).values
+    found = quantize._neighbours(rows, weight, 5).sort(1).values
+    assert float((found == nearest).float().mean()) > 0.999  # ties of rounding
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_draws_of_hardly_any_rows(n):
+    rows, mass = quantize.between_neighbours(normal(3, 2)[:n], 2, generator(), torch.ones(n))
+    assert len(rows) == len(mass) == (6 if n == 2 else n)
 
 
 def test_seeds_are_distinct_rows_with_weight_and_spread():

@@ -1,0 +1,160 @@
+"""Search for the cut, which columns are coded together, by measured error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+Categories = Mapping[str, IntArray]
+Group = tuple[int, ...]
+Groups = frozenset[Group]
+
+MOST_BLOCKS = 8
+"""Columns move from category to category in the blocks of candidate cuts with up to so many."""
+_PATIENCE = 2
+"""A round ends after so many cuts measured in a row that were no better."""
+_WORTH_IT = 0.02
+"""Less of the error than this share is no improvement: it may be the rows kept aside."""
+
+
+class Trial(Protocol):
+    """One cut, its error estimated or, after `correct`, measured as it will be fitted."""
+
+    error: float
+    corrected: bool
+
+    def estimate(self) -> None:
+        """Predict the error from what is known of its categories so far."""
+
+    def correct(self) -> None:
+        """Measure the error."""
+
+
+T = TypeVar("T", bound=Trial)
+
+
+def search_cuts(
+    try_cut: Callable[[Categories], T], cuts: Sequence[Categories], tolerance: float
+) -> list[T]:
+    """Return the cuts that were measured on the way to one that no small change improves.
+
+    Candidates are nested cuts of a tree of correlations, which knows nothing of bits: which columns
+    share a codebook well is seen only when they are coded. So the best of them is improved: two
+    categories are merged, or a block of columns, a category of some candidate, moves to another
+    category or becomes one, for as long as that lowers the error. Estimates are cheap, and say
+    what to measure next.
+
+    Parameters
+    ----------
+    try_cut : callable
+        Makes a trial, estimated.
+    cuts : sequence of dict
+        Nested candidates, coarse to fine. Categories that all of them share stay as they are.
+    tolerance : float
+        In the end finer cuts are measured for as long as they exceed the least error by no more
+        than this share.
+
+    Returns
+    -------
+    list of Trial
+        All that were corrected.
+    """
+    return _Search(try_cut, cuts).run(tolerance)
+
+
+class _Search(Generic[T]):
+    def __init__(self, try_cut: Callable[[Categories], T], cuts: Sequence[Categories]) -> None:
+        self.try_cut = try_cut
+        sets = [{_group(columns) for columns in cut.values()} for cut in cuts]
+        shared = set.intersection(*sets) if len(cuts) > 1 else sets[0]
+        self.fixed = {
+            name: columns for name, columns in cuts[0].items() if _group(columns) in shared
+        }
+        parts = [part - shared for part in sets]
+        blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
+        self.blocks = sorted(blocks)
+        self.pool: dict[Groups, T] = {}
+        for cut, part in zip(cuts, parts, strict=True):
+            self.pool[frozenset(part)] = try_cut(cut)
+
+    def run(self, tolerance: float) -> list[T]:
+        best = self._descend()
+        while len(self.pool) > 1:
+            for groups in _neighbours(best, self.blocks):
+                if groups not in self.pool:
+                    self.pool[groups] = self.try_cut(self._named(groups))
+            better = self._descend(best)
+            if better == best:
+                break
+            best = better
+        self._finer(best, tolerance)
+        return [trial for trial in self.pool.values() if trial.corrected]
+
+    def _descend(self, best: Groups | None = None) -> Groups:
+        """Measure the most promising cuts, until none is left that may be better."""
+        stale = 0
+        while stale < _PATIENCE:
+            waiting = [key for key, trial in self.pool.items() if not trial.corrected]
+            for key in waiting:
+                self.pool[key].estimate()
+            if not waiting:
+                break
+            next_ = min(waiting, key=self._error)
+            if best is not None and self._error(next_) > (1 - _WORTH_IT) * self._error(best):
+                break
+            self.pool[next_].correct()
+            if best is None or self._error(next_) < (1 - _WORTH_IT) * self._error(best):
+                best, stale = next_, 0
+            else:
+                stale += 1
+        assert best is not None
+        return best
+
+    def _finer(self, best: Groups, tolerance: float) -> None:
+        """Measure finer cuts, the most promising of each number of categories."""
+        for count in sorted({len(key) for key in self.pool if len(key) > len(best)}):
+            keys = [key for key in self.pool if len(key) == count]
+            measured = [key for key in keys if self.pool[key].corrected]
+            key = min(measured or keys, key=self._error)
+            if not measured:
+                self.pool[key].correct()
+            least = min(t.error for t in self.pool.values() if t.corrected)
+            if self._error(key) > (1 + tolerance) * least:
+                break
+
+    def _error(self, key: Groups) -> float:
+        return self.pool[key].error
+
+    def _named(self, groups: Groups) -> Categories:
+        ordered = sorted(groups, key=lambda group: (-len(group), group))
+        named = {f"cluster_{i}": np.array(group) for i, group in enumerate(ordered, start=1)}
+        return named | self.fixed
+
+
+def _group(columns: IntArray) -> Group:
+    return tuple(sorted(int(column) for column in columns))
+
+
+def _neighbours(cut: Groups, blocks: Sequence[Group]) -> Iterator[Groups]:
+    """Cuts one change away, in a fixed order."""
+    groups = sorted(cut)
+    for pair in combinations(groups, 2):
+        yield frozenset([*cut.difference(pair), _union(*pair)])
+    for block in blocks:
+        for group in groups:
+            left = tuple(sorted(set(group).difference(block)))
+            if not left or len(left) + len(block) != len(group):
+                continue
+            others = cut - {group}
+            yield others | {left, block}
+            for other in sorted(others):
+                yield (others - {other}) | {left, _union(other, block)}
+
+
+def _union(*groups: Group) -> Group:
+    return tuple(sorted(column for group in groups for column in group))

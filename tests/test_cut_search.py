@@ -1,0 +1,121 @@
+"""The search over cuts, on errors that are known."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from adaptive_vq._cut_search import search_cuts
+
+ALL = [(0, 1, 2, 3, 4, 5, 6, 7)]
+HALVES = [(0, 1, 2, 3), (4, 5, 6, 7)]
+QUARTERS = [(0, 1), (2, 3), (4, 5), (6, 7)]
+NESTED = [ALL, HALVES, QUARTERS]
+
+
+class World:
+    """Counts pairs of columns that a cut has together and the truth has not, or the reverse."""
+
+    def __init__(self, truth, misjudged=0.0):
+        self.truth, self.misjudged = _pairs(truth), misjudged
+        self.corrected = []
+
+    def error(self, groups):
+        return 10 + len(_pairs(groups) ^ self.truth)
+
+    def __call__(self, cut):
+        return Trial(self, cut)
+
+
+class Trial:
+    def __init__(self, world, cut):
+        self.world, self.cut = world, cut
+        self.groups = sorted(tuple(sorted(map(int, c))) for c in cut.values() if c[0] < 8)
+        self.corrected = False
+        self.estimate()
+
+    def estimate(self):
+        self.error = self.world.error(self.groups) * (1 - self.world.misjudged)
+
+    def correct(self):
+        self.error, self.corrected = self.world.error(self.groups), True
+        self.world.corrected.append(self.groups)
+
+
+def _pairs(groups):
+    return {pair for group in groups for pair in combinations(group, 2)}
+
+
+def named(*cuts, **fixed):
+    fixed = {name: np.array(columns) for name, columns in fixed.items()}
+    return [{f"cluster_{i}": np.array(g) for i, g in enumerate(cut, 1)} | fixed for cut in cuts]
+
+
+def best(world, cuts, tolerance=0.0):
+    trials = search_cuts(world, cuts, tolerance)
+    assert all(trial.corrected for trial in trials)
+    return min(trials, key=lambda trial: trial.error)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        ALL,
+        HALVES,
+        QUARTERS,
+        [(0, 1, 2, 3, 6, 7), (4, 5)],
+        [(0, 1, 4, 5), (2, 3, 6, 7)],
+        [(0, 1, 6, 7), (2, 3), (4, 5)],
+    ],
+)
+def test_cut_outside_the_tree_is_found(truth):
+    assert best(World(truth), named(*NESTED)).groups == truth
+
+
+def test_only_what_looks_promising_is_measured():
+    world = World([(0, 1, 4, 5), (2, 3, 6, 7)])
+    best(world, named(*NESTED))
+    assert len(world.corrected) <= 6
+    assert len({tuple(groups) for groups in world.corrected}) == len(world.corrected)
+
+
+def test_round_ends_when_estimates_keep_failing():
+    world = World(QUARTERS, misjudged=0.9)
+    assert best(world, named(*NESTED)).groups == QUARTERS
+    assert len(world.corrected) <= 8
+
+
+def test_categories_that_all_cuts_share_stay_as_they_are():
+    cuts = named(*NESTED, constant=[8], flags=[9, 10])
+    world = World([(0, 1, 4, 5), (2, 3, 6, 7)])
+    trials = search_cuts(world, cuts, 0.0)
+    assert len(trials) > 1
+    for trial in trials:
+        assert trial.cut["constant"].tolist() == [8]
+        assert trial.cut["flags"].tolist() == [9, 10]
+        columns = np.concatenate(list(trial.cut.values()))
+        assert sorted(columns.tolist()) == list(range(11))
+
+
+def test_categories_are_named_by_size():
+    cut = best(World([(0, 1), (2, 3, 4, 5), (6, 7)]), named(*NESTED)).cut
+    assert {name: columns.tolist() for name, columns in cut.items()} == {
+        "cluster_1": [2, 3, 4, 5],
+        "cluster_2": [0, 1],
+        "cluster_3": [6, 7],
+    }
+
+
+def test_single_cut_is_only_measured():
+    world = World(ALL)
+    (trial,) = search_cuts(world, named(QUARTERS), 0.5)
+    assert trial.groups == QUARTERS
+    assert world.corrected == [QUARTERS]
+
+
+@pytest.mark.parametrize(("tolerance", "most"), [(0.0, 2), (0.2, 2), (0.9, 4)])
+def test_finer_cuts_are_measured_up_to_the_tolerance(tolerance, most):
+    # The halves are best at 10; three categories cost 14, four 18.
+    trials = search_cuts(World(HALVES), named(*NESTED), tolerance)
+    near = [t for t in trials if t.error <= (1 + tolerance) * 10]
+    assert max(len(t.groups) for t in near) == most
