@@ -219,13 +219,14 @@ def choose_bootstrap(
     """Smoothing chosen by the error on rows kept aside: see `smoothing`."""
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
         return 0.0
-    quick = replace(options, train_beam=1, n_iter=5, n_refits=0)
+    # Not too quick: noise also helps codebooks that are merely fitted badly.
+    quick = replace(options, train_beam=8, n_iter=5, n_refits=2)
     few, some = slice(0, BOOTSTRAP_TRIAL_ROWS), slice(0, BOOTSTRAP_TRIAL_ROWS // 4)
     judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
 
     def error(width: float) -> float:
         part = fit_category(table[few], spec, weight[few], quick, width)
-        return category_error(part, judged, 2, mass)
+        return category_error(part, judged, options.beam, mass)
 
     return smoothing(error, are_sparse(len(table), spec))
 
