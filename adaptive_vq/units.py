@@ -140,7 +140,9 @@ class CodecUnits:
         clip = check_clip(self.clip)
         self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
         X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
-        roots = np.ones(X.shape[1]) if column_weights is None else np.sqrt(column_weights)
+        # Relative to their mean: training takes steps of a fixed size, whatever the units.
+        weights = np.ones(X.shape[1]) if column_weights is None else np.asarray(column_weights)
+        roots = np.sqrt(weights / weights.mean())
         n_blocks = math.ceil(X.size / _CELLS_AT_ONCE)
         if self._kind() == "custom" or n_blocks < 2 or X.shape[1] < 2:
             self._fit_columns(X, weight, clip, roots)

@@ -222,7 +222,7 @@ def test_partial_weight_improves_categories_decoded_alone(start, rows, update):
             partial_weight=w,
             codebook_update=update,
         )
-        for w in (0.0, 5.0)
+        for w in (0.0, 10.0)
     )
     errors = [float(partial_error(c, step_of(c, rows)).sum()) for c in (plain, asked)]
     assert errors[1] < 0.99 * errors[0]

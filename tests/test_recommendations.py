@@ -66,7 +66,7 @@ def test_nothing_stands_out_where_all_is_in_order(vq, split):
 # -------------------------------------------------------------------------- planted faults
 def test_column_of_noise_in_a_quiet_category():
     X = make_table(1300, noise=True)
-    own = report(fit(X.iloc[:1000], bits=24), X.iloc[1000:])
+    own = report(fit(X.iloc[:1000], bits=28), X.iloc[1000:])
     (advice,) = found(own, "dominant_column")
     assert advice.subject == "d__noise"
     assert advice.value == own.columns.loc["d__noise", "share_of_category"] > advice.threshold

@@ -53,7 +53,8 @@ def test_bits_move_to_where_they_help_and_their_sum_stays(X, tuned):
     assert report["kept"].any()
     assert sum(best.bits_["cloud"]) > sum(plain.bits_["cloud"])
     assert best.n_bits_ <= best.budget_ == 20
-    assert best.score(X.iloc[300:]) > plain.score(X.iloc[300:]) + 0.01
+    left = [1 - vq.score(X.iloc[300:]) for vq in (best, plain)]
+    assert left[0] < 0.8 * left[1]
 
 
 def test_the_report_tells_of_every_try(tuned):

@@ -167,7 +167,7 @@ def test_beam_finds_better_codes(X):
 
 
 def test_joint_context_lowers_the_error(X):
-    local, joint = (codec(context=c, max_epochs=0).fit(X) for c in ("local", "joint"))
+    local, joint = (codec(context=c, max_epochs=0, bits=20).fit(X) for c in ("local", "joint"))
     assert joint.score(X) >= local.score(X)
     assert (joint.transform(X) != local.transform(X)).any()
 
