@@ -151,7 +151,7 @@ def test_passes_over_all_rows_lower_the_error_whatever_the_chunks(X, expected, c
     moved = fit_chunks(few, np.split(X, cuts), n_passes=2)
     assert moved.score(fresh) > start
     assert moved.training_["n_rows"] > N
-    assert_same(moved, fit_chunks(codec(fit_rows=60, bits=10), [X], n_passes=2))
+    assert_same(moved, fit_chunks(codec(fit_rows=60), [X], n_passes=2))
 
 
 def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monkeypatch):
