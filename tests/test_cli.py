@@ -12,8 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.callback import ProgressBar
+from sklearn.pipeline import Pipeline
 
-from adaptive_vq import HierarchicalVQVAE, _commands, _config, _console, _demo, cli, load, save
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    _commands,
+    _config,
+    _console,
+    _demo,
+    cli,
+    load,
+    save,
+)
 from adaptive_vq._config import build_pipeline, read_config, settings_of
 from adaptive_vq._tables_io import read_table, write_table
 from adaptive_vq.streaming import fit_chunks
@@ -580,29 +592,73 @@ def test_demo_without_pyarrow_writes_csv(quick, tmp_path, monkeypatch):
     assert len(pd.read_csv(_demo.write_codes(demo, tmp_path))) == 80
 
 
-# ------------------------------------------------------------------------------ real tables
-@pytest.mark.parametrize("name", ["online_news", "credit_default"])
-def test_real_tables_through_new_processes(name, real_table, tmp_path):
-    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
-    X.to_csv(tmp_path / "t.csv", index=False)
-    (tmp_path / "c.yaml").write_text(CONFIG.replace("bits: 12", "bits: 32"))
-    expected = build_pipeline(read_config(tmp_path / "c.yaml")).fit(X)
+# ------------------------------------------------------------------------------ new processes
+def through_new_processes(X, form, folder, bits):
+    """Fit, encode, decode and diagnose in four processes, and the same in this one."""
+    path = folder / f"t.{form}"
+    write_table(X, path)
+    (folder / "c.yaml").write_text(
+        f"model: {{bits: {bits}, levels: 2, beam_width: 2}}\ntraining: {{epochs: 1, seed: 5}}"
+    )
 
     def command(*arguments):
         line = [sys.executable, "-m", "adaptive_vq", *arguments]
-        return subprocess.run(line, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        env = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+        done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    fit = json.loads(command("fit", "t.csv", "-o", "m", "--config", "c.yaml", "--json"))
-    command("encode", "m", "t.csv", "-o", "codes.parquet")
-    command("decode", "m", "codes.parquet", "-o", "back.parquet")
-    codes = pd.read_parquet(tmp_path / "codes.parquet").to_numpy()
-    assert codes.tobytes() == np.asarray(expected.transform(X)).tobytes()
-    back = pd.read_parquet(tmp_path / "back.parquet")
-    pd.testing.assert_frame_equal(back, expected.inverse_transform(codes))
-    diagnosed = json.loads(command("diagnose", "m", "t.csv", "--json"))
-    assert diagnosed["summary"]["nmse"] == pytest.approx(fit["nmse"], rel=1e-9)
+    fit = json.loads(command("fit", path.name, "-o", "m", "--config", "c.yaml", "--json"))
+    command("encode", "m", path.name, "-o", f"codes.{form}")
+    command("decode", "m", f"codes.{form}", "-o", f"back.{form}")
+    diagnosed = json.loads(command("diagnose", "m", path.name, "--json"))
+    return fit, diagnosed
 
 
+def pipeline_in_python(bits):
+    """What the settings above mean, written by hand."""
+    seed = {"random_state": 5}
+    return Pipeline(
+        [
+            ("characterize", FeatureCharacterizer(**seed)),
+            ("ratios", AdaptiveRatioSelector(bits=bits, n_levels=2, **seed)),
+            ("vq", HierarchicalVQVAE(max_epochs=1, beam_width=2, **seed)),
+        ]
+    )
+
+
+def assert_processes_agree_with_python(X, form, folder, bits):
+    fit, diagnosed = through_new_processes(X, form, folder, bits)
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[form]
+    X = read(folder / f"t.{form}")
+    pipeline = pipeline_in_python(bits)
+    codes = pipeline.fit_transform(X)
+    expected = pd.DataFrame(codes, columns=pipeline[-1].get_feature_names_out())
+    # A CSV file has no types of its own: there the bytes of the text are compared.
+    written = folder / f"codes.{form}"
+    if form == "csv":
+        assert written.read_text() == expected.to_csv(index=False)
+    else:
+        pd.testing.assert_frame_equal(read(written), expected, check_exact=True)
+    back = pipeline.inverse_transform(codes)
+    pd.testing.assert_frame_equal(read(folder / f"back.{form}"), back, check_exact=True)
+    assert diagnosed["summary"]["nmse"] == fit["nmse"]
+    assert fit["nmse"] == pytest.approx(1 - pipeline.score(X), rel=1e-12)
+    assert {c["category"]: c["nmse"] for c in diagnosed["categories"]} == fit["category_nmse"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_new_processes_agree_with_python(form, table, tmp_path):
+    assert_processes_agree_with_python(table, form, tmp_path, 12)
+
+
+@pytest.mark.parametrize("name", ["online_news", "credit_default"])
+def test_new_processes_agree_with_python_on_real_tables(name, real_table, tmp_path):
+    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
+    assert_processes_agree_with_python(X, "csv", tmp_path, 32)
+
+
+# ------------------------------------------------------------------------------ in pieces
 def test_encode_streams_from_parquet_to_parquet(folder, table, run, monkeypatch):
     monkeypatch.setattr("adaptive_vq._streams.CHUNK_ROWS", 16)
     monkeypatch.setattr(_commands, "read_table", None)  # the table is never read as a whole
