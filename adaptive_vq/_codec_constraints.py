@@ -8,10 +8,15 @@ from typing import Any
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+#: Far beyond what any table can use, and still a matter of a minute: a slip of the keyboard is
+#: refused instead of keeping a machine busy for days.
+BITS = Interval(Integral, 1, 2**20, closed="both")
+LEVELS = Interval(Integral, 1, 2**10, closed="both")
+
 CODEC_CONSTRAINTS: dict[str, Any] = {
     "compression_ratios": [str, "array-like", dict, HasMethods(["fit", "transform"])],
     "auto_compression_strategy": [str, list, tuple, callable],
-    "bits": [Interval(Integral, 1, None, closed="left"), None],
+    "bits": [BITS, None],
     "codebook_sizes": [
         StrOptions({"auto"}),
         Interval(Integral, 1, None, closed="left"),
@@ -19,7 +24,7 @@ CODEC_CONSTRAINTS: dict[str, Any] = {
         tuple,
         dict,
     ],
-    "n_levels": [Interval(Integral, 1, None, closed="left"), None],
+    "n_levels": [LEVELS, None],
     "context": [StrOptions({"local", "joint"})],
     "cleaner": [HasMethods(["fit", "transform", "inverse_transform"]), None],
     "encoders": [dict, None],

@@ -13,7 +13,7 @@ import adaptive_vq
 from adaptive_vq import _reports
 from adaptive_vq._config import build_pipeline, read_config
 from adaptive_vq._console import Talk
-from adaptive_vq._files import refuse_existing
+from adaptive_vq._files import check_replaceable, refuse_existing
 from adaptive_vq._streams import can_stream, map_parquet, parquet_pieces, parquet_rows
 from adaptive_vq._tables_io import (
     STREAM,
@@ -250,6 +250,8 @@ def compare(
     """Judge models on the same rows, at equal bits per row."""
     _check_report(output, overwrite)
     talk = Talk(as_json, quiet)
+    if twice := [path for i, path in enumerate(models) if path in models[:i]]:
+        raise ValueError(f"{twice[0]} is given twice; compare takes two or more different models.")
     names = [path.stem for path in models]
     if len(set(names)) < len(names):
         names = [str(path) for path in models]
@@ -316,8 +318,7 @@ def _check_output(path: Path, overwrite: bool) -> None:
             refuse_existing(path)
         except FileExistsError as error:
             raise FileExistsError(f"{error} Give --overwrite or another -o.") from None
-    if not path.resolve().parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} does not exist; create it first.")
+    check_replaceable(path)
 
 
 def _check_table_output(output: str, overwrite: bool) -> None:
@@ -340,9 +341,11 @@ def _new_folder(given: Path | None) -> Path:
     """Return a folder that was not there before, so that nothing is overwritten."""
     if given is not None:
         refuse_existing(given)
-        return given
     names = ["adaptive-vq-demo", *(f"adaptive-vq-demo-{i}" for i in range(2, 1000))]
-    return next(Path(name) for name in names if not Path(name).exists())
+    folder = given or next(Path(name) for name in names if not Path(name).exists())
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    check_replaceable(above / folder.name)
+    return folder
 
 
 def _write_demo(found: Any, folder: Path) -> dict[str, Path]:

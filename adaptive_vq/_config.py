@@ -72,6 +72,12 @@ _ALIASES = {
     "cleaning": {},
     "categories": {},
 }
+_CLASSES: dict[str, Any] = {
+    CLEAN: FeatureCleaner,
+    CATEGORIES: FeatureCharacterizer,
+    RATIOS: AdaptiveRatioSelector,
+    CODEC: HierarchicalVQVAE,
+}
 #: What a switch of the prior system says here.
 _USE_EMA = {True: "ema", False: "gradient"}
 
@@ -102,8 +108,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         import yaml
     except ImportError as error:
         raise ImportError("--config needs PyYAML: pip install 'adaptive-vq[cli]'.") from error
-    text = Path(path).read_text(encoding="utf-8")
     try:
+        text = Path(path).read_text(encoding="utf-8")
         content = yaml.load(text, Loader=_loader(yaml))
         return settings_of(content)
     except yaml.YAMLError as error:
@@ -117,7 +123,8 @@ def _loader(yaml: Any) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            keys = [self.construct_object(key, deep=True) for key in own]
             twice = [key for key in keys if keys.count(key) > 1]
             if twice:
                 raise ValueError(f"the key {twice[0]!r} stands there twice.")
@@ -191,10 +198,19 @@ def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
         if not isinstance(value, bool):
             raise ValueError(f"{section}.{key}={value!r}: give true or false.")
         value = _USE_EMA[value]
+    elif isinstance(value, bool) and not _may_be_boolean(step, parameter):
+        # Python counts true as 1, so that the estimators would take it for a number.
+        raise ValueError(f"{section}.{key}={value!r}: true and false are no values of it.")
     name = f"{step}__{parameter}"
     if name in settings:
         raise ValueError(f"{section}.{key} sets {parameter} a second time; give it once.")
     settings[name] = value
+
+
+def _may_be_boolean(step: str, parameter: str) -> bool:
+    if step == SEED:
+        return False
+    return "boolean" in _CLASSES[step]._parameter_constraints[parameter]
 
 
 def _valid(section: str) -> dict[str, tuple[str, str]]:

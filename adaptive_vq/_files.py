@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["refuse_existing", "replacing"]
+__all__ = ["check_replaceable", "refuse_existing", "replacing"]
 
 
 def refuse_existing(path: str | os.PathLike[str]) -> None:
@@ -27,6 +28,27 @@ def refuse_existing(path: str | os.PathLike[str]) -> None:
     """
     if os.path.lexists(path):
         raise FileExistsError(f"{os.fspath(path)} already exists and is left as it is.")
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise if no file could be written at `path`, before the work that is to end there.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or can not be written to, or `path` is no regular file.
+    """
+    folder = _target(path).parent
+    try:
+        # Rights do not tell all: a file system may be read-only, or hold no files.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = f"no file can be written there ({error.strerror})"
+        raise OSError(error.errno, reason, str(folder)) from error
 
 
 @contextmanager
@@ -62,12 +84,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> target.read_text(), [found.name for found in target.parent.iterdir()]
     ('whole', ['note.txt'])
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        # Also devices: replacing /dev/null by a file would be a nuisance.
-        raise OSError(f"{os.fspath(path)} is no regular file.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
+    target = _target(path)
     place = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
     try:
         yield place
@@ -77,6 +94,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         place.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush(target.parent)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Return where a file is to be, or raise if that is a folder or device, or in no folder."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        # Also devices: replacing /dev/null by a file would be a nuisance.
+        raise OSError(f"{os.fspath(path)} is no regular file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
+    return target
 
 
 def _flush(path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -74,8 +76,10 @@ def read_table(path: str | Path) -> Table:
     (1, 2)
     """
     if str(path) == STREAM:
-        return _parsed(path, lambda: _read_csv(sys.stdin))
+        return _parsed(path, lambda: _parse_csv(io.StringIO(sys.stdin.read())))
     reader = _by_suffix(path, _READERS)
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give a file.")
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     return _parsed(path, lambda: reader(path))
@@ -186,6 +190,11 @@ def _parsed(path: str | Path, read: Callable[[], Table]) -> Table:
         raise ValueError(f"{_shown(path)} can not be read as a table: {reason}") from error
     if table.ndim != 2:
         raise ValueError(f"{_shown(path)} holds an array of shape {table.shape}; 2-D is needed.")
+    for n, what in zip(table.shape, ("row", "column"), strict=True):
+        if n == 0:
+            raise ValueError(f"{_shown(path)} has no {what}.")
+    if getattr(table, "dtype", None) is not None and np.iscomplexobj(table):
+        raise ValueError(f"{_shown(path)} holds complex numbers; give real ones.")
     return table
 
 
@@ -209,11 +218,35 @@ def _named(cells: NDArray[Any]) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=pd.Index([f"x{j}" for j in range(cells.shape[1])]))
 
 
-def _read_csv(source: Any, sep: str = ",") -> pd.DataFrame:
-    table = pd.read_csv(source, sep=sep, **_exact_numbers())
-    if table.columns.str.startswith("Unnamed: ").any():
-        raise ValueError("a column has no name in the first line.")
-    return table
+def _read_csv(path: Any, sep: str = ",") -> pd.DataFrame:
+    with Path(path).open(encoding="utf-8-sig", newline="") as text:
+        return _parse_csv(text, sep)
+
+
+def _parse_csv(text: TextIO, sep: str = ",") -> pd.DataFrame:
+    """Read CSV, but refuse what pandas would guess at: names, an index, another separator."""
+    lines = filter(None, csv.reader(text, delimiter=sep))
+    names, cells = next(lines, []), next(lines, [])
+    _check_names(names, sep)
+    if len(cells) > len(names):
+        raise ValueError(f"its rows have {len(cells)} cells, its first line {len(names)} names.")
+    text.seek(0)
+    return pd.read_csv(text, sep=sep, **_exact_numbers())
+
+
+def _check_names(names: list[str], sep: str) -> None:
+    if len(names) > 1 and "" in map(str.strip, names):
+        raise ValueError(
+            "a column has no name in the first line. If it is a row index, write the file without."
+        )
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"the column name {twice[0]!r} stands twice in the first line.")
+    others = [other for other in ";\t,|" if other != sep and other in "".join(names)]
+    if len(names) == 1 and others:
+        raise ValueError(
+            f"the first line is not cut by {sep!r}, but holds {others[0]!r}. Separate cells by "
+            "commas (by tabs in .tsv), with points in numbers."
+        )
 
 
 def _exact_numbers() -> dict[str, Any]:
@@ -234,6 +267,8 @@ def _read_npz(path: Any) -> Table:
         raise ValueError("it is no NPZ file.") from error
     if not names:
         return np.asarray(cells)
+    if cells.ndim == 2 and len(names) != cells.shape[1]:
+        raise ValueError(f"it has {len(names)} feature_names for {cells.shape[1]} columns.")
     return pd.DataFrame(cells, columns=pd.Index(names))
 
 

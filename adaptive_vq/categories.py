@@ -221,7 +221,8 @@ def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str]) -> Category
 
 def _exactly(count: int, rest: IntArray, apart: Categories, columns: _Columns) -> Categories:
     wanted = count - len(apart)
-    found = columns.cluster(rest, max(1, wanted))
+    most = wanted if wanted >= 1 else max(1, columns.max_clusters - len(apart))
+    found = columns.cluster(rest, most)
     if not 1 <= wanted <= len(found.partitions):
         possible = len(apart) + len(found.partitions)
         raise ValueError(

@@ -7,6 +7,7 @@ missing extra is one clear line.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -43,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(
             f"the command line needs {' and '.join(missing)}: pip install 'adaptive-vq[cli,plot]'"
         )
-    from adaptive_vq._commands import app
-
     try:
+        # Imports take seconds, in which people press Ctrl-C too.
+        from adaptive_vq._commands import app
+
         code = app(args=arguments, prog_name="adaptive-vq", standalone_mode=False)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
@@ -55,11 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError) as error:
         _fail(_one_line(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(f"out of memory; lower bits, widths or the number of rows. {_one_line(error)}")
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own errors of usage have it
             raise
         _fail(error.format_message())
+    if code == INTERRUPTED:  # typer has caught Ctrl-C and says nothing
+        _fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell errors of allocation, of which torch's have no type of their own on a processor."""
+    return isinstance(error, MemoryError) or bool(
+        re.search("can't allocate memory|out of memory", str(error))
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -286,7 +286,7 @@ def _moved(planned: Sequence[int], spent: Sequence[int]) -> str:
     """Return a sentence on bits that moved after planning, or nothing."""
     change = sum(spent) - sum(planned)
     if change > 0:
-        return f" {change} bits freed elsewhere were added."
+        return f" {change} {'bit' if change == 1 else 'bits'} freed elsewhere came on top."
     if change < 0:
         return f" {-change} of its bits found nothing more to tell apart."
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq import _budgets, _reasons
+from adaptive_vq._codec_constraints import BITS, LEVELS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq.annotations import annotate, annotation, repeat_weights
@@ -169,9 +170,9 @@ class AdaptiveRatioSelector(
 
     _parameter_constraints: dict[str, Any] = {
         "strategy": [str, list, tuple, callable],
-        "bits": [Interval(Integral, 1, None, closed="left"), None],
+        "bits": [BITS, None],
         "max_nmse": [Interval(Real, 0, 1, closed="neither"), None],
-        "n_levels": [Interval(Integral, 1, None, closed="left")],
+        "n_levels": [LEVELS],
         "scaler": [
             StrOptions({"auto", "standard", "robust", "quantile"}),
             HasMethods(["fit", "transform", "inverse_transform"]),

@@ -12,8 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.callback import ProgressBar
+from sklearn.pipeline import Pipeline
 
-from adaptive_vq import HierarchicalVQVAE, _commands, _config, _console, _demo, cli, load, save
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    _commands,
+    _config,
+    _console,
+    _demo,
+    cli,
+    load,
+    save,
+)
 from adaptive_vq._config import build_pipeline, read_config, settings_of
 from adaptive_vq._tables_io import read_table, write_table
 from adaptive_vq.streaming import fit_chunks
@@ -370,6 +382,10 @@ def test_every_parameter_of_the_codec_has_a_key_or_a_reason():
         ("model: {levels: 2, n_levels: 3}", ["n_levels", "second time"]),
         ("model: {bits: 3, bits: 4}", ["'bits'", "twice"]),
         ("model: {encoders: {}}", ["model.encoders"]),
+        ("model: {bits: true}", ["model.bits=True", "no values of it"]),
+        ("training: {seed: false}", ["training.seed=False"]),
+        ("model: {bits: 1000000000}", ["bits", "1000000000"]),
+        ("model: {levels: 100000}", ["n_levels", "100000"]),
         ("model: [1, 2]", ["section 'model'"]),
         ("- 1", ["keys and values"]),
         ("model: {", ["no YAML"]),
@@ -384,6 +400,16 @@ def test_bad_settings_are_refused_by_name(text, words, folder, run):
     Path("bad.yaml").write_text(text)
     refused(run("fit", "table.csv", "-o", "m", "--config", "bad.yaml"), *words)
     assert not Path("m").exists()
+
+
+def test_a_file_that_is_no_text_is_named(folder, run):
+    Path("latin.yaml").write_bytes(b"model: {strategy: caf\xe9}")
+    refused(run("fit", "table.csv", "-o", "m", "--config", "latin.yaml"), "latin.yaml")
+
+
+def test_settings_may_be_merged(tmp_path):
+    (tmp_path / "c.yaml").write_text("model: {<<: {bits: 5, levels: 2}, bits: 6}")
+    assert read_config(tmp_path / "c.yaml") == {"ratios__bits": 6, "ratios__n_levels": 2}
 
 
 def test_nothing_is_set_twice_in_silence():
@@ -403,6 +429,17 @@ def test_bad_tables_are_refused(folder, run):
     np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
     Path("no.npz").write_bytes(b"PK no archive")
     Path("unnamed.csv").write_text("a,,c\n1,2,3\n")
+    Path("semicolons.csv").write_text("a;b\n1.5;2.5\n1;2\n")
+    Path("commas.csv").write_text("a;b\n1,5;2,5\n1,0;2,0\n")  # one name, more cells
+    Path("longer.csv").write_text("a,b\n\n0,2,3\n1,5,6\n")  # pandas takes the first for an index
+    Path("tabs.csv").write_text("a\tb\n1\t2\n")
+    Path("commas.tsv").write_text("a,b\n1,2\n")
+    Path("twice.csv").write_text("a,b,a\n1,2,3\n4,5,6\n")
+    Path("names.csv").write_text("a,b\n")
+    Path("folder.csv").mkdir()
+    np.save("none.npy", np.zeros((9, 0)))
+    np.save("complex.npy", np.ones((9, 2)) * 1j)
+    np.savez("names.npz", X=np.ones((9, 2)), feature_names=np.array(["a"]))
     for name, word in {
         "nowhere.csv": "There is no file",
         "table.xls": "suffix",
@@ -416,6 +453,17 @@ def test_bad_tables_are_refused(folder, run):
         "two.npz": "'X'",
         "no.npz": "no.npz",
         "unnamed.csv": "no name in the first line",
+        "semicolons.csv": "holds ';'",
+        "commas.csv": "holds ';'",
+        "longer.csv": "rows have 3 cells, its first line 2 names",
+        "tabs.csv": "holds '\\t'",
+        "commas.tsv": "holds ','",
+        "twice.csv": "'a' stands twice",
+        "names.csv": "has no row",
+        "folder.csv": "is a folder",
+        "none.npy": "has no column",
+        "complex.npy": "complex",
+        "names.npz": "1 feature_names for 2 columns",
     }.items():
         refused(run("fit", name, "-o", "m"), word)
     assert not Path("m").exists()
@@ -454,11 +502,30 @@ def test_nothing_is_overwritten_unless_asked_for(folder, run):
     refused(run("diagnose", "model.safetensors", "table.csv", "-o", "r.txt"), ".html")
     refused(run("encode", "model.safetensors", "table.csv", "-o", "no/x.csv"), "folder")
     refused(run("encode", "model.safetensors", "table.csv", "-o", "x.xls"), "suffix")
+    Path("taken").mkdir()
+    refused(run("fit", "table.csv", "-o", "taken", "--overwrite"), "no regular file")
     assert Path("codes.csv").read_text() == "mine"
     assert Path("model.safetensors").read_bytes() == before
     found = run("encode", "model.safetensors", "table.csv", "-o", "codes.csv", "--overwrite")
     assert found[0] == 0
     assert len(pd.read_csv("codes.csv")) == 70
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(folder, run, monkeypatch):
+    def locked(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def never(*_):
+        raise AssertionError("the table was read")
+
+    monkeypatch.setattr("adaptive_vq._files.tempfile.TemporaryFile", locked)
+    monkeypatch.setattr(_commands, "read_table", never)
+    here = str(Path.cwd().resolve())
+    refused(run("fit", "table.csv", "-o", "m"), here, "no file can be written")
+    refused(run("encode", "model.safetensors", "table.csv", "-o", "x.csv"), here)
+    refused(run("diagnose", "model.safetensors", "table.csv", "-o", "r.json"), here)
+    refused(run("demo", "-o", "new/folder"), here)
+    assert not Path("new").exists()
 
 
 def test_a_full_disk_leaves_the_old_files(folder, run, monkeypatch):
@@ -484,6 +551,8 @@ def test_bad_usage_is_one_line(folder, run):
     refused(run("fit", "table.csv", "-o", "m", "--config", "nowhere.yaml"), "nowhere.yaml")
     refused(run("demo", "--rows", 3), "--rows")
     refused(run("compare", "model.safetensors", "table.csv"), "two")
+    twice = ["model.safetensors", "model.safetensors"]
+    refused(run("compare", *twice, "table.csv"), "model.safetensors is given twice")
     refused(run("encode", "model.safetensors", "table.csv"), "--output")
 
 
@@ -516,17 +585,48 @@ def test_ctrl_c(folder, run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_commands, "read_table", interrupted)
-    assert run("fit", "table.csv", "-o", "m")[0] == 130
+    code, out, err = run("fit", "table.csv", "-o", "m")
+    assert (code, out, err) == (130, "", "adaptive-vq: error: interrupted\n")
+    assert not Path("m").exists()
+
+
+def test_ctrl_c_while_libraries_are_loaded(run, monkeypatch):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "adaptive_vq._commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "adaptive_vq._commands")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    code, _, err = run("inspect", "m")
+    assert (code, err) == (130, "adaptive-vq: error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 2399999999976 bytes"),
+    ],
+)
+def test_out_of_memory_is_one_line(error, folder, run, monkeypatch):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(_commands, "read_table", full)
+    refused(run("fit", "table.csv", "-o", "m"), "out of memory", "lower bits")
     assert not Path("m").exists()
 
 
 def test_errors_of_the_library_itself_are_not_hidden(folder, run, monkeypatch):
-    def broken(*_, **__):
-        raise ZeroDivisionError("a bug")
+    for bug in (ZeroDivisionError("a bug"), RuntimeError("a bug")):
 
-    monkeypatch.setattr(_commands, "read_table", broken)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["fit", "table.csv", "-o", "m"])
+        def broken(*_, bug=bug, **__):
+            raise bug
+
+        monkeypatch.setattr(_commands, "read_table", broken)
+        with pytest.raises(type(bug), match="a bug"):
+            cli.main(["fit", "table.csv", "-o", "m"])
 
 
 # ------------------------------------------------------------------------------ demo
@@ -580,29 +680,73 @@ def test_demo_without_pyarrow_writes_csv(quick, tmp_path, monkeypatch):
     assert len(pd.read_csv(_demo.write_codes(demo, tmp_path))) == 80
 
 
-# ------------------------------------------------------------------------------ real tables
-@pytest.mark.parametrize("name", ["online_news", "credit_default"])
-def test_real_tables_through_new_processes(name, real_table, tmp_path):
-    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
-    X.to_csv(tmp_path / "t.csv", index=False)
-    (tmp_path / "c.yaml").write_text(CONFIG.replace("bits: 12", "bits: 32"))
-    expected = build_pipeline(read_config(tmp_path / "c.yaml")).fit(X)
+# ------------------------------------------------------------------------------ new processes
+def through_new_processes(X, form, folder, bits):
+    """Fit, encode, decode and diagnose in four processes, and the same in this one."""
+    path = folder / f"t.{form}"
+    write_table(X, path)
+    (folder / "c.yaml").write_text(
+        f"model: {{bits: {bits}, levels: 2, beam_width: 2}}\ntraining: {{epochs: 1, seed: 5}}"
+    )
 
     def command(*arguments):
         line = [sys.executable, "-m", "adaptive_vq", *arguments]
-        return subprocess.run(line, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        env = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+        done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    fit = json.loads(command("fit", "t.csv", "-o", "m", "--config", "c.yaml", "--json"))
-    command("encode", "m", "t.csv", "-o", "codes.parquet")
-    command("decode", "m", "codes.parquet", "-o", "back.parquet")
-    codes = pd.read_parquet(tmp_path / "codes.parquet").to_numpy()
-    assert codes.tobytes() == np.asarray(expected.transform(X)).tobytes()
-    back = pd.read_parquet(tmp_path / "back.parquet")
-    pd.testing.assert_frame_equal(back, expected.inverse_transform(codes))
-    diagnosed = json.loads(command("diagnose", "m", "t.csv", "--json"))
-    assert diagnosed["summary"]["nmse"] == pytest.approx(fit["nmse"], rel=1e-9)
+    fit = json.loads(command("fit", path.name, "-o", "m", "--config", "c.yaml", "--json"))
+    command("encode", "m", path.name, "-o", f"codes.{form}")
+    command("decode", "m", f"codes.{form}", "-o", f"back.{form}")
+    diagnosed = json.loads(command("diagnose", "m", path.name, "--json"))
+    return fit, diagnosed
 
 
+def pipeline_in_python(bits):
+    """What the settings above mean, written by hand."""
+    seed = {"random_state": 5}
+    return Pipeline(
+        [
+            ("characterize", FeatureCharacterizer(**seed)),
+            ("ratios", AdaptiveRatioSelector(bits=bits, n_levels=2, **seed)),
+            ("vq", HierarchicalVQVAE(max_epochs=1, beam_width=2, **seed)),
+        ]
+    )
+
+
+def assert_processes_agree_with_python(X, form, folder, bits):
+    fit, diagnosed = through_new_processes(X, form, folder, bits)
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[form]
+    X = read(folder / f"t.{form}")
+    pipeline = pipeline_in_python(bits)
+    codes = pipeline.fit_transform(X)
+    expected = pd.DataFrame(codes, columns=pipeline[-1].get_feature_names_out())
+    # A CSV file has no types of its own: there the bytes of the text are compared.
+    written = folder / f"codes.{form}"
+    if form == "csv":
+        assert written.read_text() == expected.to_csv(index=False)
+    else:
+        pd.testing.assert_frame_equal(read(written), expected, check_exact=True)
+    back = pipeline.inverse_transform(codes)
+    pd.testing.assert_frame_equal(read(folder / f"back.{form}"), back, check_exact=True)
+    assert diagnosed["summary"]["nmse"] == fit["nmse"]
+    assert fit["nmse"] == pytest.approx(1 - pipeline.score(X), rel=1e-12)
+    assert {c["category"]: c["nmse"] for c in diagnosed["categories"]} == fit["category_nmse"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_new_processes_agree_with_python(form, table, tmp_path):
+    assert_processes_agree_with_python(table, form, tmp_path, 12)
+
+
+@pytest.mark.parametrize("name", ["online_news", "credit_default"])
+def test_new_processes_agree_with_python_on_real_tables(name, real_table, tmp_path):
+    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
+    assert_processes_agree_with_python(X, "csv", tmp_path, 32)
+
+
+# ------------------------------------------------------------------------------ in pieces
 def test_encode_streams_from_parquet_to_parquet(folder, table, run, monkeypatch):
     monkeypatch.setattr("adaptive_vq._streams.CHUNK_ROWS", 16)
     monkeypatch.setattr(_commands, "read_table", None)  # the table is never read as a whole

@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(
     p for p in DOCS.rglob("*.rst") if not {"generated", "_build", "auto_examples"} & set(p.parts)
 )
-GUIDE = [page for page in PAGES if "\n>>> " in page.read_text(encoding="utf-8")]
+GUIDE = [p for p in PAGES if re.search(r"^ *>>> ", p.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)

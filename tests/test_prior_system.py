@@ -27,10 +27,19 @@ from adaptive_vq import (
 )
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.datasets import make_feature_families
+from adaptive_vq.displays import (
+    CategoryErrorDisplay,
+    CodebookUsageDisplay,
+    RateDistortionDisplay,
+    RatioDecisionDisplay,
+    TrainingHistoryDisplay,
+)
 from adaptive_vq.metrics import quality_scorer, topographic_similarity, utilization_scorer
 from adaptive_vq.modules import Codebook
 from adaptive_vq.recommendations import recommend
+from benchmarks import quality
 from benchmarks.cleaning import dirty_table, judge
+from benchmarks.report import Results
 
 QUICK = {"max_epochs": 2, "beam_width": 2, "random_state": 0}
 
@@ -101,6 +110,15 @@ def test_cleaning_keeps_the_more_informative_of_two_alike(noise):
     assert abs(np.corrcoef(coarse, noise[:, 0])[0, 1]) > 0.99
     assert cleaned(columns)[1] == ["coarse"]
     assert cleaned(columns, keep="informative")[1] == ["fine"]
+
+
+def test_cleaning_keeps_of_two_alike_the_one_with_fewer_outliers(noise):
+    wild = np.where(np.arange(300) % 20 == 0, 2.2 * noise[:, 0], noise[:, 0])
+    columns = {"wild": wild, "calm": noise[:, 0]}
+    rule = {"caps": None, "max_correlation": 0.95}
+    assert abs(np.corrcoef(wild, noise[:, 0])[0, 1]) > 0.95
+    assert cleaned(columns, **rule)[1] == ["wild"]
+    assert cleaned(columns, keep="informative", **rule)[1] == ["calm"]
 
 
 def test_cleaning_fills_missing_cells_with_medians(noise):
@@ -318,6 +336,20 @@ def test_network_widths_and_dropout_are_parameters(table):
     assert module.correction[2].p == 0.3
 
 
+def test_network_activation_is_relu_where_asked_for(table):
+    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=24, activation="relu", max_epochs=0).fit(table)
+    module = fitted._module()
+    assert isinstance(module.encoders[0].body[1], torch.nn.ReLU)
+    assert isinstance(module.correction[1], torch.nn.ReLU)
+
+
+def test_network_codebooks_hold_as_many_codes_as_are_given(table):
+    fitted = HierarchicalVQVAE(
+        codebook_sizes=24, auto_compression_strategy="uniform", bits=28, max_epochs=0
+    ).fit(table.iloc[:, :7])
+    assert {len(book) for book in fitted.codebooks_.values()} == {24}
+
+
 def test_network_codes_levels_and_decodes_every_prefix(pipeline, table):
     levels = {name.rsplit("__L", 1)[1][0] for name in pipeline[-1].get_feature_names_out()}
     assert levels == {"0", "1", "2"}
@@ -403,6 +435,21 @@ def test_training_stops_early_and_restores_the_best_weights(table):
     assert fitted.n_iter_ in (0, max(best, default=0))
 
 
+def test_training_by_adam_in_batches_for_the_epochs_given(table, monkeypatch):
+    steps = []
+
+    class Adam(torch.optim.Adam):
+        def step(self, *args, **kwargs):
+            steps.append({group["lr"] for group in self.param_groups})
+            return super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    settings = {"max_epochs": 3, "batch_size": 160, "lr": 2e-3, "early_stopping": False}
+    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=24, beam_width=2, **settings).fit(table)
+    assert len(fitted.history_) == 3
+    assert steps == [{2e-3}] * (3 * math.ceil(len(table) / 160))
+
+
 def test_training_keeps_a_tenth_of_the_rows_aside():
     defaults = HierarchicalVQVAE()
     assert defaults.validation_fraction == 0.1
@@ -477,6 +524,15 @@ def test_diagnostics_per_codebook(report):
     assert report.codebooks["utilization"].between(0, 1).all()
 
 
+def test_diagnostics_count_codes_with_fewer_than_five_hits(report, pipeline, table):
+    codes = np.asarray(pipeline.transform(table.iloc[300:]))
+    for j, (name, size) in enumerate(report.codebooks["size"].items()):
+        hits = np.bincount(codes[:, j], minlength=size)
+        dead, rare = report.codebooks.loc[name, ["dead", "rare"]]
+        assert dead == (hits == 0).sum()
+        assert dead + rare == (hits < 5).sum()
+
+
 def test_diagnostics_of_the_latent_space(report):
     assert report.latent_map.method == "tsne"
     assert report.latent_map.points.shape[1] >= 2
@@ -506,6 +562,41 @@ def test_diagnostics_as_text_json_and_pictures(report, tmp_path):
     assert (tmp_path / "report.html").read_text().count("<svg") >= 4
 
 
+@pytest.mark.parametrize(
+    ("rule", "planted"),
+    [
+        ("worst_category", lambda d: d.categories.__setitem__("nmse_capped", [0.1, 0.9, 0.1])),
+        ("low_utilization", lambda d: d.codebooks.__setitem__("training_utilization", 0.4)),
+        ("dead_codes", lambda d: d.codebooks.__setitem__("training_dead", 3)),
+        ("dominant_column", lambda d: d.columns.__setitem__("share_of_category", 0.95)),
+    ],
+)
+def test_diagnostics_recommend_by_the_rules_of_there(pipeline, table, rule, planted):
+    """Worst category, utilization below a half, dead codes, a column with most of the error."""
+    found = diagnose(pipeline, table.iloc[300:], embedding=None)
+    planted(found)
+    (advice, *_) = [r for r in recommend(found) if r.rule == rule]
+    assert advice.message
+    assert advice.parameter
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        CategoryErrorDisplay,
+        CodebookUsageDisplay,
+        RatioDecisionDisplay,
+        RateDistortionDisplay,
+        TrainingHistoryDisplay,
+    ],
+)
+def test_diagnostics_draw_five_kinds_of_plots(kind, pipeline, table):
+    rows = () if kind in (RatioDecisionDisplay, TrainingHistoryDisplay) else (table.iloc[300:],)
+    display = kind.from_estimator(pipeline, *rows)
+    axes = np.atleast_1d(display.plot().figure_.axes)
+    assert any(ax.has_data() for ax in axes)
+
+
 # --- wanted there, never built -------------------------------------------------------------------
 
 
@@ -518,6 +609,31 @@ def test_wanted_comparison_on_the_same_data(table, pipeline):
     found = compare({"balanced": pipeline, "uniform": other}, table.iloc[300:])
     assert set(found.to_frame().index) == {"balanced", "uniform"}
     assert uniform.get_params()["ratios__strategy"] == "uniform"
+
+
+def test_wanted_ablation_of_strategies_at_equal_bits(table):
+    strategies = ["uniform", "variance", "dimensionality", "information", "balanced"]
+    characterizer = FeatureCharacterizer("prefix")
+    fitted = {
+        strategy: HierarchicalVQVAE(
+            AdaptiveRatioSelector(strategy, bits=32, characterizer=characterizer),
+            max_epochs=0,
+            beam_width=2,
+        ).fit(table.iloc[:300])
+        for strategy in strategies
+    }
+    found = compare(fitted, table.iloc[300:]).to_frame()  # refuses different rates
+    assert sorted(found.index) == sorted(strategies)
+    assert found["nmse"].nunique() == len(strategies)
+
+
+def test_wanted_several_data_sets_in_one_run():
+    rows = Results("quality", {"threads": 1}, None)
+    quality.run(rows, ["diabetes", "wine"], ["kbins", "ours:uniform"], [16], [0])
+    assert {(row["set"], row["method"]) for row in rows.rows} == {
+        (name, method) for name in ("diabetes", "wine") for method in ("kbins", "ours:uniform")
+    }
+    assert all(0 < row["nmse"] < 1 for row in rows.rows)
 
 
 def test_wanted_strategies_per_level(table):
