@@ -100,14 +100,12 @@ class _Search(Generic[T]):
         stale = 0
         while stale < _PATIENCE:
             waiting = [key for key, trial in self.pool.items() if not trial.corrected]
-            for key in waiting:
-                self.pool[key].estimate()
             if not waiting:
                 break
             next_ = min(waiting, key=self._error)
             if best is not None and self._error(next_) > (1 - _WORTH_IT) * self._error(best):
                 break
-            self.pool[next_].correct()
+            self._correct(next_)
             if best is None or self._error(next_) < (1 - _WORTH_IT) * self._error(best):
                 best, stale = next_, 0
             else:
@@ -122,10 +120,17 @@ class _Search(Generic[T]):
             measured = [key for key in keys if self.pool[key].corrected]
             key = min(measured or keys, key=self._error)
             if not measured:
-                self.pool[key].correct()
+                self._correct(key)
             least = min(t.error for t in self.pool.values() if t.corrected)
             if self._error(key) > (1 + tolerance) * least:
                 break
+
+    def _correct(self, key: Groups) -> None:
+        """Measure a cut, and estimate the others by what that has taught."""
+        self.pool[key].correct()
+        for trial in self.pool.values():
+            if not trial.corrected:
+                trial.estimate()
 
     def _error(self, key: Groups) -> float:
         return self.pool[key].error

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from adaptive_vq.spectra import CategoryStatistics
 
+_ROWS_TO_MEASURE = 50
+"""With fewer training rows the part kept aside says too little about a distortion."""
 _CONSTANT = "It does not vary in the training rows, so it gets no bit and decodes to its mean."
 _EXACT = "enough for each of its distinct training rows, so no error is predicted"
 
@@ -59,8 +61,14 @@ def bought(
     return _joined(because, f"It gets {bits} of {budget} bits, {outcome}{tail}.")
 
 
-def stand_in(strategy: str, why: str) -> str:
-    """Say that water-filling replaces a measuring strategy."""
+def not_measured(strategy: str, Z: NDArray[np.float32], n_rows: int) -> str:
+    """Say why water-filling replaces a measuring strategy; nothing where it does not."""
+    if n_rows < _ROWS_TO_MEASURE:
+        why = f"{n_rows} training rows are too few to measure ({_ROWS_TO_MEASURE} are needed)"
+    elif not (Z[0] != Z).any():
+        why = "all training rows are equal"
+    else:
+        return ""
     return f"Since {why}, water_filling stands in for {strategy}: "
 
 

@@ -59,7 +59,7 @@ def resolve_units(
     given = dict(note.get("given") or {})
     if note.get("explicit") and not given:
         given = dict.fromkeys(("scaler", "clip"), note["by"])
-    owned = [key for key, value in (("scaler", scaler), ("clip", clip)) if not _is_auto(value)]
+    owned = [key for key, value in (("scaler", scaler), ("clip", clip)) if not is_auto(value)]
     scaler, portable, text = _settle_scaler(scaler, note, given, owner)
     clip = _settle_clip(clip, note, given, owner)
     given |= {key: given.get(key, owner) for key in owned}
@@ -73,7 +73,8 @@ def resolve_units(
     return scaler, clip, settled if text is None else {**settled, "repr": text}
 
 
-def _is_auto(value: Any) -> bool:
+def is_auto(value: Any) -> bool:
+    """Whether a parameter, which may be an array, is ``"auto"``."""
     return isinstance(value, str) and value == "auto"
 
 
@@ -81,7 +82,7 @@ def _settle_scaler(
     scaler: Any, note: dict[str, Any], given: dict[str, str], owner: str
 ) -> tuple[Any, str | None, str | None]:
     """Return the scaler, what a note can carry of it, and the repr of a transformer."""
-    if _is_auto(scaler):
+    if is_auto(scaler):
         if note.get("scaler") == "custom":
             raise ValueError(
                 f"{note['by']} uses scaler={note['repr']}, a transformer, which does "
@@ -101,7 +102,7 @@ def _settle_scaler(
 
 def _settle_clip(clip: Any, note: dict[str, Any], given: dict[str, str], owner: str) -> Clip:
     before = note.get("clip", AUTO_CLIP)
-    if _is_auto(clip):
+    if is_auto(clip):
         return check_clip(before)
     settled = check_clip(clip)
     if "clip" in given and settled != check_clip(before):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from adaptive_vq import quantize
+from adaptive_vq import _draws, quantize
 from adaptive_vq.quantize import Chain
 
 JOINT_RIDGES = (10.0, 100.0)
@@ -129,7 +129,10 @@ def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Te
 
 @dataclass(frozen=True)
 class StartOptions:
-    """How the start is fitted; the defaults were chosen on rows kept aside."""
+    """How the start is fitted; the defaults were chosen on rows kept aside.
+
+    Refits are `n_refits` at most, and end before where they no longer pay.
+    """
 
     seed: int
     train_beam: int = 16
@@ -193,8 +196,8 @@ def _enlarge(
     wanted, most = (GAUSSIAN_ROWS, 25) if width >= NEARLY_GAUSSIAN else (BOOTSTRAP_ROWS, 5)
     copies = max(1, min(most, round(wanted / len(latents)) - 1))
     if width == TOWARDS_NEIGHBOURS:
-        return quantize.between_neighbours(latents, copies, generator, weight)
-    return quantize.smoothed_bootstrap(latents, width, copies, generator, weight)
+        return _draws.between_neighbours(latents, copies, generator, weight)
+    return _draws.smoothed_bootstrap(latents, width, copies, generator, weight)
 
 
 def category_error(

@@ -7,7 +7,6 @@ missing extra is one clear line.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -72,9 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Tell errors of allocation, of which torch's have no type of their own on a processor."""
-    return isinstance(error, MemoryError) or bool(
-        re.search("can't allocate memory|out of memory", str(error))
-    )
+    told = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
 
 
 def _one_line(error: BaseException) -> str:

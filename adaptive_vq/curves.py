@@ -45,6 +45,7 @@ _MOST_BITS_PER_COLUMN = 10
 _MOST_CARRIED = 1.5
 """Log gain carried beyond the last measured bits, at most so many times that measured there."""
 _HOPELESS = 1.05
+"""The walk over cuts of few rows ends after two in a row with so many times the least error."""
 _MOST_CORRECTIONS = 3
 _MOST_LONGER = 2.5
 """Log gain expected of chains longer than any measured, at most so many times that of the longest:
@@ -136,11 +137,10 @@ def measure(
     bits = best.settle(objective)
     best.look_ahead(bits)
     total = max(sum(float(curve[0]) for curve in best.curves), 1e-30)
-    tried: dict[int, float] = {}
-    for trial in trials:
-        count = len(trial.names)
-        tried[count] = min(trial.error / total, tried.get(count, math.inf))
-    return replace(best.result(bits, n_levels), cuts=dict(sorted(tried.items())))
+    # Of several cuts into as many categories the best one, which comes last, stays.
+    tried = sorted(trials, key=lambda trial: (len(trial.names), -trial.error))
+    cuts_tried = {len(trial.names): trial.error / total for trial in tried}
+    return replace(best.result(bits, n_levels), cuts=cuts_tried)
 
 
 def level_bits(bits: int, n_levels: int, max_bits: int = quantize.MAX_CODEBOOK_BITS) -> list[int]:

@@ -25,6 +25,7 @@ from adaptive_vq import _budgets, _reasons
 from adaptive_vq._codec_constraints import BITS, LEVELS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import undone_on_error
+from adaptive_vq._unit_choice import is_auto
 from adaptive_vq.annotations import annotate, annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -55,9 +56,6 @@ __all__ = [
     "resample_levels",
     "share_bits",
 ]
-
-# With fewer training rows the part kept aside says too little about a distortion.
-_ROWS_TO_MEASURE = 50
 
 Categories = dict[str, NDArray[np.int64]]
 
@@ -339,7 +337,7 @@ class AdaptiveRatioSelector(
         if self.characterizer is not None:
             nested = clone(self.characterizer)
         own = nested.get_params(deep=False)
-        follows = [key for key in ("scaler", "clip") if _is_auto(own.get(key))]
+        follows = [key for key in ("scaler", "clip") if is_auto(own.get(key))]
         nested.set_params(**{key: getattr(self, key) for key in follows})
         found = annotation(nested.fit(X, sample_weight=sample_weight).transform(X))
         if found is None or "categories" not in found:
@@ -347,7 +345,7 @@ class AdaptiveRatioSelector(
                 f"characterizer={self.characterizer!r} leaves no note of categories: use a "
                 "FeatureCharacterizer."
             )
-        decided = [key for key in follows if not _is_auto(getattr(self, key))]
+        decided = [key for key in follows if not is_auto(getattr(self, key))]
         given = found["units"]["given"] | dict.fromkeys(decided, type(self).__name__)
         return {**found, "units": {**found["units"], "given": given}}
 
@@ -371,8 +369,7 @@ class AdaptiveRatioSelector(
         if self.strategy == "water_filling":
             return plan_water_filling(label, Z, categories, scores, goal, weight=weight)
         n_rows = len(Z) if weight is None else int(weight.sum().round())
-        if n_rows < _ROWS_TO_MEASURE or not (Z[0] != Z).any():
-            because = _reasons.stand_in(label, _why_not_measured(n_rows))
+        if because := _reasons.not_measured(label, Z, n_rows):
             return plan_water_filling(label, Z, categories, scores, goal, because, weight)
         budget, measured = self._measure(Z, categories, note, goal, weight)
         self.cut_errors_ = measured.cuts
@@ -445,15 +442,5 @@ class AdaptiveRatioSelector(
         return tags
 
 
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
-
-
 def _as_arrays(categories: dict[str, list[int]]) -> Categories:
     return {name: np.asarray(columns, dtype=np.int64) for name, columns in categories.items()}
-
-
-def _why_not_measured(n_rows: int) -> str:
-    if n_rows < _ROWS_TO_MEASURE:
-        return f"{n_rows} training rows are too few to measure ({_ROWS_TO_MEASURE} are needed)"
-    return "all training rows are equal"

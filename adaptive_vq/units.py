@@ -122,8 +122,8 @@ class CodecUnits:
         names : list of str, optional
             Column names for messages.
         column_weights : ndarray of shape (n_features,), optional
-            Weight of each column's squared error; codec units are scaled by their square roots, so
-            that all that is measured in codec units follows.
+            Weight of each column's squared error, relative to their mean; codec units are scaled by
+            the square roots, so that all that is measured in codec units follows.
 
         Returns
         -------
@@ -140,9 +140,10 @@ class CodecUnits:
         clip = check_clip(self.clip)
         self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
         X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
-        # Relative to their mean: training takes steps of a fixed size, whatever the units.
-        weights = np.ones(X.shape[1]) if column_weights is None else np.asarray(column_weights)
-        roots = np.sqrt(weights / weights.mean())
+        roots = np.ones(X.shape[1])
+        if column_weights is not None:
+            # Relative to their mean: training takes steps of a fixed size, whatever the units.
+            roots = np.sqrt(column_weights / column_weights.mean())
         n_blocks = math.ceil(X.size / _CELLS_AT_ONCE)
         if self._kind() == "custom" or n_blocks < 2 or X.shape[1] < 2:
             self._fit_columns(X, weight, clip, roots)

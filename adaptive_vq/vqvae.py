@@ -71,10 +71,11 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         ``(0.5, 99.5)``.
     column_weights : array-like of shape (n_features,), dict or None, default=None
         How much the squared error of each column counts: in planning, in all fitting and training,
-        and in `score` and `diagnose`, which measure in codec units. Codec units are scaled by
-        their square roots, and back when decoding. A dict holds those that are not 1, by column
-        name; with `cleaner`, a dropped near-duplicate's weight goes to its partner. None follows
-        the plan, or counts columns as often as a `FeatureCleaner` says that they stand for.
+        and in `score` and `diagnose`, which measure in codec units. Codec units are scaled by the
+        square roots of weights over mean weight, and back when decoding. A dict holds those that
+        are not 1, by column name; with `cleaner`, a dropped near-duplicate's weight goes to its
+        partner. None follows the plan, or counts columns as often as a `FeatureCleaner` says that
+        they stand for.
     encode : {"ordinal", "onehot", "token", "embedding"}, default="ordinal"
         What `transform` returns: code numbers, one column per codeword, numbers unique over all
         codebooks, or the codewords themselves. May be changed after fitting.

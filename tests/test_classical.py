@@ -150,6 +150,13 @@ def test_draws_between_neighbours_enter_the_fit(table):
     plain, drawn = (fit(table, sparse, bootstrap=width)[0] for width in widths)
     assert not torch.equal(plain.chain[0], drawn.chain[0])
     assert drawn.bootstrap == classical.TOWARDS_NEIGHBOURS
+    # Between rows of one cluster, where noise of the covariance of all would fill the space.
+    clusters = table[:, :1].sign() * 50.0 + table[:, :3]
+    more, _ = classical._enlarge(
+        clusters, torch.ones(len(table)), widths[1], classical.seed_of(0, "x")
+    )
+    assert len(more) > 2 * len(table)
+    assert float(more.abs().amin()) > 40.0
 
 
 def test_refits_end_when_they_no_longer_pay(table, monkeypatch):

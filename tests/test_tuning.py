@@ -37,7 +37,7 @@ def X():
 
 
 def codec(**parameters):
-    selector = AdaptiveRatioSelector("uniform", bits=20, characterizer=FeatureCharacterizer(BLOCKS))
+    selector = AdaptiveRatioSelector("uniform", bits=16, characterizer=FeatureCharacterizer(BLOCKS))
     quick = {"max_epochs": 1, "beam_width": 2, "random_state": 0}
     return HierarchicalVQVAE(selector, **{**quick, **parameters})
 
@@ -52,9 +52,8 @@ def test_bits_move_to_where_they_help_and_their_sum_stays(X, tuned):
     best, report = tuned
     assert report["kept"].any()
     assert sum(best.bits_["cloud"]) > sum(plain.bits_["cloud"])
-    assert best.n_bits_ <= best.budget_ == 20
-    left = [1 - vq.score(X.iloc[300:]) for vq in (best, plain)]
-    assert left[0] < 0.8 * left[1]
+    assert best.n_bits_ <= best.budget_ == 16
+    assert best.score(X.iloc[300:]) > plain.score(X.iloc[300:]) + 0.01
 
 
 def test_the_report_tells_of_every_try(tuned):
