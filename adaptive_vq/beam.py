@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 TILE = 256
-"""Rows searched together. Fixed, so that the arithmetic of a row never depends on how the table is
+"""Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
 cut."""
+
+_LARGEST_TILE = 1024
+_CANDIDATES = TILE * 32  # per tile: at a wide beam the scores of more leave the processor's cache
 
 DEVICE_TILE = 16_384
 """The same on an accelerator, which wants more rows at a time."""
@@ -28,7 +31,12 @@ _SORTED = 512
 _PARTITIONED = 1024
 
 
-def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+def tile_of(beam: int) -> int:
+    """Rows that a search with this beam works on together: more where each has few candidates."""
+    return max(TILE, min(_LARGEST_TILE, _CANDIDATES // beam))
+
+
+def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, tile: int = TILE) -> Tensor:
     """Apply a function to tiles of fixed size, the last one padded, and join what it returns.
 
     As many tiles are worked on at a time as torch has threads; inside a tile there is one thread,
@@ -40,12 +48,14 @@ def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         From a tile (tile, width) to a result with one entry per row. Gradients are off.
     rows : Tensor of shape (n, width)
         At least one row.
+    tile : int, default=256
+        Rows of a tile on a processor.
 
     Returns
     -------
     Tensor of shape (n, ...)
     """
-    size = TILE if rows.device.type == "cpu" else DEVICE_TILE
+    size = tile if rows.device.type == "cpu" else DEVICE_TILE
     tiles = list(rows.split(size))
     tiles[-1] = padded(tiles[-1], size)
 
@@ -218,21 +228,30 @@ def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 @torch.no_grad()
-def extend(residual: Tensor, codes: Tensor, codebook: Tensor, beam: int) -> tuple[Tensor, Tensor]:
-    """Extend every candidate of a beam by one codebook and keep the `beam` best.
+def extend(residual: Tensor, codebook: Tensor, beam: int, own: bool = False) -> Tensor:
+    """Extend the candidates of every row by one codebook and keep the `beam` best.
 
     Parameters
     ----------
     residual : Tensor of shape (n, b, width)
-    codes : Tensor of shape (n, b, stages)
+        What the candidates leave.
     codebook : Tensor of shape (K, w), w <= width
+    beam : int
+    own : bool, default=False
+        Whether the result may be written over `residual`, if it is no larger.
 
     Returns
     -------
-    residual, codes : Tensors of shape (n, min(beam, b * K), ...), best first
+    Tensor of shape (n, min(beam, b * K), width)
+        What the candidates kept leave, best first.
     """
-    stage, state = _Stage(codebook, residual.shape[2]), _states(residual)
-    parent, word = stage.children(state, min(beam, residual.shape[1] * stage.size))
-    kept = stage.states(state, parent, word)[:, :, _HEAD:]
-    history = torch.gather(codes, 1, parent[:, :, None].expand(-1, -1, codes.shape[2]))
-    return kept, torch.cat([history, word[:, :, None]], 2)
+    stage = _Stage(codebook, residual.shape[2])
+    n, b, width = residual.shape
+    n_kept = min(beam, b * stage.size)
+    kept = residual if own and n_kept == b else residual.new_empty(n, n_kept, width)
+    tile = tile_of(max(b, n_kept))
+    for rows, place in zip(residual.split(tile), kept.split(tile), strict=True):
+        state = _states(rows)
+        parent, word = stage.children(state, n_kept)
+        place.copy_(stage.states(state, parent, word)[:, :, _HEAD:])
+    return kept

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import _distributed, _lookup, classical, quantize
-from adaptive_vq.beam import ChainSearch, in_tiles
+from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.classical import Codec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -349,7 +349,7 @@ class CodecModule(nn.Module):
             parts = zip(self.encoders, searches, learned, strict=True)
             return torch.cat([find.codes(encoder(rows, use)) for encoder, find, use in parts], 1)
 
-        codes = in_tiles(codes_of, table)
+        codes = in_tiles(codes_of, table, tile_of(beam))
         if joint:
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)

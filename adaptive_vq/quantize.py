@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded
+from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded, tile_of
 
 Chain = list[Tensor]
 
@@ -206,7 +206,9 @@ def revive(codebook: Tensor, counts: Tensor, rows: Tensor, distance: Tensor) -> 
 
 
 @torch.no_grad()
-def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple[Tensor, Tensor]:
+def search(
+    rows: Tensor, chain: Chain, beam: int = 1, tile: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Codes of rows by beam search, and what they leave.
 
     Parameters
@@ -215,8 +217,8 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
     chain : list of Tensors (K_j, w_j)
     beam : int
         Candidates kept after each codebook; 1 is greedy search.
-    tile : int, default=256
-        Rows searched together. With the default the codes of a row depend on that row alone.
+    tile : int, optional
+        Rows searched together. Left to the search, the codes of a row depend on that row alone.
 
     Returns
     -------
@@ -226,8 +228,8 @@ def search(rows: Tensor, chain: Chain, beam: int = 1, tile: int = TILE) -> tuple
     if not chain or len(rows) == 0:
         return rows.new_zeros((len(rows), len(chain)), dtype=torch.long), rows.clone()
     found = ChainSearch(chain, rows.shape[1], beam)
-    if tile == TILE:
-        codes = in_tiles(found.codes, rows)
+    if tile is None:
+        codes = in_tiles(found.codes, rows, tile_of(beam))
     else:
         codes = torch.cat([found.codes(part) for part in rows.split(tile)])
     return codes, rows - decode(codes, chain, rows.shape[1])
@@ -274,7 +276,7 @@ def fit_chain(
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
         combinations *= len(codebook)
-        residual = _extended(residual, codebook, beam, len(chain) > 1)
+        residual = extend(residual, codebook, beam, own=len(chain) > 1)
     return chain
 
 
@@ -289,20 +291,6 @@ def _candidates(
     chosen = torch.randperm(n * good, generator=generator)[:most]
     row = chosen // good
     return residual[row, chosen - row * good], weight[row]
-
-
-def _extended(residual: Tensor, codebook: Tensor, beam: int, own: bool = False) -> Tensor:
-    """Residuals (n, at most beam, width) of the best candidates after one more codebook.
-
-    Where they are the caller's own and no more than before, they are written over these.
-    """
-    n, b, width = residual.shape
-    n_kept = min(beam, b * len(codebook))
-    kept = residual if own and n_kept == b else residual.new_empty(n, n_kept, width)
-    for rows, place in zip(residual.split(TILE), kept.split(TILE), strict=True):
-        none = torch.zeros(len(rows), b, 0, dtype=torch.long)
-        place.copy_(extend(rows, none, codebook, beam)[0])
-    return kept
 
 
 def _gram(codes: Tensor, sizes: Sequence[int], weight: Tensor) -> Tensor:

@@ -47,21 +47,9 @@ def test_smallest_of_equal_children_names_each_once():
     assert all(len(row.unique()) == 16 for row in place)
 
 
-def test_extend_keeps_the_best_children():
-    residual, codebook = normal(20, 3, 5), normal(8, 4, seed=1)
-    codes = torch.arange(3).expand(20, 3)[:, :, None]
-    kept, history = beam.extend(residual, codes, codebook, 6)
-    children = residual[:, :, None, :].repeat(1, 1, 8, 1)
-    children[..., :4] -= codebook
-    errors = (children.double() ** 2).sum(3).view(20, 24)
-    best = torch.topk(errors, 6, largest=False)
-    torch.testing.assert_close((kept.double() ** 2).sum(2), best.values)
-    assert torch.equal(history[:, :, 0] * 8 + history[:, :, 1], best.indices)
-
-
-@pytest.mark.parametrize("n", [1, 255, 256, 700])
+@pytest.mark.parametrize("n", [1, 1023, 1024, 2500])
 def test_codes_depend_on_neither_cut_nor_threads(n, threads):
-    rows = normal(700, 6)
+    rows = normal(2500, 6)
     chain = [normal(32, 3, seed=1), normal(64, 6, seed=2), 0.5 * normal(17, 6, seed=3)]
     threads(1)
     every, _ = quantize.search(rows, chain, 8)
@@ -89,14 +77,38 @@ def test_search_returns_what_is_left():
     assert codes.shape == (300, 2)
 
 
-def test_tiles_have_one_size_whatever_the_table():
-    for n in (1, 255, 256, 257, 700):
+@pytest.mark.parametrize("tile", [beam.TILE, 1024])
+def test_tiles_have_one_size_whatever_the_table(tile):
+    for n in (1, tile - 1, tile, tile + 1, 2 * tile + 200):
         shapes = []
         out = beam.in_tiles(
-            lambda tile, shapes=shapes: shapes.append(tile.shape) or tile, normal(n, 2)
+            lambda part, shapes=shapes: shapes.append(part.shape) or part, normal(n, 2), tile
         )
-        assert set(shapes) == {(beam.TILE, 2)}
+        assert set(shapes) == {(tile, 2)}
         assert torch.equal(out, normal(n, 2))
+
+
+def test_tiles_are_larger_where_the_beam_is_narrow():
+    assert [beam.tile_of(b) for b in (1, 8, 16, 32, 500)] == [1024, 1024, 512, 256, 256]
+
+
+@pytest.mark.parametrize(("n", "width", "kept"), [(3, 4, 4), (4, 4, 4), (4, 2, 4), (1, 4, 4)])
+def test_extending_keeps_the_best_children_of_every_row(n, width, kept):
+    rows, codebook = normal(1500, n, 4), normal(8, width)
+    words = torch.nn.functional.pad(codebook, (0, 4 - width))
+    children = (rows[:, :, None] - words).reshape(1500, -1, 4)
+    best = torch.topk(children.double().square().sum(2), kept, largest=False).indices
+    expected = children.gather(1, best[:, :, None].expand(-1, -1, 4))
+    torch.testing.assert_close(beam.extend(rows, codebook, 4), expected)
+
+
+def test_extended_candidates_may_take_the_place_of_the_earlier_ones():
+    rows, codebook = normal(1500, 4, 4), normal(8, 4)
+    expected = beam.extend(rows, codebook, 4)
+    assert beam.extend(rows, codebook, 8, own=True) is not rows
+    found = beam.extend(rows, codebook, 4, own=True)
+    assert found is rows
+    assert torch.equal(found, expected)
 
 
 def test_tiles_are_shared_by_as_many_threads_of_one_thread_each(threads):

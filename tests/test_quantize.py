@@ -140,15 +140,6 @@ def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
         assert mass.tolist() == [every[tuple(r.tolist())] for r in drawn]
 
 
-def test_extended_residuals_may_take_the_place_of_the_earlier_ones(rows):
-    codebook = normal(8, 4, seed=3)
-    residual = quantize._extended(rows[:, None], normal(8, 4, seed=4), 4, False)
-    expected = quantize._extended(residual, codebook, 4, False)
-    found = quantize._extended(residual, codebook, 4, True)
-    assert found is residual
-    assert torch.equal(found, expected)
-
-
 def test_narrow_codebooks_leave_later_coordinates_alone(rows, chain):
     assert [c.shape[1] for c in chain] == [2, 4, 4]
     decoded = quantize.decode(quantize.search(rows, chain)[0], chain[:1], 4)
