@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._folds import folds
+from adaptive_vq._parallel import each
 from adaptive_vq.classical import CategorySpec, StartOptions
 
 __all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
@@ -149,15 +150,13 @@ def _turns(
     def error(bits: int, width: float) -> float:
         if (bits, width) not in known:
             tried = with_codebooks_of(spec, bits)
-            known[bits, width] = sum(
-                classical.category_error(
-                    classical.fit_category(table[fit], tried, weight[fit], quick, width),
-                    table[valid],
-                    options.beam,
-                    weight[valid],
-                )
-                for fit, valid in parts
-            )
+
+            def of(part: tuple[Tensor, Tensor]) -> float:
+                fit, valid = part
+                fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
+                return classical.category_error(fitted, table[valid], options.beam, weight[valid])
+
+            known[bits, width] = sum(each(of, parts, split=True))
         return known[bits, width]
 
     return error

@@ -9,10 +9,11 @@ are kept; at the last codebook only the one best is looked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
+
+from adaptive_vq._parallel import each
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
@@ -63,17 +64,8 @@ def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, tile: int = TIL
         with torch.no_grad():  # the switch is one per thread
             return function(tile)
 
-    n_threads = torch.get_num_threads() if rows.device.type == "cpu" else 1
-    if n_threads == 1:
-        return torch.cat([work(tile) for tile in tiles])[: len(rows)]
-    try:
-        with ThreadPoolExecutor(
-            min(n_threads, len(tiles)), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            return torch.cat(list(pool.map(work, tiles)))[: len(rows)]
-    finally:
-        # The workers' number is what threads to come would start with.
-        torch.set_num_threads(n_threads)
+    done = each(work, tiles) if rows.device.type == "cpu" else [work(tile) for tile in tiles]
+    return torch.cat(done)[: len(rows)]
 
 
 def padded(rows: Tensor, size: int) -> Tensor:

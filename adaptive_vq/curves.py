@@ -15,6 +15,7 @@ from torch import Tensor
 from adaptive_vq import quantize
 from adaptive_vq._cut_search import search_cuts
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
+from adaptive_vq._parallel import each
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.classical import (
@@ -222,17 +223,18 @@ class _Bench:
         bits = min(budget, quantize.MAX_CODEBOOK_BITS)
         if not too_few(self.n_rows, bits):
             return
-        every = self.node(np.arange(self.folds[0].train.shape[1]))
+        (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         self.max_bits = largest_codebook(
             lambda most: every.refitted(budget, most), self.n_rows, bits
         )
 
-    def node(self, columns: NDArray[np.int64]) -> _Node:
-        """Measure a set of columns, once."""
-        key = tuple(sorted(int(c) for c in columns))
-        if key not in self._nodes:
-            self._nodes[key] = _Node(self, torch.as_tensor(key))
-        return self._nodes[key]
+    def nodes(self, sets: Iterable[NDArray[np.int64]]) -> list[_Node]:
+        """Measure sets of columns, each once."""
+        keys = [tuple(sorted(int(c) for c in columns)) for columns in sets]
+        new = [key for key in dict.fromkeys(keys) if key not in self._nodes]
+        measured = each(lambda key: _Node(self, torch.as_tensor(key)), new, split=True)
+        self._nodes.update(zip(new, measured, strict=True))
+        return [self._nodes[key] for key in keys]
 
 
 class _Node:
@@ -240,7 +242,7 @@ class _Node:
 
     def __init__(self, bench: _Bench, columns: Tensor) -> None:
         self.bench, self.columns = bench, columns
-        self.greedy = AveragedCurve([self._greedy(fold) for fold in bench.folds])
+        self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
         self.spectrum = _spectrum(first.train[:, columns], first.weight)
         self._gains: dict[int, float] = {}
@@ -262,15 +264,20 @@ class _Node:
             (fold.weight[:CURVE_ROWS], fold.valid_weight),
         )
 
-    def refine(self, bits: int) -> bool:
-        """Measure what search and refit gain at `bits`; False where it is known there or nearby."""
+    def may_gain(self, bits: int) -> bool:
+        """Whether search and refit may gain at `bits` what is not known, there or nearby."""
         greedy = self.greedy.up_to(bits)
         # A single codebook has nothing to gain.
-        if bits <= self.max_bits or self._known(bits) or greedy[-1] <= EXACT * greedy[0]:
-            return False
-        self._gains[bits] = min(1.0, self.refitted(bits, self.max_bits) / greedy[-1])
-        self.bench.note_gain(self._gains[bits], bits / self.max_bits)
-        return True
+        return bits > self.max_bits and not self._known(bits) and greedy[-1] > EXACT * greedy[0]
+
+    def gain(self, bits: int) -> float:
+        """Error with search and refit over that of the greedy chain."""
+        return min(1.0, self.refitted(bits, self.max_bits) / self.greedy.up_to(bits)[-1])
+
+    def note_gain(self, bits: int, gain: float) -> None:
+        """Remember a gain."""
+        self._gains[bits] = gain
+        self.bench.note_gain(gain, bits / self.max_bits)
 
     def _known(self, bits: int) -> bool:
         books = len(quantize.split_bits(bits))
@@ -297,12 +304,14 @@ class _Node:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        options, error, mass = StartOptions(self.bench.seed, n_iter=5, n_refits=3), 0.0, 0.0
-        for fold in self.bench.folds:
+        options = StartOptions(self.bench.seed, n_iter=5, n_refits=3)
+
+        def error(fold: _Fold) -> float:
             part = fit_category(fold.train, spec, fold.weight, options, 0.0)
-            error += category_error(part, fold.valid, 16, fold.valid_weight)
-            mass += float(fold.valid_weight.sum())
-        return error / mass
+            return category_error(part, fold.valid, 16, fold.valid_weight)
+
+        errors = each(error, self.bench.folds, split=True)
+        return sum(errors) / sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
 
 
 def _spectrum(rows: Tensor, weight: Tensor) -> Floats:
@@ -320,7 +329,7 @@ class _Trial:
         self.columns = [np.asarray(cut[name], dtype=np.int64) for name in self.names]
         self.order = list(cut)
         self.budget = budget
-        self.nodes = [bench.node(columns) for columns in self.columns]
+        self.nodes = bench.nodes(self.columns)
         self.corrected = False
         self.estimate()
 
@@ -343,23 +352,28 @@ class _Trial:
             short = [n for n, b in zip(self.nodes, bits, strict=True) if not n.greedy.covers(b)]
             if not short:
                 return bits
-            for node, b in zip(self.nodes, bits, strict=True):
-                node.greedy.measure_to(int(b))
-            self._draw_curves()
+            self._measure_to(bits)
 
     def look_ahead(self, bits: Iterable[int]) -> None:
         """Measure every curve one codebook beyond its bits: what a larger budget would buy."""
-        for node, b in zip(self.nodes, bits, strict=True):
-            node.greedy.measure_to(int(b) + quantize.MAX_CODEBOOK_BITS)
+        self._measure_to(int(b) + quantize.MAX_CODEBOOK_BITS for b in bits)
+
+    def _measure_to(self, bits: Iterable[int]) -> None:
+        pairs = zip(self.nodes, bits, strict=True)
+        each(lambda pair: pair[0].greedy.measure_to(int(pair[1])), pairs, split=True)
         self._draw_curves()
 
     def correct(self) -> None:
         """Correct the curves at the bits they would get; again, while that moves the bits."""
         for _ in range(_MOST_CORRECTIONS):
             bits = self.settle("total")
-            refined = [node.refine(int(b)) for node, b in zip(self.nodes, bits, strict=True)]
-            if not any(refined):
+            pairs = zip(self.nodes, map(int, bits), strict=True)
+            open_ = [(node, b) for node, b in pairs if node.may_gain(b)]
+            if not open_:
                 break
+            gains = each(lambda pair: pair[0].gain(pair[1]), open_, split=True)
+            for (node, b), gain in zip(open_, gains, strict=True):
+                node.note_gain(b, gain)
             self._draw_curves()
         self.estimate()
         self.corrected = True

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adaptive_vq import classical, quantize
 from adaptive_vq._foresight import Optimism, measure_optimism
 from adaptive_vq._moments import column_means
+from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import without_unused
 from adaptive_vq._small_tables import choose_start, codebook_bits
@@ -262,24 +263,19 @@ def _start(
         )
     bootstraps = dict.fromkeys((spec.name for spec in specs), 0.0)
     if valid is not None:
-        chosen = [
-            choose_start(
-                rows.table,
-                valid.table,
-                spec,
-                row_weight,
-                start,
-                valid.weight.amax(1),
-                options.may_grow,
-            )
-            for spec in specs
-        ]
+        aside, mass = valid.table, valid.weight.amax(1)
+
+        def choose(spec: CategorySpec) -> tuple[CategorySpec, float]:
+            return choose_start(rows.table, aside, spec, row_weight, start, mass, options.may_grow)
+
+        chosen = each(choose, specs, split=True)
         specs = [spec for spec, _ in chosen]
         bootstraps = {spec.name: width for spec, width in chosen}
-    parts = [
-        classical.fit_category(rows.table, spec, row_weight, start, bootstraps[spec.name])
-        for spec in specs
-    ]
+
+    def fit(spec: CategorySpec) -> CategoryCodec:
+        return classical.fit_category(rows.table, spec, row_weight, start, bootstraps[spec.name])
+
+    parts = each(fit, specs, split=True)
     if options.may_grow:
         parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
@@ -411,12 +407,12 @@ def _codec_on_all(
         width = decided.bootstraps[spec.name]
         return classical.fit_category(rows.table, spec, weight, start, width)
 
-    parts = [
-        part if decided.bootstraps[spec.name] >= classical.NEARLY_GAUSSIAN else fit(spec)
-        for spec, part in zip(decided.specs, before, strict=True)
-    ]
+    gaussian = classical.NEARLY_GAUSSIAN
+    again = [spec for spec in decided.specs if decided.bootstraps[spec.name] < gaussian]
+    fitted = {part.spec.name: part for part in [*before, *each(fit, again, split=True)]}
+    parts = [fitted[spec.name] for spec in decided.specs]
     if _spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
-        parts = [fit(spec) for spec in decided.specs]
+        parts = each(fit, decided.specs, split=True)
     if options.may_grow:
         parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
