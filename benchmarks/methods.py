@@ -50,13 +50,14 @@ def check_methods(names: Sequence[str]) -> None:
     Raises
     ------
     ValueError
-        If a name is neither a peer nor ``ours[:STRATEGY[:CONTEXT]]``; the message lists all.
+        If a name is neither a peer nor ``ours[:STRATEGY[:CONTEXT[:CUT_TOLERANCE]]]``; the message
+        lists all.
     """
     unknown = [name for name in names if not is_ours(name) and name not in PEERS]
     if unknown:
         raise ValueError(
             f"There is no method {unknown[0]!r}; there are {sorted(PEERS)}, 'ours', "
-            "'ours:STRATEGY' and 'ours:STRATEGY:joint'."
+            "'ours:STRATEGY', 'ours:STRATEGY:joint' and 'ours:STRATEGY:CONTEXT:CUT_TOLERANCE'."
         )
 
 
@@ -66,7 +67,8 @@ def build(method: str, bits: int, seed: int, categories: Categories | None = Non
     Parameters
     ----------
     method : str
-        A peer's name, or ``ours``, ``ours:STRATEGY`` or ``ours:STRATEGY:CONTEXT``.
+        A peer's name, or ``ours``, ``ours:STRATEGY``, ``ours:STRATEGY:CONTEXT`` or
+        ``ours:STRATEGY:CONTEXT:CUT_TOLERANCE``.
     bits, seed : int
         Rate and seed.
     categories : dict or None, default=None
@@ -80,9 +82,10 @@ def build(method: str, bits: int, seed: int, categories: Categories | None = Non
     check_methods([method])
     if not is_ours(method):
         return PEERS[method](bits, seed)
-    _, strategy, context, *_ = [*method.split(":"), "", ""]
+    _, strategy, context, tolerance, *_ = [*method.split(":"), "", "", ""]
     settings = {"context": context} if context else {}
-    return Ours(bits, seed, strategy or None, categories, **settings)
+    cut_tolerance = float(tolerance) if tolerance else None
+    return Ours(bits, seed, strategy or None, categories, cut_tolerance, **settings)
 
 
 def fitted(

@@ -23,6 +23,8 @@ class Ours:
         Strategy of the selector; None takes the estimator's own default.
     categories : dict of str to ndarray of int or None, default=None
         Given categories; None takes the default characterizer.
+    cut_tolerance : float or None, default=None
+        How much more error finer categories may cost; None takes the selector's default.
     **settings
         Further parameters of the estimator, such as ``context="joint"``.
     """
@@ -33,12 +35,14 @@ class Ours:
         seed: int,
         strategy: str | None = None,
         categories: Categories | None = None,
+        cut_tolerance: float | None = None,
         **settings: Any,
     ) -> None:
         self.bits = bits
         self.seed = seed
         self.strategy = strategy
         self.categories = categories
+        self.cut_tolerance = cut_tolerance
         self.settings = settings
 
     def fit(self, A: Matrix) -> Self:
@@ -50,7 +54,12 @@ class Ours:
             listed = {name: columns.tolist() for name, columns in self.categories.items()}
             characterizer = FeatureCharacterizer(categories=listed)
         self.model = HierarchicalVQVAE(
-            AdaptiveRatioSelector(strategy, bits=self.bits, characterizer=characterizer),
+            AdaptiveRatioSelector(
+                strategy,
+                bits=self.bits,
+                cut_tolerance=self.cut_tolerance,
+                characterizer=characterizer,
+            ),
             # The matrix is in the protocol's units already.
             scaler=None,
             clip=None,
