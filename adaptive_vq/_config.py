@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.cleaning import FeatureCleaner
@@ -201,10 +202,26 @@ def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
     elif isinstance(value, bool) and not _may_be_boolean(step, parameter):
         # Python counts true as 1, so that the estimators would take it for a number.
         raise ValueError(f"{section}.{key}={value!r}: true and false are no values of it.")
+    else:
+        _refuse_bad_value(f"{section}.{key}", step, parameter, value)
     name = f"{step}__{parameter}"
     if name in settings:
         raise ValueError(f"{section}.{key} sets {parameter} a second time; give it once.")
     settings[name] = value
+
+
+def _refuse_bad_value(key: str, step: str, parameter: str, value: Any) -> None:
+    """Refuse what the estimator would refuse, under the name that stands in the file."""
+    if step == SEED:
+        if not _is_whole(value) or not 0 <= value < 2**32:
+            raise ValueError(f"{key}={value!r}: must be a whole number from 0 to 4294967295")
+        return
+    constraints = _CLASSES[step]._parameter_constraints[parameter]
+    try:
+        validate_parameter_constraints({parameter: constraints}, {parameter: value}, key)
+    except InvalidParameterError as error:
+        must_be = str(error).partition(" must be ")[2].rpartition(" Got ")[0]
+        raise ValueError(f"{key}={value!r}: must be {must_be}") from error
 
 
 def _may_be_boolean(step: str, parameter: str) -> bool:

@@ -131,7 +131,7 @@ class _Adder:
                 nargs="+",
                 default=list(methods),
                 metavar="METHOD",
-                help="peers by name, ours, ours:STRATEGY or ours:STRATEGY:joint",
+                help="peers by name, or ours[:STRATEGY[:CONTEXT[:CUT_TOLERANCE]]]",
             )
         if bits is not None:
             command.add_argument("--bits", nargs="+", type=int, default=list(bits))
