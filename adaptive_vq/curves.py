@@ -268,7 +268,8 @@ class _Node:
         """Whether search and refit may gain at `bits` what is not known, there or nearby."""
         greedy = self.greedy.up_to(bits)
         # A single codebook has nothing to gain.
-        return bits > self.max_bits and not self._known(bits) and greedy[-1] > EXACT * greedy[0]
+        inexact = bool(greedy[-1] > EXACT * greedy[0])
+        return bits > self.max_bits and not self._known(bits) and inexact
 
     def gain(self, bits: int) -> float:
         """Error with search and refit over that of the greedy chain."""
