@@ -269,7 +269,7 @@ class _Node:
         greedy = self.greedy.up_to(bits)
         # A single codebook has nothing to gain.
         inexact = bool(greedy[-1] > EXACT * greedy[0])
-        return bits > self.max_bits and not self._known(bits) and inexact
+        return bits > self.max_bits and inexact and not self._known(bits)
 
     def gain(self, bits: int) -> float:
         """Error with search and refit over that of the greedy chain."""
@@ -279,6 +279,19 @@ class _Node:
         """Remember a gain."""
         self._gains[bits] = gain
         self.bench.note_gain(gain, bits / self.max_bits)
+
+    def ratios(self, bits: Sequence[int]) -> list[float]:
+        """Share of principal directions worth coding up to each level.
+
+        Directions are worth coding until those beyond carry less than 2 % of the error that a
+        Gaussian code of the same bits would leave: what is not coded is lost, what is costs only
+        time.
+        """
+        spectrum, most = self.spectrum, self.bench.most_directions
+        errors = gaussian_curve(spectrum, int(sum(bits)))[np.cumsum(bits)]
+        beyond = spectrum.sum() - np.cumsum(spectrum)
+        counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
+        return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
 
     def _known(self, bits: int) -> bool:
         books = len(quantize.split_bits(bits))
@@ -360,19 +373,18 @@ class _Trial:
         self._measure_to(int(b) + quantize.MAX_CODEBOOK_BITS for b in bits)
 
     def _measure_to(self, bits: Iterable[int]) -> None:
-        pairs = zip(self.nodes, bits, strict=True)
-        each(lambda pair: pair[0].greedy.measure_to(int(pair[1])), pairs, split=True)
+        each(lambda node, b: node.greedy.measure_to(int(b)), self.nodes, bits, split=True)
         self._draw_curves()
 
     def correct(self) -> None:
         """Correct the curves at the bits they would get; again, while that moves the bits."""
         for _ in range(_MOST_CORRECTIONS):
             bits = self.settle("total")
-            pairs = zip(self.nodes, map(int, bits), strict=True)
-            open_ = [(node, b) for node, b in pairs if node.may_gain(b)]
+            pairs = zip(self.nodes, bits, strict=True)
+            open_ = [(node, int(b)) for node, b in pairs if node.may_gain(int(b))]
             if not open_:
                 break
-            gains = each(lambda pair: pair[0].gain(pair[1]), open_, split=True)
+            gains = each(_Node.gain, *zip(*open_, strict=True), split=True)
             for (node, b), gain in zip(open_, gains, strict=True):
                 node.note_gain(b, gain)
             self._draw_curves()
@@ -385,10 +397,6 @@ class _Trial:
             return allocate_total(self.curves, self.budget, keys=self.names)
         relative = [c / max(float(c[0]), 1e-30) for c in self.curves]
         return allocate_minimax(relative, self.budget, keys=self.names)
-
-    def _ratios(self, place: int, bits: Sequence[int]) -> list[float]:
-        node = self.nodes[place]
-        return _ratios(node.spectrum, bits, node.bench.most_directions)
 
     def result(self, bits: Iterable[int], n_levels: int) -> Measured:
         """Write down a division, categories in the order of the cut."""
@@ -405,22 +413,10 @@ class _Trial:
         return Measured(
             {name: self.columns[at[name]] for name in self.order},
             levels,
-            {name: self._ratios(at[name], levels[name]) for name in self.order},
+            {name: self.nodes[at[name]].ratios(levels[name]) for name in self.order},
             curves,
             {name: float(curves[name][parts[name]]) for name in self.order},
         )
-
-
-def _ratios(spectrum: Floats, bits: Sequence[int], most: int) -> list[float]:
-    """Share of principal directions worth coding up to each level.
-
-    Directions are worth coding until those beyond carry less than 2 % of the error that a
-    Gaussian code of the same bits would leave: what is not coded is lost, what is costs only time.
-    """
-    errors = gaussian_curve(spectrum, int(sum(bits)))[np.cumsum(bits)]
-    beyond = spectrum.sum() - np.cumsum(spectrum)
-    counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
-    return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
 
 
 def _try_cuts(

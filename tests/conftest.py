@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before the first import of a numerical library: results must not depend on the number of cores.
@@ -27,6 +27,16 @@ def _one_torch_thread() -> None:
     torch = sys.modules.get("torch")  # tests that do not need torch do not pay for its import
     if torch is not None:
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """``threads(n)``: torch's threads, until the test ends."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

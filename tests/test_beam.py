@@ -16,13 +16,6 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=generator(seed))
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("b", "size"), [(1, 1), (1, 64), (1, 1500), (4, 250), (12, 3), (16, 256), (60, 32), (7, 199)]
 )
@@ -92,18 +85,20 @@ def test_tiles_are_larger_where_the_beam_is_narrow():
     assert [beam.tile_of(b) for b in (1, 8, 16, 32, 500)] == [1024, 1024, 512, 256, 256]
 
 
-@pytest.mark.parametrize(("n", "width", "kept"), [(3, 4, 4), (4, 4, 4), (4, 2, 4), (1, 4, 4)])
+@pytest.mark.parametrize(("n", "width", "kept"), [(3, 4, 6), (4, 4, 4), (4, 2, 4), (1, 4, 8)])
 def test_extending_keeps_the_best_children_of_every_row(n, width, kept):
-    rows, codebook = normal(1500, n, 4), normal(8, width)
+    rows, codebook = normal(1500, n, 4), normal(8, width, seed=1)
     words = torch.nn.functional.pad(codebook, (0, 4 - width))
     children = (rows[:, :, None] - words).reshape(1500, -1, 4)
     best = torch.topk(children.double().square().sum(2), kept, largest=False).indices
     expected = children.gather(1, best[:, :, None].expand(-1, -1, 4))
-    torch.testing.assert_close(beam.extend(rows, codebook, 4), expected)
+    torch.testing.assert_close(beam.extend(rows, codebook, kept), expected)
+    if kept == n * len(codebook):  # a wider beam finds no more
+        torch.testing.assert_close(beam.extend(rows, codebook, 2 * kept), expected)
 
 
 def test_extended_candidates_may_take_the_place_of_the_earlier_ones():
-    rows, codebook = normal(1500, 4, 4), normal(8, 4)
+    rows, codebook = normal(1500, 4, 4), normal(8, 4, seed=1)
     expected = beam.extend(rows, codebook, 4)
     assert beam.extend(rows, codebook, 8, own=True) is not rows
     found = beam.extend(rows, codebook, 4, own=True)

@@ -205,7 +205,7 @@ def test_prior_system_keeps_to_the_budget_and_decodes():
 
 
 def test_unknown_method_is_named():
-    check_methods(["ours", "ours:minimax", "pq"])
+    check_methods(["ours", "ours:minimax", "ours:minimax:local:0.1", "pq"])
     with pytest.raises(ValueError, match="no method 'px'"):
         check_methods(["pq", "px"])
 
@@ -502,3 +502,11 @@ def test_tables_that_scikit_learn_brings_along_need_no_folder(monkeypatch):
     assert load_table("diabetes").y is None  # a number, not a class
     with pytest.raises(SystemExit, match=DATA_VARIABLE):
         load_table("mfeat")
+
+
+def test_the_parts_of_a_method_reach_the_estimator():
+    A = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    model = build("ours:minimax:joint:0.25", 4, 0).fit(A).model
+    selector = model.compression_ratios
+    assert (selector.strategy, model.context, selector.cut_tolerance) == ("minimax", "joint", 0.25)
+    assert build("ours:minimax", 4, 0).cut_tolerance is None

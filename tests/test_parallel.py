@@ -10,13 +10,6 @@ from adaptive_vq import HierarchicalVQVAE
 from adaptive_vq._parallel import each
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("n_items", [0, 1, 7])
@@ -24,6 +17,14 @@ def test_results_come_in_the_order_of_the_items(n_items, n_threads, split, threa
     threads(n_threads)
     assert each(lambda i: i * i, range(n_items), split=split) == [i * i for i in range(n_items)]
     assert torch.get_num_threads() == n_threads
+
+
+def test_every_argument_has_items_of_its_own(threads):
+    for n_threads in (1, 2):
+        threads(n_threads)
+        assert each(pow, [2, 3, 4], iter([3, 2, 1])) == [8, 9, 4]
+        with pytest.raises(ValueError, match="shorter"):
+            each(pow, [2, 3], [1])
 
 
 @pytest.mark.parametrize(
