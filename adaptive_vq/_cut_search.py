@@ -20,6 +20,8 @@ _PATIENCE = 2
 """A round ends after so many cuts measured in a row that were no better."""
 _WORTH_IT = 0.02
 """Less of the error than this share is no improvement: it may be the rows kept aside."""
+_DOUBTED = 1.08
+"""A finer cut whose estimate is so many times what it may be is not even measured."""
 
 
 class Trial(Protocol):
@@ -119,11 +121,14 @@ class _Search(Generic[T]):
             keys = [key for key in self.pool if len(key) == count]
             measured = [key for key in keys if self.pool[key].corrected]
             key = min(measured or keys, key=self._error)
-            if not measured:
+            if not measured and self._error(key) <= _DOUBTED * self._bar(tolerance):
                 self._correct(key)
-            least = min(t.error for t in self.pool.values() if t.corrected)
-            if self._error(key) > (1 + tolerance) * least:
+            if self._error(key) > self._bar(tolerance):
                 break
+
+    def _bar(self, tolerance: float) -> float:
+        """Error that a finer cut may have."""
+        return (1 + tolerance) * min(t.error for t in self.pool.values() if t.corrected)
 
     def _correct(self, key: Groups) -> None:
         """Measure a cut, and estimate the others by what that has taught."""

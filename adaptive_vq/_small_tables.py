@@ -131,7 +131,11 @@ def choose_start(
     bits = start
     if may_split:
         bits = largest_codebook(lambda b: error(b, 0.0), len(table), start)
-    width = classical.smoothing(lambda w: error(bits, w), classical.are_sparse(len(table), spec))
+    width = classical.smoothing(
+        lambda w: error(bits, w),
+        classical.are_sparse(len(table), spec),
+        classical.may_be_gaussian(table, spec, weight),
+    )
     if width:  # smoothed, larger codebooks memorize less
         while bits < start and error(bits + 1, width) < MUST_GAIN * error(bits, width):
             bits += 1

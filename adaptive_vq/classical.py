@@ -25,6 +25,8 @@ NEARLY_GAUSSIAN = 2.0
 """Kernel width for columns that are close to Gaussian: draws then come from the Gaussian of the
 rows' covariance, of which any number of rows can be had."""
 GAUSSIAN_ROWS = 50_000
+HEAVY_TAILS = 1.1
+"""Share of a Gaussian's kurtosis beyond which draws from one are not even tried."""
 TOWARDS_NEIGHBOURS = -1.0
 """Stands in for a kernel width: rows are drawn between rows and their neighbours instead."""
 CLOSE_KNIT = 20
@@ -36,7 +38,12 @@ MEMORIZING = 10
 STRONG_RIDGE = 5.0
 MUCH = 0.3
 """Of fewer rows per codeword than `MEMORIZING`, refits memorize: ridge and share are larger."""
-BOOTSTRAP_TRIAL_ROWS = 4_000
+BOOTSTRAP_TRIAL_ROWS = 2_000
+MOST_SHRUNKEN = 4
+"""Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
+draws per row are those of the fit, on which it depends whether smoothing helps. At most so small,
+and of no fewer rows than `BOOTSTRAP_TRIAL_ROWS`: on tables this small shrinking flatters it."""
+JUDGED_ROWS = 1_000
 BOOTSTRAP_MUST_GAIN = 0.98
 SEARCH_BEAM_IN_FIT = 8
 CATEGORY_WORTH_A_BOOTSTRAP = 2
@@ -142,15 +149,24 @@ class StartOptions:
 
 
 def fit_category(
-    table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions, bootstrap: float
+    table: Tensor,
+    spec: CategorySpec,
+    weight: Tensor,
+    options: StartOptions,
+    bootstrap: float,
+    standing_for: int | None = None,
 ) -> CategoryCodec:
-    """Principal axes, residual k-means with a beam, alternating search and refit."""
+    """Principal axes, residual k-means with a beam, alternating search and refit.
+
+    Draws per row are those of a table of `standing_for` rows; None: of as many as there are.
+    """
     rows = table[:, spec.columns]
     mean, basis = principal_axes(rows, spec.latent_width, weight)
     latents = (rows - mean) @ basis
     generator = seed_of(options.seed, spec.name)
     if bootstrap:
-        latents, weight = _enlarge(latents, weight, bootstrap, generator)
+        copies = _copies(bootstrap, standing_for or len(rows))
+        latents, weight = _enlarge(latents, weight, bootstrap, copies, generator)
     sizes, widths, levels = spec.flat()
     chain = quantize.fit_chain(
         latents,
@@ -161,12 +177,35 @@ def fit_category(
         beam=options.train_beam,
         n_iter=options.n_iter,
     )
-    if len(chain) > 1:
-        memorizes = len(rows) < MEMORIZING * max(map(len, chain))
-        chain = _refitted(latents, chain, weight, options, memorizes)
-    if len(rows) < CROWDED * max(map(len, chain), default=0):
-        chain = _used(latents[: len(rows)][weight[: len(rows)] > 0], chain, options.beam)
+    chain = _settled(latents, chain, weight, options, len(rows))
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
+
+
+def refit_category(
+    table: Tensor, part: CategoryCodec, weight: Tensor, options: StartOptions
+) -> CategoryCodec:
+    """Let the codewords of a category follow other rows, from where they stand."""
+    latents = part.latents(table)
+    if part.bootstrap:
+        generator, copies = (
+            seed_of(options.seed, part.spec.name),
+            _copies(part.bootstrap, len(table)),
+        )
+        latents, weight = _enlarge(latents, weight, part.bootstrap, copies, generator)
+    chain = _settled(latents, part.chain, weight, options, len(table))
+    return replace(part, chain=chain)
+
+
+def _settled(
+    latents: Tensor, chain: Chain, weight: Tensor, options: StartOptions, n_rows: int
+) -> Chain:
+    """Chain refitted to latents, of which the first `n_rows` are rows; without idle codewords."""
+    if len(chain) > 1:
+        memorizes = n_rows < MEMORIZING * max(map(len, chain))
+        chain = _refitted(latents, chain, weight, options, memorizes)
+    if n_rows < CROWDED * max(map(len, chain), default=0):
+        chain = _used(latents[:n_rows][weight[:n_rows] > 0], chain, options.beam)
+    return chain
 
 
 def _refitted(
@@ -190,11 +229,15 @@ def _used(latents: Tensor, chain: Chain, beam: int) -> Chain:
     return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
 
 
-def _enlarge(
-    latents: Tensor, weight: Tensor, width: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _copies(width: float, n_rows: int) -> int:
+    """Draws per row: fewer, the more rows there are."""
     wanted, most = (GAUSSIAN_ROWS, 25) if width >= NEARLY_GAUSSIAN else (BOOTSTRAP_ROWS, 5)
-    copies = max(1, min(most, round(wanted / len(latents)) - 1))
+    return max(1, min(most, round(wanted / n_rows) - 1))
+
+
+def _enlarge(
+    latents: Tensor, weight: Tensor, width: float, copies: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     if width == TOWARDS_NEIGHBOURS:
         return _draws.between_neighbours(latents, copies, generator, weight)
     return _draws.smoothed_bootstrap(latents, width, copies, generator, weight)
@@ -224,14 +267,17 @@ def choose_bootstrap(
         return 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
     quick = replace(options, train_beam=8, n_iter=5, n_refits=2)
-    few, some = slice(0, BOOTSTRAP_TRIAL_ROWS), slice(0, BOOTSTRAP_TRIAL_ROWS // 4)
+    shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
+    smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
+    tried = replace(spec, sizes=smaller)
+    few, some = slice(0, len(table) // shrunken), slice(0, JUDGED_ROWS)
     judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
 
     def error(width: float) -> float:
-        part = fit_category(table[few], spec, weight[few], quick, width)
+        part = fit_category(table[few], tried, weight[few], quick, width, len(table))
         return category_error(part, judged, options.beam, mass)
 
-    return smoothing(error, are_sparse(len(table), spec))
+    return smoothing(error, are_sparse(len(table), spec), may_be_gaussian(table, spec, weight))
 
 
 def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
@@ -239,14 +285,33 @@ def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
     return n_rows < CLOSE_KNIT * max((size for level in spec.sizes for size in level), default=0)
 
 
-def smoothing(error: Callable[[float], float], sparse: bool = False) -> float:
+def may_be_gaussian(table: Tensor, spec: CategorySpec, weight: Tensor) -> bool:
+    """Whether the tails of a category are no heavier than those of a Gaussian by more than a tenth.
+
+    By the kurtosis of Mardia (1970, "Measures of multivariate skewness and kurtosis with
+    applications"), the mean fourth power of Mahalanobis' distance, d (d + 2) for a Gaussian of d
+    dimensions; over the principal directions that are coded.
+    """
+    rows = table[:, spec.columns]
+    mean, basis = principal_axes(rows, spec.latent_width, weight)
+    squares, share = ((rows - mean) @ basis).square(), weight / weight.sum()
+    variance = share @ squares  # principal coordinates are uncorrelated
+    distance = (squares / variance.clamp_min(1e-12)).sum(1)
+    n_directions = len(variance)
+    return float(share @ distance.square()) <= HEAVY_TAILS * n_directions * (n_directions + 2)
+
+
+def smoothing(
+    error: Callable[[float], float], sparse: bool = False, gaussian: bool = True
+) -> float:
     """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
 
     Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
-    covariance, tried from narrow to wide, suits distributions without much shape.
+    covariance, tried from narrow to wide, suits distributions without much shape. The widest, which
+    takes longest, is tried only where the rows may be `gaussian`.
     """
     chosen, least = 0.0, error(0.0)
-    for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN):
+    for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN) if gaussian else (BOOTSTRAP_WIDTH,):
         smooth = error(width)
         if smooth >= BOOTSTRAP_MUST_GAIN * least:
             break

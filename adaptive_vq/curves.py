@@ -246,6 +246,7 @@ class _Node:
         first = bench.folds[0]
         self.spectrum = _spectrum(first.train[:, columns], first.weight)
         self._gains: dict[int, float] = {}
+        self._refitted: dict[tuple[int, int], float] = {}
 
     @property
     def max_bits(self) -> int:
@@ -315,6 +316,11 @@ class _Node:
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
+        if (bits, max_bits) not in self._refitted:
+            self._refitted[bits, max_bits] = self._refit(bits, max_bits)
+        return self._refitted[bits, max_bits]
+
+    def _refit(self, bits: int, max_bits: int) -> float:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])

@@ -364,6 +364,11 @@ def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     return sizes
 
 
+def _is_full_chain(part: CategoryCodec) -> bool:
+    """Whether there are several codebooks, each as large as asked."""
+    return len(part.chain) > 1 and [len(book) for book in part.chain] == part.spec.flat()[0]
+
+
 def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
     """Network that starts as the classical codec; running counts are rows per batch."""
     layout = layout_of(
@@ -399,7 +404,9 @@ def _codec_on_all(
 ) -> Codec:
     """Repeat the start on all rows with everything as decided.
 
-    Codebooks fitted on draws from a Gaussian stay: a tenth more rows hardly changes its covariance.
+    A tenth more rows hardly change a chain of codebooks: its codewords follow from where they
+    stand. Codebooks fitted on draws from a Gaussian stay. Where codebooks came out smaller than
+    asked, since rows had no more values, all rows may have more: these are fitted anew.
     """
     start, weight = StartOptions(options.seed), rows.weight.amax(1)
 
@@ -407,10 +414,14 @@ def _codec_on_all(
         width = decided.bootstraps[spec.name]
         return classical.fit_category(rows.table, spec, weight, start, width)
 
-    gaussian = classical.NEARLY_GAUSSIAN
-    again = [spec for spec in decided.specs if decided.bootstraps[spec.name] < gaussian]
-    fitted = {part.spec.name: part for part in [*before, *each(fit, again, split=True)]}
-    parts = [fitted[spec.name] for spec in decided.specs]
+    def follow(part: CategoryCodec) -> CategoryCodec:
+        if part.bootstrap >= classical.NEARLY_GAUSSIAN:
+            return part
+        if _is_full_chain(part):
+            return classical.refit_category(rows.table, part, weight, start)
+        return fit(next(spec for spec in decided.specs if spec.name == part.spec.name))
+
+    parts = each(follow, before, split=True)
     if _spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
         parts = each(fit, decided.specs, split=True)
     if options.may_grow:

@@ -153,9 +153,9 @@ def test_draws_between_neighbours_enter_the_fit(table):
     # Between rows of one cluster, where noise of the covariance of all would fill the space.
     clusters = table[:, :1].sign() * 50.0 + table[:, :3]
     more, _ = classical._enlarge(
-        clusters, torch.ones(len(table)), widths[1], classical.seed_of(0, "x")
+        clusters, torch.ones(len(table)), widths[1], 2, classical.seed_of(0, "x")
     )
-    assert len(more) > 2 * len(table)
+    assert len(more) == 3 * len(table)
     assert float(more.abs().amin()) > 40.0
 
 
