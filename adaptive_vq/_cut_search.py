@@ -41,7 +41,9 @@ T = TypeVar("T", bound=Trial)
 
 
 def search_cuts(
-    try_cut: Callable[[Categories], T], cuts: Sequence[Categories], tolerance: float
+    try_cuts: Callable[[Sequence[Categories]], list[T]],
+    cuts: Sequence[Categories],
+    tolerance: float,
 ) -> list[T]:
     """Return the cuts that were measured on the way to one that no small change improves.
 
@@ -53,8 +55,8 @@ def search_cuts(
 
     Parameters
     ----------
-    try_cut : callable
-        Makes a trial, estimated.
+    try_cuts : callable
+        Makes a trial, estimated, of each cut.
     cuts : sequence of dict
         Nested candidates, coarse to fine. Categories that all of them share stay as they are.
     tolerance : float
@@ -66,12 +68,14 @@ def search_cuts(
     list of Trial
         All that were corrected.
     """
-    return _Search(try_cut, cuts).run(tolerance)
+    return _Search(try_cuts, cuts).run(tolerance)
 
 
 class _Search(Generic[T]):
-    def __init__(self, try_cut: Callable[[Categories], T], cuts: Sequence[Categories]) -> None:
-        self.try_cut = try_cut
+    def __init__(
+        self, try_cuts: Callable[[Sequence[Categories]], list[T]], cuts: Sequence[Categories]
+    ) -> None:
+        self.try_cuts = try_cuts
         sets = [{_group(columns) for columns in cut.values()} for cut in cuts]
         shared = set.intersection(*sets) if len(cuts) > 1 else sets[0]
         self.fixed = {
@@ -80,16 +84,15 @@ class _Search(Generic[T]):
         parts = [part - shared for part in sets]
         blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
         self.blocks = sorted(blocks)
-        self.pool: dict[Groups, T] = {}
-        for cut, part in zip(cuts, parts, strict=True):
-            self.pool[frozenset(part)] = try_cut(cut)
+        self.pool: dict[Groups, T] = dict(zip(map(frozenset, parts), try_cuts(cuts), strict=True))
 
     def run(self, tolerance: float) -> list[T]:
         best = self._descend()
         while len(self.pool) > 1:
-            for groups in _neighbours(best, self.blocks):
-                if groups not in self.pool:
-                    self.pool[groups] = self.try_cut(self._named(groups))
+            near = dict.fromkeys(_neighbours(best, self.blocks))
+            new = [groups for groups in near if groups not in self.pool]
+            trials = self.try_cuts([self._named(groups) for groups in new])
+            self.pool.update(zip(new, trials, strict=True))
             better = self._descend(best)
             if better == best:
                 break

@@ -425,6 +425,12 @@ class _Trial:
         )
 
 
+def _trials(bench: _Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
+    """Estimate cuts, all of their categories measured side by side."""
+    bench.nodes(columns for cut in cuts for columns in cut.values())
+    return [_Trial(bench, cut, budget) for cut in cuts]
+
+
 def _try_cuts(
     bench: _Bench, cuts: Sequence[Categories], budget: int, tolerance: float
 ) -> list[_Trial]:
@@ -434,7 +440,7 @@ def _try_cuts(
     clearly worse than the best: estimates are poor, and of many cuts one would look good by chance.
     """
     if not bench.rows_are_few:
-        return search_cuts(lambda cut: _Trial(bench, cut, budget), cuts, tolerance)
+        return search_cuts(lambda tried: _trials(bench, tried, budget), cuts, tolerance)
     trials: list[_Trial] = []
     hopeless = max(_HOPELESS, 1 + tolerance)
     for cut in sorted(cuts, key=len):

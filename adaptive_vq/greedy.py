@@ -21,7 +21,8 @@ EXACT = 1e-7
 """Share of the variance below which nothing counts as left to code."""
 _ITERATIONS = 2
 _NARROW = 4
-"""Up to so many columns k-means is cheap and prone to poor minima: each size gets its own run."""
+"""Up to so many columns k-means is cheap and prone to poor minima: sizes do not grow from one
+another, but start each from well-chosen rows."""
 
 
 class GreedyCurve:
@@ -102,13 +103,10 @@ class GreedyCurve:
 
     def _measure_stage(self, bits: int) -> None:
         first, weight = self.measured == 0, self._weights[0]
+        codebooks_of = quantize.kmeans_path
         if first and self._left.shape[1] <= _NARROW:
-            codebooks = [
-                quantize.kmeans(self._left, 2**b, self._generator, weight, n_iter=_ITERATIONS)
-                for b in range(1, bits + 1)
-            ]
-        else:
-            codebooks = quantize.kmeans_path(self._left, bits, self._generator, _ITERATIONS, weight)
+            codebooks_of = quantize.kmeans_sizes
+        codebooks = codebooks_of(self._left, bits, self._generator, weight, _ITERATIONS)
         for codebook in codebooks:
             distance, index = quantize.nearest(self._held, codebook)
             self._errors.append(self._mean(distance))

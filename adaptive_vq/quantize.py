@@ -118,25 +118,57 @@ def kmeans(
 
     Fewer than `size` codewords come back where the rows have fewer distinct values.
     """
-    weight = torch.ones(len(rows)) if weight is None else weight
+    return _kmeans(rows, [size], generator, weight, n_iter)[0]
+
+
+def kmeans_sizes(
+    rows: Tensor,
+    bits: int,
+    generator: torch.Generator,
+    weight: Tensor | None = None,
+    n_iter: int = 10,
+) -> list[Tensor]:
+    """`kmeans` for codebooks of 1, 2, ... `bits` bits, which share one k-means++ start."""
+    return _kmeans(rows, [2**b for b in range(1, bits + 1)], generator, weight, n_iter)
+
+
+def _kmeans(
+    rows: Tensor,
+    sizes: Sequence[int],
+    generator: torch.Generator,
+    weight: Tensor | None,
+    n_iter: int,
+) -> list[Tensor]:
+    weight, most = torch.ones(len(rows)) if weight is None else weight, max(sizes)
     sample, sample_weight = _subsample(
-        rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * size), generator
+        rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * most), generator
     )
-    start = _seed_codewords(sample, size, sample_weight, generator)
-    codebook, _ = _lloyd(sample, start, sample_weight, n_iter)
-    distance, index = nearest(rows, codebook)
-    codebook, counts = _means(rows, index, weight, codebook)
-    codebook = revive(codebook, counts, rows, distance * (weight > 0))
-    used = torch.bincount(nearest(rows, codebook)[1], weights=weight, minlength=len(codebook)) > 0
-    return codebook[used]
+    # Of codewords chosen one after the other the first ones are the start of a smaller codebook.
+    start = _seed_codewords(sample, most, sample_weight, generator)
+    codebooks = []
+    for size in sizes:
+        codebook, _ = _lloyd(sample, start[:size], sample_weight, n_iter)
+        distance, index = nearest(rows, codebook)
+        codebook, counts = _means(rows, index, weight, codebook)
+        codebook = revive(codebook, counts, rows, distance * (weight > 0))
+        used = _used(codebook, sample, sample_weight)
+        if not bool(used.all()):  # by the sample, which is quicker; it may be by other rows
+            used = _used(codebook, rows, weight)
+        codebooks.append(codebook[used])
+    return codebooks
+
+
+def _used(codebook: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """Whether a row of some weight is nearest to each codeword."""
+    return torch.bincount(nearest(rows, codebook)[1], weight, len(codebook)) > 0
 
 
 def kmeans_path(
     rows: Tensor,
     bits: int,
     generator: torch.Generator,
-    n_iter: int = 4,
     weight: Tensor | None = None,
+    n_iter: int = 4,
 ) -> list[Tensor]:
     """Codebooks of 1, 2, ... `bits` bits, each grown from the one before.
 

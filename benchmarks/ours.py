@@ -38,6 +38,9 @@ class Ours:
         cut_tolerance: float | None = None,
         **settings: Any,
     ) -> None:
+        from adaptive_vq import estimation
+
+        assert estimation  # torch and skorch are loaded before time is taken, as faiss is
         self.bits = bits
         self.seed = seed
         self.strategy = strategy

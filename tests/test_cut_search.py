@@ -23,8 +23,8 @@ class World:
     def error(self, groups):
         return 10 + len(_pairs(groups) ^ self.truth)
 
-    def __call__(self, cut):
-        return Trial(self, cut)
+    def __call__(self, cuts):
+        return [Trial(self, cut) for cut in cuts]
 
 
 class Trial:
