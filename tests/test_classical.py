@@ -142,6 +142,65 @@ def test_smoothing_is_chosen_by_its_error(none, narrow, wide, between, chosen):
     assert without == (0.0 if chosen == 0.0 or narrow > none else 2.0 if wide == 0.8 else 0.5)
 
 
+def test_draws_from_a_gaussian_are_tried_only_where_tails_allow():
+    errors = {0.0: 1.0, 0.5: 0.9, classical.TOWARDS_NEIGHBOURS: 0.95}
+    assert classical.smoothing(errors.__getitem__, sparse=True, gaussian=False) == 0.5
+    rows = normal(4000, 3) @ torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.1]])
+    ones = torch.ones(len(rows))
+    assert classical.may_be_gaussian(rows, spec(), ones)
+    scaled = rows * (1.0 + normal(4000, 1, 1).abs())
+    assert not classical.may_be_gaussian(scaled, spec(), ones)
+    outlying = rows.clone()
+    outlying[:5] *= 30.0
+    assert not classical.may_be_gaussian(outlying, spec(), ones)
+    ones[:5] = 0.0
+    assert classical.may_be_gaussian(outlying, spec(), ones)
+    constant = torch.cat([rows[:, :2], torch.ones(len(rows), 1)], 1)
+    assert classical.may_be_gaussian(constant, spec(), torch.ones(len(rows)))
+
+
+@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 4)])
+def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
+    rows, seen = normal(n, 3), []
+
+    def noted(table, tried, weight, options, width, standing_for):
+        seen.append((len(table), len(weight), tried.sizes, standing_for))
+        return width
+
+    monkeypatch.setattr(classical, "fit_category", noted)
+    monkeypatch.setattr(classical, "category_error", lambda *_: 1.0)
+    wanted = spec(sizes=((256, 2), (64,)))
+    ones = torch.ones(n)
+    classical.choose_bootstrap(rows, rows[:50], wanted, ones, StartOptions(0), ones[:50])
+    sizes = [[256 // share, 2], [64 // share]]
+    assert set(map(str, seen)) == {str((n // share, n // share, sizes, n))}
+
+
+def test_draws_per_row_are_those_of_the_table_stood_for(table, monkeypatch):
+    drawn, bootstrap = [], classical._draws.smoothed_bootstrap
+
+    def noted(latents, width, copies, *others):
+        drawn.append(copies)
+        return bootstrap(latents, width, copies, *others)
+
+    monkeypatch.setattr(classical._draws, "smoothed_bootstrap", noted)
+    for standing_for in (None, 3_500, 14_000):
+        classical.fit_category(table, spec(), ONES, StartOptions(0), 0.5, standing_for)
+    assert drawn == [5, 3, 1]
+
+
+def test_codewords_follow_other_rows_from_where_they_stand(table):
+    (part,) = fit(table, spec())
+    moved = 1.1 * table
+    after = classical.refit_category(moved, part, ONES, StartOptions(0))
+    assert [len(c) for c in after.chain] == [len(c) for c in part.chain]
+    assert torch.equal(after.basis, part.basis)
+    errors = [classical.category_error(p, moved, 8) for p in (part, after)]
+    assert errors[1] < errors[0]
+    again = classical.refit_category(moved, part, ONES, StartOptions(0))
+    assert all(map(torch.equal, after.chain, again.chain))
+
+
 def test_draws_between_neighbours_enter_the_fit(table):
     sparse = spec(sizes=((32,), (32,)))
     assert classical.are_sparse(639, sparse)

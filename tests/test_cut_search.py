@@ -119,3 +119,13 @@ def test_finer_cuts_are_measured_up_to_the_tolerance(tolerance, most):
     trials = search_cuts(World(HALVES), named(*NESTED), tolerance)
     near = [t for t in trials if t.error <= (1 + tolerance) * 10]
     assert max(len(t.groups) for t in near) == most
+
+
+def test_finer_cuts_of_hopeless_estimate_are_not_measured():
+    # One category costs 10, two are estimated at 26.
+    world = World(ALL)
+    assert best(world, named(ALL, HALVES), tolerance=1.4).groups == ALL
+    assert world.corrected == [ALL]
+    world = World(ALL)
+    best(world, named(ALL, HALVES), tolerance=1.45)
+    assert world.corrected == [ALL, HALVES]

@@ -150,6 +150,35 @@ def test_rows_kept_aside_are_folded_back_in(monkeypatch):
     assert not torch.allclose(apart.module.offset, offset, atol=1e-4)
 
 
+def test_values_that_only_rows_kept_aside_have_get_a_codeword():
+    values = torch.cat([torch.arange(8.0).repeat_interleave(24), torch.tensor([20.0, 30.0, 40.0])])
+    table = values[:, None] * torch.tensor([[1.0, -1.0]])
+    for seed in range(4):
+        training = TrainingOptions(0, 64, 1e-3, 0.25, 0.99, 2, 4, seed)
+        fitted = fit(table, [spec("a", [0, 1], [[16], []])], training=training)
+        decoded = fitted.module.decode(fitted.codes, 2)
+        assert torch.allclose(decoded, table, atol=1e-3)
+
+
+def test_full_chains_follow_the_rows_kept_aside_others_are_fitted_anew(monkeypatch):
+    refitted, refit = [], fitting.classical.refit_category
+
+    def noted(table, part, *others):
+        refitted.append((part.spec.name, len(table)))
+        return refit(table, part, *others)
+
+    monkeypatch.setattr(fitting.classical, "refit_category", noted)
+    few = torch.arange(3.0).repeat(100)[:, None]
+    table = torch.cat([normal(300, 2), few, normal(300, 1, 1)], 1)
+    specs = [
+        spec("chain", [0, 1], [[8], [8]]),
+        spec("values", [2], [[4], [4]]),
+        spec("one", [3], [[8], []]),
+    ]
+    fit(table, specs, may_grow=False)
+    assert refitted == [("chain", 300)]
+
+
 def test_training_that_hardly_helps_is_not_kept():
     history = [{"start_nmse": 0.1, "valid_nmse": 0.09995, "best": True}]
     assert not fitting._worthwhile(history)

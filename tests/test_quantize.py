@@ -296,6 +296,27 @@ def test_a_path_of_codebooks_is_nearly_as_good_as_separate_ones(rows):
         assert error < 1.15 * float(quantize.nearest(rows, alone)[0].sum())
 
 
+def test_codebooks_of_all_sizes_share_a_start(rows):
+    codebooks = quantize.kmeans_sizes(rows, 5, generator())
+    assert [len(c) for c in codebooks] == [2, 4, 8, 16, 32]
+    assert torch.equal(codebooks[-1], quantize.kmeans(rows, 32, generator()))
+    for codebook in codebooks:
+        distance, index = quantize.nearest(rows, codebook)
+        assert len(index.unique()) == len(codebook)
+        alone = quantize.kmeans(rows, len(codebook), generator(1))
+        assert float(distance.sum()) < 1.15 * float(quantize.nearest(rows, alone)[0].sum())
+
+
+def test_codewords_that_only_rows_outside_the_sample_use_stay(monkeypatch):
+    rows = torch.cat([normal(5000, 2), 50 + 0.1 * normal(40, 2)])
+    monkeypatch.setattr(quantize, "_LEAST_SAMPLE", 40)
+    monkeypatch.setattr(quantize, "_ROWS_PER_CODEWORD", 1)
+    revived = torch.tensor([[0.0, 0.0], [50.0, 50.0], [200.0, 200.0]])
+    monkeypatch.setattr(quantize, "revive", lambda *_: revived.clone())
+    codebook = quantize.kmeans(rows, 3, generator())
+    assert torch.equal(codebook, revived[:2])
+
+
 def test_a_path_starts_at_the_weighted_mean_and_spends_its_iterations_on_the_last(monkeypatch):
     rows, weight = 5 + normal(100, 3), torch.rand(100, generator=generator()) * 7
     lloyd, seen = quantize._lloyd, []
