@@ -153,7 +153,7 @@ def test_rows_kept_aside_are_folded_back_in(monkeypatch):
 def test_values_that_only_rows_kept_aside_have_get_a_codeword():
     values = torch.cat([torch.arange(8.0).repeat_interleave(24), torch.tensor([20.0, 30.0, 40.0])])
     table = values[:, None] * torch.tensor([[1.0, -1.0]])
-    for seed in range(4):
+    for seed in (5, 9, 14):  # one of the three rare values is kept aside
         training = TrainingOptions(0, 64, 1e-3, 0.25, 0.99, 2, 4, seed)
         fitted = fit(table, [spec("a", [0, 1], [[16], []])], training=training, may_grow=False)
         decoded = fitted.module.decode(fitted.codes, 2)
