@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq.gaussian import gaussian_curve
 
-__all__ = ["CategoryStatistics", "category_statistics", "total_nmse", "variance_shares"]
+__all__ = ["CategoryStatistics", "category_statistics", "spectrum", "total_nmse", "variance_shares"]
 
 # A category is called discrete where every distinct row is seen this often on average: new rows
 # then repeat the old ones, and a codebook of the distinct rows codes them without error.
@@ -152,7 +152,29 @@ def total_nmse(shares: Mapping[str, float], per_category: Mapping[str, float]) -
     return float(sum(share * per_category[name] for name, share in shares.items()))
 
 
-def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> CategoryStatistics:
+def spectrum(
+    Z: NDArray[np.float32], weight: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Eigenvalues of the covariance of columns, largest first.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_columns)
+    weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+        None negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.spectra import spectrum
+    >>> spectrum(np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=np.float32))
+    array([2. , 0.5])
+    """
     centered = Z.astype(np.float64)
     centered -= np.average(centered, axis=0, weights=weight)
     n_rows = len(Z)
@@ -161,10 +183,15 @@ def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> Cat
         centered *= np.sqrt(weight)[:, None]
     # The smaller of the two matrices with the same non-zero eigenvalues.
     gram = centered.T @ centered if Z.shape[0] >= Z.shape[1] else centered @ centered.T
-    spectrum = np.zeros(Z.shape[1])
+    eigenvalues = np.zeros(Z.shape[1])
     values = np.maximum(np.linalg.eigvalsh(gram) / n_rows, 0.0)
-    spectrum[: values.size] = values[::-1][: Z.shape[1]]
-    return CategoryStatistics(Z.shape[1], spectrum, _exact_bits(Z, n_rows))
+    eigenvalues[: values.size] = values[::-1][: Z.shape[1]]
+    return eigenvalues
+
+
+def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> CategoryStatistics:
+    n_rows = len(Z) if weight is None else weight.sum()
+    return CategoryStatistics(Z.shape[1], spectrum(Z, weight), _exact_bits(Z, n_rows))
 
 
 def _exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:

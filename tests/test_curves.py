@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from adaptive_vq.curves import _Bench, level_bits, measure
+from adaptive_vq._bench import Bench
+from adaptive_vq.curves import level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
 from adaptive_vq.quantize import MAX_CODEBOOK_BITS
 
@@ -144,7 +145,7 @@ def test_same_seed_same_curves(Z, measured):
 
 
 def test_gain_is_interpolated_between_chains_measured():
-    bench = _Bench(make_table(), 0)
+    bench = Bench(make_table(), 0)
     books = np.array([0.0, 1.0, 2.0, 5.0, 10.0, 100.0])
     guessed = bench.usual_gain(books)
     assert guessed[:2].tolist() == [0.0, 0.0]
