@@ -61,7 +61,7 @@ def search_cuts(
         Nested candidates, coarse to fine. Categories that all of them share stay as they are.
     tolerance : float
         In the end finer cuts are measured for as long as they exceed the least error by no more
-        than this share.
+        than this share; one estimated to exceed it by far ends that unmeasured.
 
     Returns
     -------

@@ -25,8 +25,8 @@ NEARLY_GAUSSIAN = 2.0
 """Kernel width for columns that are close to Gaussian: draws then come from the Gaussian of the
 rows' covariance, of which any number of rows can be had."""
 GAUSSIAN_ROWS = 50_000
-HEAVY_TAILS = 1.1
-"""Share of a Gaussian's kurtosis beyond which draws from one are not even tried."""
+HEAVY_TAILS = 0.05
+"""Excess over a Gaussian's kurtosis, as a share of it, from which draws from one are not tried."""
 TOWARDS_NEIGHBOURS = -1.0
 """Stands in for a kernel width: rows are drawn between rows and their neighbours instead."""
 CLOSE_KNIT = 20
@@ -43,8 +43,11 @@ MOST_SHRUNKEN = 4
 """Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
 draws per row are those of the fit, on which it depends whether smoothing helps. At most so small,
 and of no fewer rows than `BOOTSTRAP_TRIAL_ROWS`: on tables this small shrinking flatters it."""
+MOST_TRIAL_ROWS = 12_000
+"""Of more rows than this a shrunken codebook has plenty, as the full one has of all."""
 JUDGED_ROWS = 1_000
 BOOTSTRAP_MUST_GAIN = 0.98
+GAUSSIAN_MUST_GAIN = 0.99
 SEARCH_BEAM_IN_FIT = 8
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
@@ -270,7 +273,7 @@ def choose_bootstrap(
     shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
     tried = replace(spec, sizes=smaller)
-    few, some = slice(0, len(table) // shrunken), slice(0, JUDGED_ROWS)
+    few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)
     judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
 
     def error(width: float) -> float:
@@ -286,19 +289,24 @@ def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
 
 
 def may_be_gaussian(table: Tensor, spec: CategorySpec, weight: Tensor) -> bool:
-    """Whether the tails of a category are no heavier than those of a Gaussian by more than a tenth.
+    """Whether the tails of a category are no heavier than those of a Gaussian.
 
-    By the kurtosis of Mardia (1970, "Measures of multivariate skewness and kurtosis with
-    applications"), the mean fourth power of Mahalanobis' distance, d (d + 2) for a Gaussian of d
-    dimensions; over the principal directions that are coded.
+    By the mean fourth power of the distance from the mean, ``(sum l)^2 + 2 sum l^2`` for a Gaussian
+    whose covariance has the eigenvalues l. Directions count by what they carry, unlike in the
+    kurtosis of Mardia (1970), "Measures of multivariate skewness and kurtosis with applications",
+    whose standard error for as many independent directions is allowed for twice.
     """
-    rows = table[:, spec.columns]
-    mean, basis = principal_axes(rows, spec.latent_width, weight)
-    squares, share = ((rows - mean) @ basis).square(), weight / weight.sum()
-    variance = share @ squares  # principal coordinates are uncorrelated
-    distance = (squares / variance.clamp_min(1e-12)).sum(1)
-    n_directions = len(variance)
-    return float(share @ distance.square()) <= HEAVY_TAILS * n_directions * (n_directions + 2)
+    rows, share = table[:, spec.columns].double(), (weight / weight.sum()).double()
+    centered = rows - share @ rows
+    distance = centered.square().sum(1)
+    covariance = (centered.T * share) @ centered
+    trace, squares = float(covariance.trace()), float(covariance.square().sum())
+    if squares == 0.0:
+        return True
+    n_directions = trace**2 / squares
+    error = math.sqrt(8.0 / (int((weight > 0).sum()) * n_directions * (n_directions + 2.0)))
+    limit = (1.0 + HEAVY_TAILS + 2.0 * error) * (trace**2 + 2.0 * squares)
+    return float(share @ distance.square()) <= limit
 
 
 def smoothing(
@@ -307,15 +315,17 @@ def smoothing(
     """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
 
     Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
-    covariance, tried from narrow to wide, suits distributions without much shape. The widest, which
-    takes longest, is tried only where the rows may be `gaussian`.
+    covariance suits distributions without much shape. Draws from a Gaussian, which take longest,
+    are tried only where the rows may be `gaussian` and a little noise does not make things worse.
     """
-    chosen, least = 0.0, error(0.0)
-    for width in (BOOTSTRAP_WIDTH, NEARLY_GAUSSIAN) if gaussian else (BOOTSTRAP_WIDTH,):
-        smooth = error(width)
-        if smooth >= BOOTSTRAP_MUST_GAIN * least:
-            break
-        chosen, least = width, smooth
+    chosen, none = 0.0, error(0.0)
+    narrow, least = error(BOOTSTRAP_WIDTH), none
+    if narrow < BOOTSTRAP_MUST_GAIN * none:
+        chosen, least = BOOTSTRAP_WIDTH, narrow
+    if gaussian and narrow < none:
+        wide = error(NEARLY_GAUSSIAN)
+        if wide < GAUSSIAN_MUST_GAIN * least:
+            chosen, least = NEARLY_GAUSSIAN, wide
     if sparse and error(TOWARDS_NEIGHBOURS) < BOOTSTRAP_MUST_GAIN * least:
         chosen = TOWARDS_NEIGHBOURS
     return chosen

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import ge
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ from adaptive_vq.training import Rows, TrainingOptions, train
 
 FOLD_IN_ROWS = 20_000
 """Up to this many training rows, those kept aside are folded back in once all is decided."""
+
+FEW_MORE = 0.2
+"""Of all rows at most this share may be new to codewords that follow from where they stand."""
 
 MIN_GAIN = 0.002
 """Relative gain on the rows kept aside below which training counts as not having helped."""
@@ -126,7 +130,7 @@ class ClassicalStart:
             self.progress,
             "start_on_all",
             lambda: _codec_on_all(
-                rows, self.decided, self.codec.parts, self.n_levels, self.options
+                rows, len(self.rows), self.decided, self.codec.parts, self.n_levels, self.options
             ),
         )
         return _network(codec, rows, self.options)
@@ -364,9 +368,13 @@ def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     return sizes
 
 
-def _is_full_chain(part: CategoryCodec) -> bool:
-    """Whether there are several codebooks, each as large as asked."""
-    return len(part.chain) > 1 and [len(book) for book in part.chain] == part.spec.flat()[0]
+def _is_full_chain(part: CategoryCodec, asked: CategorySpec) -> bool:
+    """Whether there are several codebooks, none smaller than asked (bits freed may have grown it).
+
+    A single codebook is fitted anew in no time.
+    """
+    sizes, wanted = [len(book) for book in part.chain], asked.flat()[0]
+    return len(sizes) > 1 and len(sizes) >= len(wanted) and all(map(ge, sizes, wanted))
 
 
 def _network(codec: Codec, rows: Rows, options: FitOptions) -> CodecModule:
@@ -397,31 +405,33 @@ def _worthwhile(history: list[dict[str, Any]]) -> bool:
 
 def _codec_on_all(
     rows: Rows,
+    n_before: int,
     decided: Decided,
     before: list[CategoryCodec],
     n_levels: int,
     options: FitOptions,
 ) -> Codec:
-    """Repeat the start on all rows with everything as decided.
+    """Repeat the start on all rows, `n_before` of them known, with everything as decided.
 
-    A tenth more rows hardly change a chain of codebooks: its codewords follow from where they
-    stand. Codebooks fitted on draws from a Gaussian stay. Where codebooks came out smaller than
-    asked, since rows had no more values, all rows may have more: these are fitted anew.
+    Few more rows hardly change a chain of codebooks: its codewords follow from where they stand.
+    Codebooks fitted on draws from a Gaussian stay as they are. Anew are fitted single codebooks,
+    and those that came out smaller than asked, since rows had no more values: all rows may have.
     """
     start, weight = StartOptions(options.seed), rows.weight.amax(1)
+    few_more = n_before >= (1.0 - FEW_MORE) * len(rows)
 
     def fit(spec: CategorySpec) -> CategoryCodec:
         width = decided.bootstraps[spec.name]
         return classical.fit_category(rows.table, spec, weight, start, width)
 
-    def follow(part: CategoryCodec) -> CategoryCodec:
-        if part.bootstrap >= classical.NEARLY_GAUSSIAN:
+    def follow(part: CategoryCodec, spec: CategorySpec) -> CategoryCodec:
+        if few_more and part.bootstrap >= classical.NEARLY_GAUSSIAN:
             return part
-        if _is_full_chain(part):
+        if few_more and _is_full_chain(part, spec):
             return classical.refit_category(rows.table, part, weight, start)
-        return fit(next(spec for spec in decided.specs if spec.name == part.spec.name))
+        return fit(spec)
 
-    parts = each(follow, before, split=True)
+    parts = each(follow, before, decided.specs, split=True)
     if _spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
         parts = each(fit, decided.specs, split=True)
     if options.may_grow:

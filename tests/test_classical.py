@@ -124,42 +124,64 @@ def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
     assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
 
 
+NEAR = classical.TOWARDS_NEIGHBOURS
+
+
 @pytest.mark.parametrize(
-    ("none", "narrow", "wide", "between", "chosen"),
+    ("narrow", "wide", "between", "chosen", "of_plenty"),
     [
-        (1.0, 0.99, 0.5, 0.99, 0.0),  # no step gains enough
-        (1.0, 0.9, 0.89, 0.89, 0.5),
-        (1.0, 0.9, 0.8, 0.79, 2.0),
-        (1.0, 0.9, 0.8, 0.7, classical.TOWARDS_NEIGHBOURS),
-        (1.0, 2.0, 3.0, 0.9, classical.TOWARDS_NEIGHBOURS),
+        (0.99, 0.995, 0.99, 0.0, 0.0),  # nothing gains enough
+        (1.0, 0.5, 0.99, 0.0, 0.0),  # a little noise does not help: no Gaussian
+        (0.99, 0.98, 0.99, 2.0, 2.0),
+        (0.9, 0.895, 0.89, 0.5, 0.5),
+        (0.9, 0.8, 0.79, 2.0, 2.0),
+        (0.9, 0.8, 0.7, NEAR, 2.0),
+        (2.0, 3.0, 0.9, NEAR, 0.0),
     ],
 )
-def test_smoothing_is_chosen_by_its_error(none, narrow, wide, between, chosen):
-    errors = {0.0: none, 0.5: narrow, 2.0: wide, classical.TOWARDS_NEIGHBOURS: between}
+def test_smoothing_is_chosen_by_its_error(narrow, wide, between, chosen, of_plenty):
+    errors = {0.0: 1.0, 0.5: narrow, 2.0: wide, NEAR: between}
     assert classical.smoothing(errors.__getitem__, sparse=True) == chosen
-    del errors[classical.TOWARDS_NEIGHBOURS]
-    without = classical.smoothing(errors.__getitem__)
-    assert without == (0.0 if chosen == 0.0 or narrow > none else 2.0 if wide == 0.8 else 0.5)
+    del errors[NEAR]
+    assert classical.smoothing(errors.__getitem__) == of_plenty
 
 
 def test_draws_from_a_gaussian_are_tried_only_where_tails_allow():
     errors = {0.0: 1.0, 0.5: 0.9, classical.TOWARDS_NEIGHBOURS: 0.95}
     assert classical.smoothing(errors.__getitem__, sparse=True, gaussian=False) == 0.5
+    errors[classical.NEARLY_GAUSSIAN] = 0.8
+    assert classical.smoothing(errors.__getitem__) == classical.NEARLY_GAUSSIAN
+
+
+def test_tails_of_a_gaussian_are_told_from_heavier_ones():
     rows = normal(4000, 3) @ torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.1]])
     ones = torch.ones(len(rows))
-    assert classical.may_be_gaussian(rows, spec(), ones)
-    scaled = rows * (1.0 + normal(4000, 1, 1).abs())
-    assert not classical.may_be_gaussian(scaled, spec(), ones)
+
+    def may_be(table, weight=ones):
+        columns = tuple(range(table.shape[1]))
+        return classical.may_be_gaussian(table, spec(columns=columns), weight)
+
+    assert may_be(rows)
+    assert not may_be(rows * (1.0 + normal(4000, 1, 1).abs()))
     outlying = rows.clone()
     outlying[:5] *= 30.0
-    assert not classical.may_be_gaussian(outlying, spec(), ones)
-    ones[:5] = 0.0
-    assert classical.may_be_gaussian(outlying, spec(), ones)
-    constant = torch.cat([rows[:, :2], torch.ones(len(rows), 1)], 1)
-    assert classical.may_be_gaussian(constant, spec(), torch.ones(len(rows)))
+    assert not may_be(outlying)
+    weight = ones.clone()
+    weight[:5] = 0.0
+    assert may_be(outlying, weight)
+    # Directions that carry next to nothing, or nothing, make no difference.
+    copied = rows[:, :1].clone()
+    copied[:3] += 0.3
+    constant = torch.ones(len(rows), 3)
+    assert may_be(torch.cat([rows, copied, constant], 1))
+    laplace = torch.distributions.Exponential(1.0).icdf(torch.linspace(0, 0.9999, 4000))[:, None]
+    laplace *= torch.tensor([1.0, -1.0]).repeat(2000)[:, None]
+    assert not may_be(laplace)
+    assert not may_be(torch.cat([laplace, constant], 1))
+    assert may_be(constant)
 
 
-@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 4)])
+@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 7.5)])
 def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
     rows, seen = normal(n, 3), []
 
@@ -172,8 +194,9 @@ def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
     wanted = spec(sizes=((256, 2), (64,)))
     ones = torch.ones(n)
     classical.choose_bootstrap(rows, rows[:50], wanted, ones, StartOptions(0), ones[:50])
-    sizes = [[256 // share, 2], [64 // share]]
-    assert set(map(str, seen)) == {str((n // share, n // share, sizes, n))}
+    smaller = min(share, classical.MOST_SHRUNKEN)
+    sizes = [[256 // smaller, 2], [64 // smaller]]
+    assert set(map(str, seen)) == {str((int(n / share), int(n / share), sizes, n))}
 
 
 def test_draws_per_row_are_those_of_the_table_stood_for(table, monkeypatch):
@@ -199,6 +222,20 @@ def test_codewords_follow_other_rows_from_where_they_stand(table):
     assert errors[1] < errors[0]
     again = classical.refit_category(moved, part, ONES, StartOptions(0))
     assert all(map(torch.equal, after.chain, again.chain))
+
+
+@pytest.mark.parametrize("width", [0.5, classical.TOWARDS_NEIGHBOURS])
+def test_codewords_follow_draws_too_where_they_were_fitted_on_some(table, monkeypatch, width):
+    (part,) = fit(table, spec(), bootstrap=width)
+    drawn, enlarge = [], classical._enlarge
+
+    def noted(latents, weight, *how):
+        drawn.append((len(latents), *how[:2]))
+        return enlarge(latents, weight, *how)
+
+    monkeypatch.setattr(classical, "_enlarge", noted)
+    classical.refit_category(table[:240], part, ONES[:240], StartOptions(0))
+    assert drawn == [(240, width, 5)]
 
 
 def test_draws_between_neighbours_enter_the_fit(table):

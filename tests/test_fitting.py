@@ -1,12 +1,13 @@
 """From plan to network: codebook sizes, freed bits, clean-up, rows kept aside."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE, fitting
+from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE, classical, fitting
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.estimation import specs_of
 from adaptive_vq.fitting import FitOptions, fit_codec
@@ -177,6 +178,19 @@ def test_full_chains_follow_the_rows_kept_aside_others_are_fitted_anew(monkeypat
     ]
     fit(table, specs, may_grow=False)
     assert refitted == [("chain", 300)]
+    fit(table, specs, may_grow=False, validation_fraction=0.2)
+    assert refitted == [("chain", 300)] * 2
+    fit(table, specs, may_grow=False, validation_fraction=0.3)
+    assert refitted == [("chain", 300)] * 2
+
+
+def test_chains_that_freed_bits_have_grown_follow_those_that_shrank_do_not():
+    asked = spec("a", [0, 1], [[4], [4]])
+    part = classical.CategoryCodec(asked, torch.zeros(2), torch.eye(2), [], [])
+    for sizes, follows in [((4, 4), True), ((4, 4, 2), True), ((8, 4), True), ((4, 3, 2), False)]:
+        chain = [torch.zeros(size, 2) for size in sizes]
+        assert fitting._is_full_chain(replace(part, chain=chain), asked) == follows
+    assert not fitting._is_full_chain(replace(part, chain=[torch.zeros(4, 2)]), asked)
 
 
 def test_training_that_hardly_helps_is_not_kept():
