@@ -171,11 +171,11 @@ class Node:
         Gaussian code of the same bits would leave: what is not coded is lost, what is costs only
         time.
         """
-        spectrum, most = self.spectrum, self.bench.most_directions
-        errors = gaussian_curve(spectrum, int(sum(bits)))[np.cumsum(bits)]
-        beyond = spectrum.sum() - np.cumsum(spectrum)
+        values, most = self.spectrum, self.bench.most_directions
+        errors = gaussian_curve(values, int(sum(bits)))[np.cumsum(bits)]
+        beyond = values.sum() - np.cumsum(values)
         counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
-        return [min(count, len(spectrum), most) / len(spectrum) for count in counts]
+        return [min(count, len(values), most) / len(values) for count in counts]
 
     def _known(self, bits: int) -> bool:
         books = len(quantize.split_bits(bits))

@@ -190,10 +190,8 @@ def refit_category(
     """Let the codewords of a category follow other rows, from where they stand."""
     latents = part.latents(table)
     if part.bootstrap:
-        generator, copies = (
-            seed_of(options.seed, part.spec.name),
-            _copies(part.bootstrap, len(table)),
-        )
+        generator = seed_of(options.seed, part.spec.name)
+        copies = _copies(part.bootstrap, len(table))
         latents, weight = _enlarge(latents, weight, part.bootstrap, copies, generator)
     chain = _settled(latents, part.chain, weight, options, len(table))
     return replace(part, chain=chain)

@@ -152,7 +152,7 @@ def _kmeans(
         codebook, counts = _means(rows, index, weight, codebook)
         codebook = revive(codebook, counts, rows, distance * (weight > 0))
         used = _used(codebook, sample, sample_weight)
-        if not bool(used.all()):  # by the sample, which is quicker; it may be by other rows
+        if len(sample) < len(rows) and not bool(used.all()):  # it may be by other rows
             used = _used(codebook, rows, weight)
         codebooks.append(codebook[used])
     return codebooks
