@@ -1,4 +1,4 @@
-"""Removal of codewords that no training row uses, and of codebooks that then say nothing."""
+"""Codewords that no training row uses: put to use, or removed with codebooks that say nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,93 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from adaptive_vq import quantize
 from adaptive_vq.modules import CodecModule
+
+_EXACT = 1e-9
+"""Share of the mean energy of rows below which a row is coded exactly."""
+
+
+@torch.no_grad()
+def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor) -> bool:
+    """Move, in place, codewords that no code uses to where rows are served worst.
+
+    A wide search does without some codewords that a narrow one needed while they were fitted. Each
+    is moved so that one row, with its other codes as they are, is coded exactly: on tables with
+    heavy tails unseen rows need such codewords, and would miss removed ones.
+
+    Parameters
+    ----------
+    module : CodecModule
+    table : Tensor of shape (n, n_features)
+        Training rows.
+    weight : Tensor of shape (n,)
+        Their weights.
+    codes : long Tensor of shape (n, n_codebooks)
+        Their codes.
+
+    Returns
+    -------
+    bool
+        Whether any codeword has moved; codes are then to be searched again.
+    """
+    moved = False
+    for g, (start, end) in enumerate(module.layout.spans()):
+        idle = [
+            (j, word)
+            for j in range(start, end)
+            for word in _unused(codes[:, j], len(module.codebooks[j].weight))
+        ]
+        if not idle:
+            continue
+        chain = module.chain(g)
+        latents = module.encoders[g](table)
+        left = latents - quantize.decode(codes[:, start:end], chain, latents.shape[1])
+        chosen = _worst_served(latents, left, weight, len(idle))
+        # All places are worked out before any word moves: rows keep the codes they have.
+        targets = [
+            chain[j - start][codes[i, j]] + left[i, : chain[j - start].shape[1]]
+            for (j, _), i in zip(idle, chosen, strict=False)
+        ]
+        for (j, word), target in zip(idle, targets, strict=False):
+            _move(module, j, word, target)
+        moved = moved or bool(targets)
+    return moved
+
+
+def _unused(codes: Tensor, size: int) -> list[int]:
+    """Codewords of a codebook that no code is."""
+    used = torch.bincount(codes, minlength=size)
+    return [int(word) for word in (used == 0).nonzero()]
+
+
+def _worst_served(latents: Tensor, left: Tensor, weight: Tensor, most: int) -> list[int]:
+    """Rows with the largest weighted error, best served last; of equal rows one, for all of them.
+
+    Rows coded exactly are left out.
+    """
+    _, group = latents.unique(dim=0, return_inverse=True)
+    mass = weight.new_zeros(len(latents)).index_add_(0, group, weight)[group]
+    error = left.square().sum(1) * mass
+    floor = _EXACT * float((latents.square().sum(1) * weight).sum() / weight.sum())
+    rows: list[int] = []
+    seen: set[int] = set()
+    for i in error.argsort(descending=True, stable=True).tolist():
+        if len(rows) == most or float(error[i]) <= floor:
+            break
+        if int(group[i]) not in seen:
+            seen.add(int(group[i]))
+            rows.append(i)
+    return rows
+
+
+def _move(module: CodecModule, j: int, word: int, target: Tensor) -> None:
+    """Set a codeword; the decoders know nothing of it yet but its place."""
+    book = module.codebooks[j]
+    book.weight[word] = target
+    book.total[word] = target * book.count[word]
+    for n_levels in range(module.layout.book_levels[j] + 1, module.layout.n_levels + 1):
+        getattr(module, f"delta_{n_levels}_{j}")[word] = 0.0
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from adaptive_vq._foresight import Optimism, measure_optimism
 from adaptive_vq._moments import column_means
 from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
-from adaptive_vq._pruning import without_unused
+from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._small_tables import choose_start, codebook_bits
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
@@ -228,14 +228,22 @@ def fit_codec(
 
 def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
     """Network without unused codewords, and the final codes of the rows."""
+
+    def codes_of_rows() -> Tensor:
+        return module.encode(rows.table, options.beam, joint=options.joint)
+
+    codes = codes_of_rows()
+    observed = rows.weight.amax(1) > 0
+    if put_to_use(module, rows.table[observed], rows.weight[observed].amax(1), codes[observed]):
+        codes = codes_of_rows()
     while True:
-        codes = module.encode(rows.table, options.beam, joint=options.joint)
         n_codewords = sum(len(book.weight) for book in module.codebooks)
         smaller = without_unused(module, codes)
         if sum(len(book.weight) for book in smaller.codebooks) == n_codewords:
             return module, codes
         # The beam met codewords that have gone: the codes are searched again.
         module = smaller
+        codes = codes_of_rows()
 
 
 def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:

@@ -130,6 +130,18 @@ def test_final_codes_use_every_codeword(max_epochs):
 # --- rows kept aside -----------------------------------------------------------------------------
 
 
+def test_codewords_that_the_wide_search_leaves_idle_are_put_to_use(monkeypatch):
+    table = normal(3000, 3) / normal(3000, 1, seed=1).abs().clamp_min(0.05)  # heavy tails
+    specs = [spec("a", [0, 1, 2], [[64, 64], []])]
+    spent = {}
+    for used in (True, False):
+        if not used:
+            monkeypatch.setattr(fitting, "put_to_use", lambda *_: False)
+        spent[used] = sum(sizes_of(fit(table, specs, may_grow=False)))
+    assert spent[True] > spent[False]
+    assert spent[True] >= 127
+
+
 def test_rows_kept_aside():
     rows = rows_of(normal(100, 3))
     fit_rows, valid = fitting._split(rows, options())

@@ -7,7 +7,7 @@ import torch
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._prefixes import settle_prefixes
-from adaptive_vq._pruning import without_unused
+from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.modules import Codebook, CodecModule, Layout, layout_of
 from adaptive_vq.training import Rows
@@ -193,6 +193,53 @@ def test_revival_with_fewer_rows_than_dead_codewords(book):
 
 
 # --- clean-up ------------------------------------------------------------------------------------
+
+
+def test_unused_codewords_are_moved_to_the_rows_served_worst(module, table):
+    codes = module.encode(table, 4)
+    codes[:, 1] = codes[:, 1].clamp_max(5)  # of 8
+    module.delta_2_1.fill_(0.1)
+    z, chain = module.encoders[0](table), module.chain(0)
+    left = (z - quantize.decode(codes[:, :2], chain, 3)).square().sum(1)
+    worst = left.topk(2).indices
+    old = [book.weight.clone() for book in module.codebooks]
+    assert put_to_use(module, table, torch.ones(200), codes)
+    codes[worst, 1] = torch.tensor([6, 7])
+    decoded = quantize.decode(codes[worst, :2], module.chain(0), 3)
+    torch.testing.assert_close(decoded, z[worst])
+    assert torch.equal(old[1][:6], module.codebooks[1].weight[:6])
+    assert torch.equal(old[0], module.codebooks[0].weight)
+    assert torch.equal(old[2], module.codebooks[2].weight)
+    assert not module.delta_2_1[6:].any()
+    assert module.delta_2_1[:6].all()
+    found = module.encode(table, 4)
+    assert set(found[:, 1].tolist()) == set(range(8))
+    assert error(module, table, found, 2) < error(module, table, codes.clamp_max(5), 2)
+
+
+def test_codewords_move_to_different_rows_once_each_and_by_weight(module, table):
+    table = table[:20].repeat(2, 1)
+    codes = module.encode(table, 4)
+    codes[:, 1] = 0
+    weight = torch.ones(40)
+    weight[:3] = weight[20:23] = 1e-12
+    put_to_use(module, table, weight, codes)
+    moved = module.codebooks[1].weight[1:]
+    assert len(moved.unique(dim=0)) == 7
+    z = module.encoders[0](table)
+    targets = z - module.chain(0)[0][codes[:, 0]]
+    distance = torch.cdist(moved, targets)
+    assert distance.min(1).values.max() < 1e-5
+    assert distance[:, [0, 1, 2]].min() > 1e-5
+
+
+def test_nothing_moves_where_rows_are_coded_exactly_or_all_codewords_are_used(module, table):
+    codes = module.encode(table, 4)
+    assert not put_to_use(module, table, torch.ones(200), codes)
+    one = table[:1].expand(10, -1)
+    codes = module.encode(one, 4)
+    assert put_to_use(module, one, torch.ones(10), codes)
+    assert not put_to_use(module, one, torch.ones(10), module.encode(one, 4))
 
 
 def test_unused_codewords_go_and_decoding_stays(module, table):
