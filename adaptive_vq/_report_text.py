@@ -79,13 +79,15 @@ def plain(value: Any) -> Any:
 
 # -------------------------------------------------------------------------------------- text
 def number(value: Any, digits: int = 3) -> str:
-    """Write a figure: few digits, a dash where there is none.
+    """Write a figure: few digits, as many for 0.1 as for 0.123; a dash where there is none.
 
     Examples
     --------
     >>> from adaptive_vq._report_text import number
-    >>> number(0.123456), number(float("nan")), number(3), number("a"), number(12345.6)
-    ('0.123', '-', '3', 'a', '12346')
+    >>> number(0.123456), number(0.1), number(float("nan")), number(3), number("a")
+    ('0.123', '0.100', '-', '3', 'a')
+    >>> number(100.4), number(12345.6), number(1e11)
+    ('100', '12346', '1.00e+11')
     """
     if isinstance(value, str):
         return value
@@ -95,7 +97,7 @@ def number(value: Any, digits: int = 3) -> str:
         return "-"
     if 1000 <= abs(value) < 1e7:
         return f"{value:.0f}"
-    return f"{value:.{digits}g}"
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def percent(share: float) -> str:
