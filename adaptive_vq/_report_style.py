@@ -3,7 +3,7 @@
 STYLE = """
 .avq{--fg:#1c2024;--soft:#60666d;--bg:#fff;--card:#f5f6f8;--line:#dfe2e6;--bar:#cfe3f3;
 --hint:#d55e00;--shade:rgba(0,0,0,.2);
-color:var(--fg);background:var(--bg);
+color:var(--fg);background:var(--bg);overflow-wrap:break-word;
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 @media (prefers-color-scheme:dark){.avq{--fg:#e4e7ea;--soft:#9aa2aa;--bg:#14171a;--card:#1e2327;
 --line:#343a40;--bar:#1f4562;--hint:#f08a3c;--shade:rgba(255,255,255,.2)}body:has(>main.avq){background:#14171a}}
@@ -21,7 +21,7 @@ overflow-wrap:anywhere}
 .avq .tile b{font-size:1.35rem;font-variant-numeric:tabular-nums}
 .avq ul.advice{list-style:none;margin:0;padding:0;display:grid;gap:8px}
 .avq ul.advice li{background:var(--card);border-left:4px solid var(--hint);border-radius:4px;
-padding:8px 12px}
+padding:8px 12px;min-width:0}
 .avq ul.advice p{margin:.2em 0 0;overflow-wrap:anywhere}.avq code{font-size:.85em;
 color:var(--soft)}
 .avq .pictures{columns:440px;column-gap:14px}
