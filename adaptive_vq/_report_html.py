@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 def table_html(table: pd.DataFrame, bars: Iterable[str] = ()) -> str:
     """Table as HTML, figures shortened; `bars` are columns of shares drawn as bars behind them."""
     marked = set(bars)
-    head = f"<th>{escape(heading(table.index.name))}</th>"
-    head += "".join(f"<th{_kind(table[key])}>{escape(heading(key))}</th>" for key in table)
+    head = f'<th scope="col">{escape(heading(table.index.name))}</th>'
+    head += "".join(
+        f'<th scope="col"{_kind(table[key])}>{escape(heading(key))}</th>' for key in table
+    )
     body = []
     for name, row in zip(table.index, table.to_dict("records"), strict=True):
         cells = "".join(_cell(str(key), value, key in marked) for key, value in row.items())

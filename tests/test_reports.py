@@ -83,6 +83,7 @@ def test_html_is_one_self_contained_page(report, tmp_path):
     page = Page(text)
     assert not page.open
     assert page.tags.count("svg") >= 4
+    assert page.tags.count("th") == len([k for k, _ in page.attributes if k == "scope"])
     assert not {"script", "link", "img", "iframe", "base", "object"} & set(page.tags)
     loaded = [v for k, v in page.attributes if k in ("src", "href", "xlink:href", "srcset")]
     assert all(v.startswith(("#", "data:image/png;base64,")) for v in loaded)
