@@ -102,6 +102,7 @@ class CategoryErrorDisplay(Display):
         ]
         draw.beside(ax, texts, size)
         ax.set_xlim(left=0)
+        ax.locator_params(axis="x", nbins=5)  # more would run into one another
         ax.set_xlabel("NMSE, capped")
         draw.entitle(ax, "Error: capped (as is)")
         return self._keep(ax)
@@ -199,7 +200,7 @@ class CodebookUsageDisplay(Display):
             draw.nothing(ax, "The codec has no codebook.")
             return self
         cells = np.ma.masked_invalid(shares.to_numpy(dtype=np.float64))
-        image = ax.pcolormesh(cells, vmin=0, vmax=1, cmap="cividis", edgecolors="none")
+        image = ax.pcolormesh(100 * cells, vmin=0, vmax=100, cmap="cividis", edgecolors="none")
         for (i, j), share in np.ndenumerate(shares.to_numpy(dtype=np.float64)):
             if not np.isnan(share):
                 tone = "white" if share < 0.5 else "black"
@@ -211,7 +212,7 @@ class CodebookUsageDisplay(Display):
         )
         ax.invert_yaxis()
         ax.tick_params(length=0)
-        ax.set_title(f"Perplexity / size in %, {self.rows} rows", fontsize=10)
+        ax.set_title(f"Perplexity / size in %, {self.rows} rows", fontsize=10, loc="left")
         ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02).outline.set_visible(False)
         return self
 
@@ -277,14 +278,22 @@ class RatioDecisionDisplay(Display):
         levels = [c.removeprefix("bits_") for c in table.columns if c.startswith("bits_L")]
         ax, size = draw.canvas(ax, len(table))
         rows, start = np.arange(len(table)), np.zeros(len(table))
-        tones = draw.pyplot().get_cmap("cividis")(np.linspace(0.15, 0.95, len(levels)))
+        plt = draw.pyplot()
+        tones = plt.get_cmap("cividis")(np.linspace(0.15, 0.95, len(levels)))
+        # The darkest tone is lost on a dark page and the brightest on a white one without an edge.
+        edge = plt.rcParams["axes.edgecolor"]
+        ax.use_sticky_edges = False  # the longest bar ends before the ratios begin
         for level, tone in zip(levels, tones, strict=True):
             width = table[f"bits_{level}"].to_numpy(dtype=np.float64)
-            ax.barh(rows, width, left=start, color=tone, label=level, height=0.7)
+            line = np.where(width > 0, 0.6, 0.0)
+            ax.barh(
+                rows, width, 0.7, start, color=tone, label=level, edgecolor=edge, linewidth=line
+            )
             start = start + width
         draw.name_rows(ax, list(table.index), size)
         ratios = table[[f"ratio_{level}" for level in levels]].to_numpy(dtype=np.float64)
         draw.beside(ax, [":".join(f"{r:.2g}" for r in row) for row in ratios], size)
-        ax.set_xlabel("bits per row")
+        ax.set_xlim(left=0)
+        draw.whole_bits(ax, "bits per row")
         draw.entitle(ax, "Bits, and ratios")
         return self._keep(ax)

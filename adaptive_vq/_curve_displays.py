@@ -114,16 +114,20 @@ class RateDistortionDisplay(Display):
         if self.frontier is not None:
             predicted = self.frontier["predicted_nmse"].where(lambda error: error > 0)
             ax.plot(predicted, color=draw.ORANGE, label="capped, predicted")
-        for level, (x, y) in enumerate(
-            zip(bits.iloc[1:], self.levels["nmse_capped"].iloc[1:], strict=True)
-        ):
-            above = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8}
-            ax.annotate(f"L{level}", (x, y), **above)
-        _log_if_positive(ax, self.levels["nmse_capped"])
-        ax.set_xlabel("bits per row")
+        self._name_levels(ax)
+        if (self.levels["nmse_capped"] > 0).all():
+            draw.log_errors(ax)
+        draw.whole_bits(ax, "bits per row")
         ax.set_ylabel("NMSE")
-        ax.set_title("Coarse to fine", fontsize=10)
-        ax.legend(frameon=False, fontsize=8)
+        draw.entitle(ax, "Coarse to fine")
+
+    def _name_levels(self, ax: Any) -> None:
+        """Name every measured point; levels without bits share the point of the one before."""
+        for x, same in self.levels.iloc[1:].groupby("bits"):
+            first, last = same.index[0] - 1, same.index[-1] - 1
+            text = f"L{first}" if first == last else f"L{first}-L{last}"
+            place = (x, same["nmse_capped"].iloc[-1])
+            ax.annotate(text, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
 
     def _plot_categories(self, ax: Any) -> None:
         if self.curves is None:
@@ -138,20 +142,14 @@ class RateDistortionDisplay(Display):
             text = draw.label(name) if named else None
             ax.plot(shown, color=color, lw=1.6 if named else 0.7, label=text)
             ax.plot(self.bits[name], shown[self.bits[name]], "o", color=color, ms=5)
-        ax.set_yscale("log")
-        ax.set_xlabel("bits of the category")
+        draw.log_errors(ax)
+        draw.whole_bits(ax, "bits of the category")
         ax.set_ylabel("NMSE, predicted")
-        ax.set_title("Measured curves, and the bits chosen", fontsize=10)
-        ax.legend(frameon=False, fontsize=8)
+        draw.entitle(ax, "Measured curves, and the bits chosen")
 
 
 def _bits(decisions: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(bits) for name, bits in decisions["bits"].items()}
-
-
-def _log_if_positive(ax: Any, values: pd.Series) -> None:
-    if (values > 0).all():
-        ax.set_yscale("log")
 
 
 class TrainingHistoryDisplay(Display):
@@ -217,7 +215,7 @@ class TrainingHistoryDisplay(Display):
         table = pd.DataFrame(self.history).set_index("epoch")
         if table.get("start_nmse") is not None and pd.notna(table["start_nmse"].iloc[0]):
             start = table["start_nmse"].iloc[0]
-            ax.axhline(start, color=draw.GRAY, ls=":", label="classical start, kept aside")
+            ax.axhline(start, color=draw.GRAY, ls=":", label="classical start")
         lines = (("train_loss", draw.BLUE, "o-"), ("valid_nmse", draw.RED, "s-"))
         words = {"train_loss": "training loss", "valid_nmse": "NMSE, kept aside"}
         for key, color, style in lines:
@@ -232,16 +230,13 @@ class TrainingHistoryDisplay(Display):
             use.set_ylim(0, 1.05)
             use.set_ylabel("share of codewords")
             use.spines["top"].set_visible(False)
-            handles, names = use.get_legend_handles_labels()
+            draw.entitle(ax, "Training", use)
         else:
-            handles, names = [], []
-        own, own_names = ax.get_legend_handles_labels()
-        ax.legend([*own, *handles], [*own_names, *names], frameon=False, fontsize=8)
+            draw.entitle(ax, "Training")
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss, NMSE")
         ax.set_xlim(0.5, len(table) + 0.5)
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        ax.set_title("Training", fontsize=10)
         return self
 
 
@@ -302,7 +297,7 @@ class LatentMapDisplay(Display):
         ax.set_xticks([])
         ax.set_yticks([])
         name = {"tsne": "t-SNE", "pca": "PCA"}[found.method]
-        ax.set_title(f"Map of the codes ({name})", fontsize=10)
+        ax.set_title(f"Map of the codes ({name})", fontsize=10, loc="left")
         ax.legend(
             title=draw.label(found.codebook), frameon=False, fontsize=8, title_fontsize=8,
             loc="center left", bbox_to_anchor=(1.0, 0.5),

@@ -39,44 +39,63 @@ _SETTINGS = {
 }
 
 
+_ERROR = (
+    "Which category the error comes from. Bars: NMSE of the rows as the codec gets to see them "
+    "(capped), red beyond 3 times the median category; orange: predicted. In brackets: rows as "
+    "they are."
+)
+_BITS = (
+    "What the budget was spent on: bits of each category, level by level (L0 is the coarsest). "
+    "Beside them: its compression ratios, one per level."
+)
+_LEVELS = "Error left when only the first levels are decoded."
+_FRONTIER = " Orange: the least error predicted for a codec with that budget in all."
+_USE = (
+    "How evenly codewords are used. 100: all are equally frequent; low: a few carry most rows. "
+    "No cell: no codebook."
+)
+_CURVES = (
+    "Error of each category at other bits, as measured for the plan; dots: the bits it got. "
+    "Colored: the largest errors left; gray: the rest, if any."
+)
+_TRAINING = (
+    "Loss on the training rows and NMSE on rows kept aside, per epoch; dotted: NMSE before "
+    "training. On the right: use of the codewords."
+)
+_MAP = (
+    "{n} rows; those with similar codes are near one another. Colors: the most frequent codes of "
+    "{codebook}."
+)
+
+
 def pictures(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """Draw all pictures that a diagnosis has: caption and SVG."""
-    d = diagnosis
-    displays: list[tuple[str, Any, dict[str, str]]] = [
-        (
-            (
-                "Bars: rows as the codec gets to see them; red: beyond 3 times the median; orange: "
-                "predicted. In brackets: rows as they are."
-            ),
-            CategoryErrorDisplay,
-            {},
-        ),
-        (
-            "Budget of each category, coarse to fine, and its compression ratios.",
-            RatioDecisionDisplay,
-            {},
-        ),
-        ("Error left after each level.", RateDistortionDisplay, {}),
-        ("100: all codewords equally frequent.", CodebookUsageDisplay, {}),
-    ]
-    if d.curves is not None:
-        text = "What each category's error would be at other bits; gray: the rest."
-        displays.append((text, RateDistortionDisplay, {"kind": "categories"}))
-    if d.history:
-        displays.append(
-            ("Per epoch, on all training rows and rows kept aside.", TrainingHistoryDisplay, {})
-        )
-    if d.latent_map is not None:
-        text = f"{len(d.latent_map.points)} rows; colors: the most frequent codes."
-        displays.append((text, LatentMapDisplay, {}))
     plt = draw.pyplot()
-    for number, (caption, display, arguments) in enumerate(displays):
+    for number, (display, arguments, caption) in enumerate(_displays(diagnosis)):
         with plt.rc_context(_SETTINGS), warnings.catch_warnings():
             # Text stays text: the reader's fonts have letters that matplotlib's lacks.
             warnings.filterwarnings("ignore", "Glyph .* missing")
-            figure = display.from_diagnosis(d, **arguments).figure_
+            figure = display.from_diagnosis(diagnosis, **arguments).figure_
             yield caption, _svg(figure, f"p{number}")
         plt.close(figure)
+
+
+def _displays(d: Diagnosis) -> Iterator[tuple[Any, dict[str, str], str]]:
+    """Displays, how to draw them, and captions for readers who do not know the code."""
+    yield CategoryErrorDisplay, {}, _ERROR
+    yield RatioDecisionDisplay, {}, _BITS
+    yield RateDistortionDisplay, {}, _LEVELS + ("" if d.frontier is None else _FRONTIER)
+    yield CodebookUsageDisplay, {}, _USE
+    if d.curves is not None:
+        yield RateDistortionDisplay, {"kind": "categories"}, _CURVES
+    if d.history:
+        yield TrainingHistoryDisplay, {}, _TRAINING
+    if d.latent_map is not None:
+        yield (
+            LatentMapDisplay,
+            {},
+            _MAP.format(n=len(d.latent_map.points), codebook=d.latent_map.codebook),
+        )
 
 
 def _svg(figure: Any, prefix: str) -> str:

@@ -20,8 +20,11 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW = (
 GRAY = "#8a8a8a"
 CYCLE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW)
 
-_WIDTH, _ROW, _FRAME = 4.4, 0.19, 0.95
+_WIDTH, _ROW, _FRAME = 4.4, 0.19, 1.1
 _POINTS_PER_INCH = 72
+_LEGEND_ROW = 12.0  # points
+_LEGEND_LETTERS = 46  # of a row, the handles included, at the width of a report's picture
+_FEW_DECADES = 2.0
 
 
 def pyplot() -> Any:
@@ -97,19 +100,57 @@ def beside(ax: Any, texts: Sequence[str], size: float, x: float = 1.01) -> None:
         )
 
 
-def entitle(ax: Any, title: str) -> None:
-    """Put a title and the legend above the axes, where they cover nothing."""
-    ax.set_title(title, fontsize=10, loc="left")
+def entitle(ax: Any, title: str, *others: Any) -> None:
+    """Put the legend above the axes and the title above both, where they cover nothing.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    title : str
+    *others : matplotlib Axes
+        Axes on the same place, whose lines the legend names too.
+    """
+    handles: list[Any] = []
+    names: list[str] = []
+    for axes in (ax, *others):
+        more, texts = axes.get_legend_handles_labels()
+        handles, names = handles + more, names + texts
+    columns = max(1, _LEGEND_LETTERS // (6 + max(map(len, names), default=0)))
+    rows = -(-len(names) // columns)
+    ax.set_title(title, fontsize=10, loc="left", pad=6 + _LEGEND_ROW * rows)
     ax.legend(
+        handles,
+        names,
         frameon=False,
         fontsize=8,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
         borderaxespad=0.1,
-        ncols=4,
-        handlelength=1.0,
+        borderpad=0.2,
+        labelspacing=0.3,
+        ncols=columns,
+        handlelength=1.4,
+        handletextpad=0.5,
         columnspacing=1.0,
     )
+
+
+def whole_bits(ax: Any, label: str) -> None:
+    """Name an axis of bits, with marks at whole numbers."""
+    ax.set_xlabel(label)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
+def log_errors(ax: Any) -> None:
+    """Make the axis of errors logarithmic; over few decades with plain numbers, not powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    if np.log10(high / low) < _FEW_DECADES:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def nothing(ax: Any, why: str) -> None:

@@ -12,54 +12,27 @@ import pandas as pd
 from adaptive_vq import __version__
 from adaptive_vq._report_style import STYLE
 from adaptive_vq._report_text import comparison_cells, number, percent, verdict
+from adaptive_vq._report_words import GLOSSARY, heading, is_share
 
 if TYPE_CHECKING:
     from adaptive_vq.comparison import Comparison
     from adaptive_vq.diagnosis import Diagnosis
     from adaptive_vq.recommendations import Recommendation
 
-_WORDS = {
-    "n_columns": "columns",
-    "nmse": "NMSE",
-    "nmse_capped": "NMSE, capped",
-    "predicted_nmse": "NMSE, predicted",
-    "measured_nmse": "NMSE, measured",
-    "training_nmse": "NMSE, training",
-    "nmse_original": "NMSE, own units",
-    "nmse_over_best": "NMSE over best",
-    "worst_nmse": "NMSE, worst category",
-    "max_median": "max / median",
-    "max_min": "max / min",
-    "mae": "MAE",
-    "mae_original": "MAE, own units",
-    "share": "share of error",
-    "share_of_category": "share of its category",
-    "share_beyond_caps": "beyond caps",
-}
-_SHARES = (
-    "share",
-    "missing",
-    "capped",
-    "utilization",
-    "top_share",
-    "unseen",
-    "training_missing",
-    "training_capped",
-    "training_utilization",
-    "training_top_share",
-)
-
 
 # ------------------------------------------------------------------------------ building blocks
 def table_html(table: pd.DataFrame, bars: Iterable[str] = ()) -> str:
     """Table as HTML, figures shortened; `bars` are columns of shares drawn as bars behind them."""
     marked = set(bars)
-    head = f"<th>{escape(str(table.index.name))}</th>"
-    head += "".join(f"<th{_kind(table[key])}>{escape(_words(key))}</th>" for key in table)
+    head = f'<th scope="col">{escape(heading(table.index.name))}</th>'
+    head += "".join(
+        f'<th scope="col"{_kind(table[key])}>{escape(heading(key))}</th>' for key in table
+    )
     body = []
     for name, row in zip(table.index, table.to_dict("records"), strict=True):
         cells = "".join(_cell(str(key), value, key in marked) for key, value in row.items())
-        body.append(f'<tr><th scope="row">{escape(str(name))}</th>{cells}</tr>')
+        row_head = f'<th scope="row"><div class="name">{escape(str(name))}</div></th>'
+        body.append(f"<tr>{row_head}{cells}</tr>")
     rows = "\n".join(body)
     table_only = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="wide">{table_only}</div>'
@@ -69,15 +42,11 @@ def _kind(column: pd.Series) -> str:
     return "" if pd.api.types.is_numeric_dtype(column) else ' class="text"'
 
 
-def _words(key: Any) -> str:
-    return _WORDS.get(str(key), str(key).replace("_", " "))
-
-
 def _cell(key: str, value: Any, bar: bool) -> str:
     if isinstance(value, str):
         kind = ' class="text"' if len(value) > 24 else ' class="word"'
         return f"<td{kind}>{escape(value)}</td>"
-    text = percent(value) if key in _SHARES or key.startswith("share") else number(value)
+    text = percent(value) if is_share(key) else number(value)
     if not bar or not math.isfinite(value):
         return f"<td>{text}</td>"
     width = 100 * min(max(float(value), 0.0), 1.0)
@@ -88,19 +57,23 @@ def tiles(diagnosis: Diagnosis) -> str:
     """Headline figures as tiles."""
     s = diagnosis.summary
     found = [
-        ("quality", f"{s['quality']:.4f}", f"NMSE {number(s['nmse'])} as is"),
-        ("NMSE, capped", number(s["nmse_capped"]), f"{number(s['training_nmse'])} in training"),
+        ("quality", f"{s['quality']:.4f}", f"1 - NMSE of {number(s['nmse'])}"),
+        ("NMSE, capped", number(s["nmse_capped"]), f"training rows {number(s['training_nmse'])}"),
         (
             "bits per row",
             f"{s['bits']:.1f}",
-            f"of {number(s['budget'])}; entropy {s['entropy']:.1f}",
+            f"budget {number(s['budget'])}; entropy {s['entropy']:.1f}",
         ),
-        ("worst category", number(s["worst_nmse"]), s["worst_category"]),
-        ("max / median", number(s["max_median"]), f"max/min {number(s['max_min'])}"),
-        ("codewords used", percent(s["utilization"]), f"in {s['n_codebooks']} codebooks"),
-        ("beyond caps", percent(s["capped"]), f"missing {percent(s['missing'])}"),
+        ("worst category", number(s["worst_nmse"]), f"NMSE of {s['worst_category']}"),
         (
-            "similarity",
+            "imbalance",
+            number(s["max_median"]),
+            f"max / median category; max / min {number(s['max_min'])}",
+        ),
+        ("codewords used", percent(s["utilization"]), f"in {s['n_codebooks']} codebooks"),
+        ("cells beyond caps", percent(s["capped"]), f"missing {percent(s['missing'])}"),
+        (
+            "topographic similarity",
             number(s["topographic_after"]),
             f"{number(s['topographic_before'])} before quantization",
         ),
@@ -116,8 +89,9 @@ def tiles(diagnosis: Diagnosis) -> str:
 def advice(recommendations: Iterable[Recommendation]) -> str:
     """Recommendations as a list."""
     items = [
-        f"<li><b>{escape(_words(r.rule))}</b> "
-        f"<code>{escape(r.parameter)}</code><p>{escape(r.message)}</p></li>"
+        f"<li><b>{escape(heading(r.rule))}</b> "
+        f"<small>to change: <code>{escape(r.parameter)}</code></small>"
+        f"<p>{escape(r.message)}</p></li>"
         for r in recommendations
     ]
     if not items:
@@ -125,11 +99,23 @@ def advice(recommendations: Iterable[Recommendation]) -> str:
     return f'<ul class="advice">{"".join(items)}</ul>'
 
 
+def glossary() -> str:
+    """Words of the report and what they mean, folded up."""
+    items = "".join(
+        f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in GLOSSARY.items()
+    )
+    return _details("What the words mean", f"<dl>{items}</dl>")
+
+
+def _count(value: float) -> str:
+    return "-" if math.isnan(value) else f"{int(value):,}"
+
+
 def _notes(notes: dict[str, str]) -> str:
     if not notes:
         return ""
     items = "".join(
-        f"<li><b>{escape(_words(k))}</b>: {escape(why)}</li>" for k, why in notes.items()
+        f"<li><b>{escape(heading(k))}</b>: {escape(why)}</li>" for k, why in notes.items()
     )
     return f'<section><h2>Not computed</h2><ul class="notes">{items}</ul></section>'
 
@@ -166,6 +152,7 @@ def page(diagnosis: Diagnosis) -> str:
     body = [
         _header(d),
         tiles(d),
+        glossary(),
         f'<section class="pictures">{drawn}</section>',
         _section(f"Recommendations ({len(d.recommendations)})", advice(d.recommendations)),
         _categories(d),
@@ -175,7 +162,8 @@ def page(diagnosis: Diagnosis) -> str:
         _section(
             "Coarse to fine",
             table_html(d.levels),
-            "After no level (the training mean), L0, L0 and L1, ...",
+            "Error if only the first levels are decoded: none (the training mean), L0, L0 and "
+            "L1, ...",
         ),
         _map_scores(d),
         _notes(d.notes),
@@ -193,10 +181,10 @@ def fragment(diagnosis: Diagnosis) -> str:
 def _header(d: Diagnosis) -> str:
     s = d.summary
     return (
-        f"<header><h1>Diagnosis of a codec</h1><p>{s['n_rows']} rows, {s['n_columns']} columns in "
-        f"{s['n_categories']} categories; fitted on {number(s['n_training_rows'])} rows. Errors "
-        "are in codec units; NMSE is the squared error over the squared deviation from the "
-        "training mean.</p></header>"
+        f"<header><h1>Diagnosis of a codec</h1><p>{_count(s['n_rows'])} rows, "
+        f"{_count(s['n_columns'])} columns in {_count(s['n_categories'])} categories; fitted on "
+        f"{_count(s['n_training_rows'])} rows. Errors are in codec units; an NMSE of 0 is perfect, "
+        "1 no better than the training mean.</p></header>"
     )
 
 
@@ -204,17 +192,23 @@ def _categories(d: Diagnosis) -> str:
     table = d.categories.sort_values("nmse", ascending=False)
     lead = (
         "Worst first. <i>Capped</i>: the rows as the codec gets to see them, which is what plans "
-        "predict; <i>own units</i>: columns with large numbers dominate."
+        "predict; <i>own units</i>: columns with large numbers dominate; <i>share of error</i>: of "
+        "the total; <i>error beyond caps</i>: part of the category's error that capping its cells "
+        "takes away."
     )
     return _section("Categories", table_html(table, bars=["share", "share_beyond_caps"]), lead)
 
 
 def _decisions(d: Diagnosis) -> str:
-    first = ["bits", "predicted_nmse", "measured_nmse", "reason"]
+    first = ["reason", "bits", "predicted_nmse", "measured_nmse"]
     main = table_html(d.decisions[first])
     rest = table_html(d.decisions.drop(columns=first))
     return _section(
-        "Why each ratio was chosen", main + _details("Scores, ratios and bits per level", rest)
+        "Why each ratio was chosen",
+        main + _details("Scores, ratios and bits per level", rest),
+        "Sentences quote the figures that the plan was made from, before training. "
+        "<i>Predicted</i>: the fitted codec on rows kept aside, where there were any; "
+        "<i>measured</i>: on the rows given here; both capped.",
     )
 
 
@@ -230,8 +224,10 @@ def _columns(d: Diagnosis) -> str:
         for name, group in worst.groupby("category", sort=False)
     ]
     lead = (
-        "The ten largest errors of each category. Shifts compare capped cells with training: "
-        "<i>mean shift</i> in standard deviations, <i>spread ratio</i> of standard deviations."
+        "The ten largest errors of each category. <i>Cells beyond caps</i>: share of the column's "
+        "cells; <i>error beyond caps</i>: part of its error that capping takes away. Shifts "
+        "compare capped cells with training: <i>mean shift</i> in standard deviations, <i>spread "
+        "ratio</i> of standard deviations."
     )
     return _section("Columns", "".join(parts), lead)
 
@@ -250,7 +246,11 @@ def _codebooks(d: Diagnosis) -> str:
     given += ["entropy", "training_entropy", "dead", "training_dead", "rare", "training_rare"]
     given += ["top_share", "training_top_share", "rows_per_codeword", "unseen"]
     table = table_html(d.codebooks[given], bars=["utilization", "training_utilization"])
-    lead = "Given rows beside training rows. <i>Rare</i>: 1 to 4 rows; <i>dead</i>: none."
+    lead = (
+        "The rows given here beside the training rows. <i>Dead</i>: codewords without a row; "
+        "<i>rare</i>: with 1 to 4; <i>top share</i>: rows of the most frequent code; <i>rows with "
+        "new codes</i>: codes that no training row had."
+    )
     return _section("Codebooks", _details(f"{len(d.codebooks)} codebooks", table), lead)
 
 
@@ -258,8 +258,9 @@ def _map_scores(d: Diagnosis) -> str:
     if d.latent_map is None:
         return ""
     lead = (
-        "Coarse codes as clusters in the quantized latents of their category: silhouette 1 and "
-        "Davies-Bouldin 0 are perfectly separate."
+        "How well the rows of each coarse code (L0) stand apart from the others as clusters: a "
+        "silhouette of 1 and a Davies-Bouldin index of 0 are perfectly separate. Categories with "
+        "finer levels have clusters that touch, which is no fault."
     )
     table = table_html(d.latent_map.scores)
     return _section("Latents", _details("Silhouette and Davies-Bouldin", table), lead)
@@ -268,20 +269,28 @@ def _map_scores(d: Diagnosis) -> str:
 # --------------------------------------------------------------------------------- comparison
 def comparison_fragment(comparison: Comparison) -> str:
     """Comparison as an HTML fragment."""
-    c = comparison
-    draws = f"; 95 % intervals of {c.n_bootstrap} draws of rows" if c.n_bootstrap else ""
-    text = (
-        f"<p>{c.n_rows} rows; errors in codec units of "
-        f"{escape(c.units)}{draws}.</p><p><b>{escape(verdict(c))}</b></p>"
-    )
-    cells = table_html(comparison_cells(c))
-    rest = ["quality", "worst_category", "max_min", "gini", "perplexity_share", "entropy"]
-    more = _details("More figures", table_html(c.table[rest]))
-    return f'<style>{STYLE}</style><div class="avq">{text}{cells}{more}</div>'
+    return f'<style>{STYLE}</style><div class="avq">{_comparison(comparison)}</div>'
 
 
 def comparison_page(comparison: Comparison) -> str:
     """Comparison as a self-contained HTML page."""
-    return _whole(
-        "Comparison of codecs", "<h1>Comparison of codecs</h1>" + comparison_fragment(comparison)
+    title = "Comparison of codecs"
+    return _whole(title, f"<h1>{title}</h1>{_comparison(comparison)}{glossary()}")
+
+
+def _comparison(c: Comparison) -> str:
+    intervals = (
+        f" In brackets: 95&nbsp;% intervals of {_count(c.n_bootstrap)} draws of rows."
+        if c.n_bootstrap
+        else ""
     )
+    lead = (
+        f"{_count(c.n_rows)} rows as they are; errors in the codec units of "
+        f"{escape(repr(c.units))}.{intervals} <i>NMSE over best</i>: what a codec's NMSE has on "
+        "top of the best one's, on the same draws."
+    )
+    cells = table_html(comparison_cells(c))
+    rest = ["quality", "worst_category", "max_min", "gini", "perplexity_share", "entropy"]
+    more = _details("More figures", table_html(c.table[rest]))
+    verdict_first = f"<p><b>{escape(verdict(c))}</b></p>"
+    return f"<section>{verdict_first}<p>{lead}</p>{cells}{more}</section>"

@@ -79,13 +79,15 @@ def plain(value: Any) -> Any:
 
 # -------------------------------------------------------------------------------------- text
 def number(value: Any, digits: int = 3) -> str:
-    """Write a figure: few digits, a dash where there is none.
+    """Write a figure: few digits, as many for 0.1 as for 0.123; a dash where there is none.
 
     Examples
     --------
     >>> from adaptive_vq._report_text import number
-    >>> number(0.123456), number(float("nan")), number(3), number("a"), number(12345.6)
-    ('0.123', '-', '3', 'a', '12346')
+    >>> number(0.123456), number(0.1), number(float("nan")), number(3), number("a")
+    ('0.123', '0.100', '-', '3', 'a')
+    >>> number(100.4), number(999.96), number(12345.6), number(1e11)
+    ('100', '1000', '12346', '1.00e+11')
     """
     if isinstance(value, str):
         return value
@@ -93,9 +95,9 @@ def number(value: Any, digits: int = 3) -> str:
         return str(value)
     if math.isnan(value):
         return "-"
-    if 1000 <= abs(value) < 1e7:
+    if 10**digits - 0.5 <= abs(value) < 1e7:
         return f"{value:.0f}"
-    return f"{value:.{digits}g}"
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def percent(share: float) -> str:

@@ -29,10 +29,12 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "examples", "auto_examples/**/*.ipynb", "**/GALLERY_HEADER.rst"]
 nitpicky = False
+smartquotes = False  # defaults like "auto" are code; bent quotes cannot be typed
 
 autosummary_generate = True
 autodoc_typehints = "none"  # types stand in the numpydoc sections
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"  # the list of members is narrow
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",

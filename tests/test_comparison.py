@@ -118,7 +118,7 @@ def test_output(codecs, given, tmp_path):
     assert "&lt;b&gt;" in text
     assert "<b>'" not in text
     assert "prefers-color-scheme:dark" in text
-    assert "95 % intervals of 30 draws" in text
+    assert "95&nbsp;% intervals of 30 draws" in text
     assert "<table>" in found._repr_html_()
     frame = found.to_frame()
     frame["nmse"] = 0.0

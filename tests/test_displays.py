@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -78,7 +79,7 @@ def test_codebook_usage(pipe, table, report):
     drawn = [t.get_text() for t in display.ax_.texts]
     assert sorted(drawn) == sorted(f"{100 * s:.0f}" for s in display.shares.stack())
     training = shown.CodebookUsageDisplay.from_estimator(pipe, table, rows="training")
-    assert "training rows" in training.ax_.get_title()
+    assert "training rows" in training.ax_.get_title(loc="left")
 
 
 def test_levels_stay_in_order_when_split():
@@ -197,6 +198,97 @@ def test_row_labels_do_not_overlap(n, own_axes):
         assert all(
             low[1] - 0.25 * (low[1] - low[0]) < high[0] for low, high in itertools.pairwise(tops)
         )
+
+
+def several(n: int) -> pd.DataFrame:
+    """Levels of a codec whose last two cost nothing."""
+    errors = np.array([1.0, 0.3, 0.2, 0.2, 0.2])
+    return pd.DataFrame(
+        {"bits": [0.0, 9.0, 12.0, 12.0, 12.0], "nmse": 1.1 * errors, "nmse_capped": errors},
+        index=pd.RangeIndex(5, name="n_levels"),
+    ).head(n)
+
+
+def drawn() -> list:
+    """Every display with a legend, with names as long as they get."""
+    names = [f"category {i} with quite a long name" for i in range(12)]
+    curves = {name: np.logspace(0, -3 - i / 5, 20) for i, name in enumerate(names)}
+    bits = dict.fromkeys(names, 4)
+    levels = pd.Series([1.0, 0.1], index=pd.Index([0, 20], name="bits"), name="predicted_nmse")
+    curve = shown.RateDistortionDisplay(several(5), levels.to_frame(), curves, bits)
+    history = [
+        {"epoch": k, "train_loss": 1 / k, "valid_nmse": 1 / k, "start_nmse": 1.0}
+        | {"utilization": 0.9, "perplexity_share": 0.8}
+        for k in (1, 2)
+    ]
+    return [
+        shown.CategoryErrorDisplay(wide(12)).plot(),
+        shown.RatioDecisionDisplay(wide(12)).plot(),
+        curve.plot(),
+        shown.RateDistortionDisplay(several(5), None, curves, bits).plot(kind="categories"),
+        shown.TrainingHistoryDisplay(history).plot(),
+    ]
+
+
+def is_title(text: Text, ax) -> bool:
+    return text.get_text() == ax.get_title(loc="left")
+
+
+def test_legend_covers_neither_axes_nor_title():
+    for display in drawn():
+        figure, ax = display.figure_, display.ax_
+        figure.draw_without_rendering()
+        legend = ax.get_legend().get_window_extent()
+        (title,) = (t.get_window_extent() for t in ax.findobj(Text) if is_title(t, ax))
+        assert ax.get_window_extent().y1 <= legend.y0
+        assert legend.y1 <= title.y0
+        assert legend.x1 <= figure.bbox.x1
+        assert title.y1 <= figure.bbox.y1
+
+
+def test_marks_of_errors_are_few_enough_to_stay_apart():
+    """Numbers like 0.005 at every half step filled the axis of a report's picture."""
+    table = wide(5).assign(nmse_capped=[0.033, 0.023, 0.023, 0.012, 0.0], predicted_nmse=0.01)
+    ax = shown.CategoryErrorDisplay(table).plot().ax_
+    assert len([x for x in ax.get_xticks() if x <= ax.get_xlim()[1]]) <= 6
+
+
+def test_marks_of_bits_are_whole_and_errors_plain_numbers():
+    display = shown.RateDistortionDisplay(several(3), None, None, {}).plot()
+    display.figure_.draw_without_rendering()
+    assert all(float(x).is_integer() for x in display.ax_.get_xticks())
+    marks = [t.get_text() for t in display.ax_.get_yticklabels()]
+    assert {"0.2", "0.5", "1"} <= set(marks)
+    bars = shown.RatioDecisionDisplay(wide(3)).plot().ax_
+    assert all(float(x).is_integer() for x in bars.get_xticks())
+
+
+def test_levels_at_the_same_rate_share_a_name():
+    ax = shown.RateDistortionDisplay(several(5), None, None, {}).plot().ax_
+    assert [t.get_text() for t in ax.texts] == ["L0", "L1-L3"]
+
+
+def test_bars_have_an_edge_where_there_are_bits():
+    table = wide(2).assign(bits_L1=0)
+    with mpl.rc_context({"axes.edgecolor": "#123456"}):
+        bars = shown.RatioDecisionDisplay(table).plot().ax_.patches
+    assert {to_hex(bar.get_edgecolor()) for bar in bars} == {"#123456"}
+    assert all((bar.get_linewidth() > 0) == (bar.get_width() > 0) for bar in bars)
+
+
+def test_longest_bar_ends_before_the_ratios():
+    table = wide(3).assign(bits_L0=8, bits_L1=0, bits_L2=0, bits=8)
+    assert shown.RatioDecisionDisplay(table).plot().ax_.get_xlim()[1] > 8
+
+
+def test_scale_of_use_is_that_of_its_cells():
+    books = pd.DataFrame(
+        {"category": ["a"], "level": [0], "size": 4, "perplexity": 2.0}, index=["a__L0"]
+    )
+    ax = shown.CodebookUsageDisplay(books).plot().ax_
+    assert [t.get_text() for t in ax.texts] == ["50"]
+    assert ax.collections[0].get_clim() == (0, 100)
+    assert ax.collections[0].get_array() == 50
 
 
 def test_colors_are_told_apart_without_red_and_green():

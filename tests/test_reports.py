@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 
 from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq._report_html import table_html
+from adaptive_vq._report_style import STYLE
+from adaptive_vq.comparison import Comparison
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 
 mpl.use("Agg")
@@ -80,6 +83,7 @@ def test_html_is_one_self_contained_page(report, tmp_path):
     page = Page(text)
     assert not page.open
     assert page.tags.count("svg") >= 4
+    assert page.tags.count("th") == len([k for k, _ in page.attributes if k == "scope"])
     assert not {"script", "link", "img", "iframe", "base", "object"} & set(page.tags)
     loaded = [v for k, v in page.attributes if k in ("src", "href", "xlink:href", "srcset")]
     assert all(v.startswith(("#", "data:image/png;base64,")) for v in loaded)
@@ -118,6 +122,65 @@ def test_repr_html_has_no_pictures(report):
     text = report._repr_html_()
     assert "<svg" not in text
     assert Page(text).tags.count("table") == 1
+
+
+def test_names_are_shown_in_full():
+    """On a phone nothing tells what an ellipsis has cut off, and column names share beginnings."""
+    name = "measurement_" * 6 + "7"
+    text = table_html(pd.DataFrame({"nmse": [0.1]}, index=pd.Index([name], name="column")))
+    assert f'<div class="name">{name}</div>' in text
+    assert "ellipsis" not in STYLE
+
+
+def test_heads_are_words(report):
+    page = Heads(report.to_html())
+    assert {
+        "NMSE, capped",
+        "error beyond caps",
+        "cells beyond caps",
+        "levels decoded",
+    } <= page.heads
+    assert not [head for head in page.heads if "_" in head]
+
+
+class Heads(Page):
+    """Collects the heads of the columns."""
+
+    def __init__(self, text: str) -> None:
+        self.heads: set[str] = set()
+        super().__init__(text)
+
+    def handle_data(self, data):
+        if self.open[-2:] == ["tr", "th"]:
+            self.heads.add(data)
+
+
+def test_reason_stands_beside_its_category(report):
+    """A narrow screen shows the first columns; the section is there for the reason."""
+    text = report.to_html()
+    start = text.index("<table", text.index("Why each ratio was chosen"))
+    first_cell = re.search(r"<td.*?</td>", text[start:])
+    assert first_cell
+    assert first_cell.group() == f'<td class="text">{report.decisions["reason"].iloc[0]}</td>'
+
+
+def test_style_stands_in_the_head_of_a_page(report):
+    runs = {"a": 1.0, "b": 2.0}
+    table = pd.DataFrame({"nmse": runs}).rename_axis("codec")
+    keys = ["nmse", "nmse_over_best", "worst_nmse", "max_median"]
+    table = table.assign(**{f"{k}{end}": 0.5 for k in keys for end in ("", "_low", "_high")})
+    rest = ["bits", "quality", "utilization", "max_min", "gini", "perplexity_share", "entropy"]
+    table = table.assign(worst_category="x", **dict.fromkeys(rest, 1.0))
+    for text in (report.to_html(), Comparison(table, 10, 5, "a").to_html()):
+        assert not Page(text).open
+        # A picture may have a style of its own.
+        assert "<style" not in re.sub(r"<svg.*?</svg>", "", text.split("</head>")[1], flags=re.S)
+
+
+def test_words_of_the_page_are_explained(report):
+    text = report.to_html()
+    for word in ("NMSE", "codec units", "capped", "level", "perplexity", "topographic similarity"):
+        assert f"<dt>{word}</dt>" in re.sub(r"<dt>([^,<]+),[^<]*</dt>", r"<dt>\1</dt>", text)
 
 
 def test_matplotlib_is_loaded_for_pictures_only():
