@@ -8,6 +8,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from adaptive_vq import quantize
+from adaptive_vq.beam import Candidates
 
 
 def generator(seed=0):
@@ -132,12 +133,16 @@ def test_a_chain_is_trained_without_touching_the_rows(rows, beam):
 
 
 def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
-    residual, weight = normal(30, 12).view(30, 4, 3), torch.arange(30.0)
-    every = {tuple(r.tolist()): i for i, row in enumerate(residual) for r in row}
+    rows, weight = normal(30, 3), torch.arange(30.0)
+    found = Candidates(rows, 4)
+    found.extend(normal(8, 3, seed=1))
+    every = {tuple(r.tolist()): i for i, row in enumerate(found.residuals(4, 3)) for r in row}
     for most in (50, 200):
-        drawn, mass = quantize._candidates(residual, weight, most, generator())
+        drawn, mass = quantize._candidates(found, 4, 3, weight, most, generator())
         assert len(drawn) == len(set(map(tuple, drawn.tolist()))) == min(most, 120)
         assert mass.tolist() == [every[tuple(r.tolist())] for r in drawn]
+    narrow, _ = quantize._candidates(found, 1, 2, weight, 200, generator())
+    assert torch.equal(narrow, found.residuals(1, 2)[:, 0])
 
 
 def test_narrow_codebooks_leave_later_coordinates_alone(rows, chain):
