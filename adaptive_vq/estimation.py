@@ -117,10 +117,13 @@ def rows_of(
     Z: NDArray[np.float32], observed: NDArray[np.bool_], weight: NDArray[np.float64] | None
 ) -> Rows:
     """Rows for the network, missing cells of weight 0."""
+    table = torch.from_numpy(np.ascontiguousarray(Z))
+    if weight is None and observed.all():  # a table of ones would be as large as that of the rows
+        return Rows(table, torch.ones(1, 1).expand(table.shape))
     cells = observed.astype(np.float32)
     if weight is not None:
         cells *= weight.astype(np.float32)[:, None]
-    return Rows(torch.from_numpy(np.ascontiguousarray(Z)), torch.from_numpy(cells))
+    return Rows(table, torch.from_numpy(cells))
 
 
 def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
