@@ -207,9 +207,13 @@ class FeatureCharacterizer(
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
         self._begin(X, array)
-        # An array of another dtype has been copied already.
+        self._learn(array, sample_weight)
+        assert self._sample is not None
+        # Rows to add to later, whatever becomes of the table. An array of another dtype has been
+        # copied already, and rows chosen from many are copies.
         own = isinstance(X, np.ndarray) and X.dtype != array.dtype
-        self._learn(array if own else array.copy(), sample_weight)
+        if not own and np.may_share_memory(self._sample.rows, array):
+            self._sample = replace(self._sample, rows=self._sample.rows.copy())
         self._streams = False
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
@@ -310,13 +314,13 @@ class FeatureCharacterizer(
 
     def _begin(self, X: Any, array: npt.NDArray[np.float64]) -> None:
         """Settle what the first rows decide: units, column specifications and the seed."""
-        frame = as_frame(X, array)
+        frame = as_frame(X, array, copy=False)
         earlier = annotation(frame) or {}
         self._scaler, self._clip, self._units = resolve_units(
             self.scaler, self.clip, earlier.get("units"), type(self).__name__
         )
         self._spec = without_callables(self.categories, frame)
-        self._header = frame.iloc[:0]
+        self._header = frame.iloc[:0].copy()  # a view would keep the whole table
         seed = 0
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
