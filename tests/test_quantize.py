@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from adaptive_vq import quantize
+from adaptive_vq import _memory, quantize
 from adaptive_vq.beam import Candidates
 
 
@@ -498,3 +498,25 @@ def test_an_unused_codeword_is_not_revived_at_a_row_without_weight():
     start = torch.tensor([[0.0], [1.0], [5000.0]])
     codebook, _ = quantize._lloyd(rows, start, weight, 3)
     assert sorted(codebook.flatten().tolist()) == [0.0, 1.0, 2.0]
+
+
+def test_freed_memory_is_returned_before_a_large_system(rows, chain, monkeypatch):
+    codes, _ = quantize.search(rows, chain, 4)
+    calls = []
+    monkeypatch.setattr(quantize, "return_freed", lambda: calls.append(1))
+    expected = quantize.refit(rows, codes, chain, 1.0)
+    assert not calls
+    monkeypatch.setattr(quantize, "_MANY_CODEWORDS", 12)
+    for codebook, other in zip(quantize.refit(rows, codes, chain, 1.0), expected, strict=True):
+        assert torch.equal(codebook, other)
+    assert calls
+
+
+def test_memory_can_be_returned_wherever_the_library_runs(monkeypatch):
+    _memory.return_freed()
+    asked = []
+    monkeypatch.setattr(_memory, "_trim", asked.append)
+    _memory.return_freed()
+    monkeypatch.setattr(_memory, "_trim", None)
+    _memory.return_freed()
+    assert asked == [0]
