@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -124,7 +125,8 @@ class Node:
     """One set of columns: its greedy curve, and what search and refit gain over it."""
 
     def __init__(self, bench: Bench, columns: Tensor) -> None:
-        self.bench, self.columns = bench, columns
+        # The bench holds its nodes: a cycle would keep all rows until garbage is collected.
+        self.bench, self.columns = weakref.proxy(bench), columns
         self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
         self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())

@@ -51,9 +51,19 @@ class Extent:
             np.fmax(self.highest, np.fmax.reduce(X, axis=0)),
         )
 
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(
+            self.n_rows + other.n_rows,
+            self.n_observed + other.n_observed,
+            np.fmin(self.lowest, other.lowest),
+            np.fmax(self.highest, other.highest),
+        )
+
+    def largest(self) -> FloatArray:
+        return np.maximum(np.abs(self.lowest), np.abs(self.highest))
+
     def constant(self, tolerance: float) -> NDArray[np.bool_]:
-        peak = np.maximum(np.abs(self.lowest), np.abs(self.highest))
-        within = self.highest - self.lowest <= np.maximum(tolerance * peak, _SMALLEST)
+        within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), _SMALLEST)
         return within | (self.n_observed == 0)
 
     def missing_share(self) -> FloatArray:

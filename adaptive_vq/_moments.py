@@ -50,7 +50,9 @@ def column_variances(table: Tensor, weight: Tensor) -> Tensor:
 def _blocks(table: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Some columns at a time, since the whole table in float64 would be twice as large as it is."""
     parts = zip(table.split(_COLUMNS_AT_ONCE, 1), weight.split(_COLUMNS_AT_ONCE, 1), strict=True)
-    return ((cells.double(), mass.double()) for cells, mass in parts)
+    # In one order in memory, whatever it was, since sums follow it.
+    row_wise = {"memory_format": torch.contiguous_format}
+    return ((cells.double(**row_wise), mass.double(**row_wise)) for cells, mass in parts)
 
 
 def _total(mass: Tensor) -> Tensor:

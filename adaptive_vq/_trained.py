@@ -27,8 +27,8 @@ Categories = dict[str, NDArray[np.int64]]
 class TrainedCodec(TransformerMixin):
     """Use of a fitted `HierarchicalVQVAE`; how it is fitted stands there.
 
-    Split off so that each of the two can be read on its own. All state is numpy: the network is
-    rebuilt for every call, so that a fitted estimator pickles, clones and travels like any other.
+    Split off so that each of the two can be read on its own. All state is numpy, so that a fitted
+    estimator pickles, clones and travels like any other; its network is built where it is needed.
     """
 
     encode: str

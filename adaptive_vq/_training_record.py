@@ -44,7 +44,8 @@ def remember(
     Rows of later chunks count with the codec as it was after them.
     """
     mass = np.ones(len(Z)) if weight is None else weight
-    cells = np.ceil(mass @ observed).astype(np.int64)
+    # Summed as they are, where they count alike: as numbers they would be a table of float64.
+    cells = observed.sum(axis=0) if weight is None else np.ceil(mass @ observed).astype(np.int64)
     record = getattr(estimator, "training_", None) or _empty(estimator, cells)
     error, energy = _sums(estimator, Z, observed, codes, mass)
     hits = {

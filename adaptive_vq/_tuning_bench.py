@@ -193,7 +193,7 @@ def _apart(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     n_judges = max(1, int(JUDGES * len(rows)))
     few, most = order[:n_judges], order[n_judges:]
-    return Rows(rows.table[most], rows.weight[most]), Rows(rows.table[few], rows.weight[few])
+    return rows.take(most), rows.take(few)
 
 
 def plan_of(codec: Any) -> Plan:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from adaptive_vq._parallel import each
 
@@ -27,6 +28,7 @@ DEVICE_TILE = 16_384
 
 _HEAD = 2
 """Columns of a state before its residual."""
+_BYTE = 256
 _SORTED = 512
 """Children per row up to which all are ranked at once."""
 _PARTITIONED = 1024
@@ -219,31 +221,78 @@ def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     return torch.cat(codes[::-1], 1)
 
 
-@torch.no_grad()
-def extend(residual: Tensor, codebook: Tensor, beam: int, own: bool = False) -> Tensor:
-    """Extend the candidates of every row by one codebook and keep the `beam` best.
+class Candidates:
+    """The best candidates of every row through a chain while it grows.
+
+    They are held as codes: the residuals of all of them would be many times the rows. Residuals are
+    made anew where they are needed, codeword after codeword as the search came to them.
 
     Parameters
     ----------
-    residual : Tensor of shape (n, b, width)
-        What the candidates leave.
-    codebook : Tensor of shape (K, w), w <= width
+    rows : Tensor of shape (n, width)
     beam : int
-    own : bool, default=False
-        Whether the result may be written over `residual`, if it is no larger.
+        Candidates kept after each codebook.
 
-    Returns
-    -------
-    Tensor of shape (n, min(beam, b * K), width)
-        What the candidates kept leave, best first.
+    Attributes
+    ----------
+    count : int
+        Candidates of a row.
     """
-    stage = _Stage(codebook, residual.shape[2])
-    n, b, width = residual.shape
-    n_kept = min(beam, b * stage.size)
-    kept = residual if own and n_kept == b else residual.new_empty(n, n_kept, width)
-    tile = tile_of(max(b, n_kept))
-    for rows, place in zip(residual.split(tile), kept.split(tile), strict=True):
-        state = _states(rows)
-        parent, word = stage.children(state, n_kept)
-        place.copy_(stage.states(state, parent, word)[:, :, _HEAD:])
-    return kept
+
+    def __init__(self, rows: Tensor, beam: int) -> None:
+        self.rows, self.beam, self.count = rows, beam, 1
+        self._codes = torch.zeros((len(rows), 1, 0), dtype=torch.uint8, device=rows.device)
+        self._taken_off = rows.new_empty(0, rows.shape[1])  # all codewords, their signs changed
+        self._starts: list[int] = []  # where those of each codebook begin
+
+    @torch.no_grad()
+    def residuals(self, count: int, width: int) -> Tensor:
+        """What the best candidates of every row leave of its first coordinates.
+
+        Shape (n, count, width).
+        """
+        left = self.rows.new_empty(len(self.rows), count, width)
+        parts = (t.split(_LARGEST_TILE) for t in (self.rows, self._codes[:, :count], left))
+        for rows, codes, place in zip(*parts, strict=True):
+            place.copy_(self._left(rows, codes)[:, :, :width])
+        return left
+
+    @torch.no_grad()
+    def chosen(self, row: Tensor, candidate: Tensor, width: int) -> Tensor:
+        """What candidates that rows and places name leave, shape (m, width)."""
+        left = self.rows.new_empty(len(row), width)
+        parts = (t.split(_LARGEST_TILE) for t in (row, candidate, left))
+        for at, which, place in zip(*parts, strict=True):
+            place.copy_(self._left(self.rows[at], self._codes[at, which][:, None])[:, 0, :width])
+        return left
+
+    @torch.no_grad()
+    def extend(self, codebook: Tensor) -> None:
+        """Extend the candidates of every row by one codebook and keep the best, best first."""
+        stage = _Stage(codebook, self.rows.shape[1])
+        n, before, n_books = self._codes.shape
+        self.count = min(self.beam, before * stage.size)
+        small = torch.uint8 if stage.size <= _BYTE else torch.int32
+        dtype = torch.promote_types(self._codes.dtype, small)
+        extended = self._codes.new_empty((n, self.count, n_books + 1), dtype=dtype)
+        tile = tile_of(max(before, self.count))
+        parts = (t.split(tile) for t in (self.rows, self._codes, extended))
+        for rows, codes, place in zip(*parts, strict=True):
+            parent, word = stage.children(_states(self._left(rows, codes)), self.count)
+            place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
+            place[:, :, -1] = word
+        self._codes = extended
+        self._starts.append(len(self._taken_off))
+        self._taken_off = torch.cat([self._taken_off, -stage.words[:, _HEAD:]])
+
+    def _left(self, rows: Tensor, codes: Tensor) -> Tensor:
+        """What codes (n, b, books) leave of rows (n, width), shape (n, b, width)."""
+        n, b, n_books = codes.shape
+        # Rows and codewords are one table, of which every candidate is a sum, from left to right.
+        places = codes.new_empty((n, b, 1 + n_books), dtype=torch.int32)
+        places[:, :, 0] = torch.arange(n, device=rows.device)[:, None]
+        places[:, :, 1:] = codes
+        places[:, :, 1:] += places.new_tensor(self._starts) + n
+        table = torch.cat([rows, self._taken_off])
+        left = embedding_bag(places.view(n * b, 1 + n_books), table, mode="sum")
+        return left.view(n, b, -1)

@@ -16,6 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.association import correlation_matrix
@@ -206,10 +207,14 @@ class FeatureCharacterizer(
         context = self._init_callback_context()
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
-        self._begin(X, array)
-        # An array of another dtype has been copied already.
+        self._begin(X, array, self._no_rows(array.shape[1]))
+        self._learn(array, sample_weight)
+        assert self._sample is not None
+        # Rows to add to later, whatever becomes of the table. An array of another dtype has been
+        # copied already, and rows chosen from many are copies.
         own = isinstance(X, np.ndarray) and X.dtype != array.dtype
-        self._learn(array if own else array.copy(), sample_weight)
+        if not own and np.may_share_memory(self._sample.rows, array):
+            self._sample = replace(self._sample, rows=self._sample.rows.copy())
         self._streams = False
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
@@ -249,7 +254,7 @@ class FeatureCharacterizer(
             )
         array = check_table(self, X, reset=first)
         if first:
-            self._begin(X, array)
+            self._begin(X, array, self._no_rows(array.shape[1]))
         # A reader may fill the same buffer with its next chunk.
         self._learn(array.copy(), sample_weight)
         self._streams = True
@@ -308,25 +313,46 @@ class FeatureCharacterizer(
         """
         return self
 
-    def _begin(self, X: Any, array: npt.NDArray[np.float64]) -> None:
-        """Settle what the first rows decide: units, column specifications and the seed."""
-        frame = as_frame(X, array)
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
+    def _fit_drawn(self, partitions: Partitions) -> Self:
+        """Fit as on all rows, from those that the sample keeps of them."""
+        empty = self._no_rows(partitions.n_features)
+        drawn = partitions.draw(empty)
+        array = check_table(self, drawn.rows, reset=True, ensure_min_samples=2)
+        self._begin(drawn.rows, array, drawn.sample(empty, array))
+        self._settle()
+        self._streams = False
+        return self
+
+    def _no_rows(self, n_features: int) -> RowSample:
+        seed = 0
+        if self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return RowSample.empty(n_features, seed)
+
+    def _begin(self, X: Any, array: npt.NDArray[np.float64], sample: RowSample) -> None:
+        """Settle what the first rows decide: units and column specifications."""
+        frame = as_frame(X, array, copy=False)
         earlier = annotation(frame) or {}
         self._scaler, self._clip, self._units = resolve_units(
             self.scaler, self.clip, earlier.get("units"), type(self).__name__
         )
         self._spec = without_callables(self.categories, frame)
-        self._header = frame.iloc[:0]
-        seed = 0
-        if self.random_state is not None:
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        self._sample = RowSample.empty(array.shape[1], seed)
+        self._header = frame.iloc[:0].copy()  # a view would keep the whole table
+        self._sample = sample
 
     def _learn(self, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> None:
         assert self._sample is not None
-        self._sample = sample = _with_weights(self._sample, array, sample_weight)
-        rows, mass = _rows_and_weights(sample.rows, array.shape[1])
-        X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), array.shape[1])
+        self._sample = _with_weights(self._sample, array, sample_weight)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Find and measure the categories of the rows that have come so far."""
+        assert self._sample is not None
+        sample, n_features = self._sample, self.n_features_in_
+        rows, mass = _rows_and_weights(sample.rows, n_features)
+        X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), n_features)
         units = CodecUnits(self._scaler, self._clip).fit(rows, mass, names=column_names(self))
         Z = units.to_codec(X).astype(np.float64)
         found = resolve_categories(

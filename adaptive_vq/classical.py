@@ -376,8 +376,13 @@ def fit_tables(
     for prefix in range(1, codec.n_levels + 1):
         books = [j for j, level in enumerate(levels) if level < prefix]
         start = [own[j] for j in books]
-        target = _with_decoded_holes(table - codec.offset, codes[:, books], start, missing)
-        fits = _ridge_path(target, codes[:, books], start, weight, known[prefix - 1 : prefix])
+        right = quantize.right_sides(
+            _with_decoded_holes(table - codec.offset, codes[:, books], start, missing),
+            codes[:, books],
+            start,
+            weight,
+        )
+        fits = _ridge_path(right, codes[:, books], start, weight, known[prefix - 1 : prefix])
         best = 0
         if valid is not None and valid_codes is not None:
             best = _best_tables(fits, valid, valid_codes[:, books], codec.offset)
@@ -395,13 +400,11 @@ def _with_decoded_holes(
 
 
 def _ridge_path(
-    target: Tensor, codes: Tensor, start: Chain, weight: Tensor, known: list[float]
+    right: list[Tensor], codes: Tensor, start: Chain, weight: Tensor, known: list[float]
 ) -> list[tuple[float, Chain]]:
     ridges = known or [math.inf, *JOINT_RIDGES]
     finite = [ridge for ridge in ridges if math.isfinite(ridge) and start]
-    moved = dict(
-        zip(finite, quantize.refit_path(target, codes, start, finite, weight), strict=True)
-    )
+    moved = dict(zip(finite, quantize.solve_path(right, codes, start, finite, weight), strict=True))
     return [(ridge, moved.get(ridge, start)) for ridge in ridges]
 
 

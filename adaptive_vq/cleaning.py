@@ -23,6 +23,7 @@ from adaptive_vq._cleaning_rules import (
     report,
     useless_columns,
 )
+from adaptive_vq._partitions import Partitions
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
 from adaptive_vq._twins import Twin, find_twins, pooled
 from adaptive_vq.annotations import note_repeats
@@ -330,19 +331,38 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
             raise ValueError(f"cap_width={self.cap_width} is percent on each side: below 50.")
 
     def _learn(self, array: FloatArray) -> None:
-        names = column_names(self)
-        wild = np.flatnonzero((np.abs(array) > _LARGEST).any(axis=0))
-        if wild.size:
-            raise ValueError(f"Column {names[wild[0]]!r} has cells beyond 1e150. Rescale it.")
         assert self._sample is not None
-        self._extent = self._extent.add(array)
+        extent = Extent.empty(array.shape[1]).add(array)
+        self._refuse_wild(extent)
+        self._extent += extent
         sample = self._sample.add(array)
         if np.may_share_memory(sample.rows, array):
             # A reader may fill the same buffer with its next chunk.
             sample = replace(sample, rows=sample.rows.copy())
         self._sample = sample
-        self._decide(names)
+        self._decide(column_names(self))
         self.n_samples_seen_ = sample.n_seen
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def _fit_drawn(self, partitions: Partitions) -> Self:
+        """Fit as on all rows, from those that the sample keeps of them."""
+        self._begin(partitions.n_features)
+        assert self._sample is not None
+        drawn = partitions.draw(self._sample)
+        array = check_table(self, drawn.rows, reset=True, ensure_min_samples=2)
+        self._refuse_wild(drawn.extent)
+        self._sample, self._extent = drawn.sample(self._sample, array), drawn.extent
+        self._decide(column_names(self))
+        self.n_samples_seen_ = drawn.n_seen
+        self._streams = False
+        self._require_columns()
+        return self
+
+    def _refuse_wild(self, extent: Extent) -> None:
+        wild = np.flatnonzero(extent.largest() > _LARGEST)
+        if wild.size:
+            name = column_names(self)[wild[0]]
+            raise ValueError(f"Column {name!r} has cells beyond 1e150. Rescale it.")
 
     def _decide(self, names: list[str]) -> None:
         assert self._sample is not None

@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from adaptive_vq import quantize
 from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
+from adaptive_vq._networks import forget, kept_network
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
@@ -117,10 +118,13 @@ def rows_of(
     Z: NDArray[np.float32], observed: NDArray[np.bool_], weight: NDArray[np.float64] | None
 ) -> Rows:
     """Rows for the network, missing cells of weight 0."""
+    table = torch.from_numpy(np.ascontiguousarray(Z))
+    if weight is None and observed.all():  # a table of ones would be as large as that of the rows
+        return Rows(table, torch.ones(1, 1).expand(table.shape))
     cells = observed.astype(np.float32)
     if weight is not None:
         cells *= weight.astype(np.float32)[:, None]
-    return Rows(torch.from_numpy(np.ascontiguousarray(Z)), torch.from_numpy(cells))
+    return Rows(table, torch.from_numpy(cells))
 
 
 def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
@@ -306,6 +310,7 @@ def keep(estimator: Any, module: CodecModule) -> None:
     """Store the network on the estimator: layout as JSON values, weights as numpy arrays."""
     from adaptive_vq.codes import code_names
 
+    forget(estimator)
     estimator._layout = module.layout.to_json()
     estimator._state = {
         key: value.detach().cpu().numpy().copy() for key, value in module.state_dict().items()
@@ -325,22 +330,30 @@ def keep(estimator: Any, module: CodecModule) -> None:
     ]
 
 
-def module_of(estimator: Any) -> CodecModule:
-    """Rebuild the network from the estimator's numpy state."""
+def module_of(estimator: Any, copies: bool = True) -> CodecModule:
+    """Rebuild the network from the estimator's numpy state, or on its memory."""
     layout = Layout.from_json(estimator._layout)
     sizes = [len(book) for book in estimator.codebooks_.values()]
     custom = {name: copy.deepcopy(m) for name, m in (estimator.encoders or {}).items()}
     # Without storage nothing is drawn: a transform leaves torch's random numbers alone.
     with torch.device("meta"):
         module = CodecModule(layout, sizes, custom)
-    state = {key: torch.from_numpy(np.array(value)) for key, value in estimator._state.items()}
+    state = {
+        # torch takes no memory that it may not write to.
+        key: torch.from_numpy(np.array(value) if copies or not value.flags.writeable else value)
+        for key, value in estimator._state.items()
+    }
     module.load_state_dict(state, assign=True)
     return module.eval()
 
 
 def working_module_of(estimator: Any) -> CodecModule:
-    """Rebuild the network on the device that the estimator works on."""
-    return module_of(estimator).to(resolve_device(estimator.device))
+    """Network on the device that the estimator works on, to be used as it is."""
+    device = resolve_device(estimator.device)
+    # Encoders of the user's own need not bear several threads, nor a GPU what nobody asks for.
+    if estimator.encoders or device.type != "cpu":
+        return module_of(estimator).to(device)
+    return kept_network(estimator, lambda fitted: module_of(fitted, copies=False))
 
 
 def encode_rows(

@@ -253,7 +253,7 @@ def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
         return rows, None
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))
     aside, fit = order[:n_valid], order[n_valid:]
-    return Rows(rows.table[fit], rows.weight[fit]), Rows(rows.table[aside], rows.weight[aside])
+    return rows.take(fit), rows.take(aside)
 
 
 def _start(
@@ -292,8 +292,14 @@ def _start(
         parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
-    classical.fit_tables(codec, rows.table, rows.weight == 0, row_weight, judged, start.beam)
+    classical.fit_tables(codec, rows.table, _holes(rows), row_weight, judged, start.beam)
     return Decided(specs, bootstraps, codec.ridges, moves), codec
+
+
+def _holes(rows: Rows) -> Tensor | None:
+    """Missing cells, None where there are none: the mask would be kept for nothing."""
+    holes = rows.weight == 0
+    return holes if bool(holes.any()) else None
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
@@ -446,5 +452,5 @@ def _codec_on_all(
         parts = _offer_freed_bits(rows, parts, options)
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
-    classical.fit_tables(codec, rows.table, rows.weight == 0, weight, None, start.beam)
+    classical.fit_tables(codec, rows.table, _holes(rows), weight, None, start.beam)
     return codec

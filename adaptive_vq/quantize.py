@@ -18,7 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from adaptive_vq.beam import TILE, ChainSearch, extend, in_tiles, padded, tile_of
+from adaptive_vq._memory import return_freed
+from adaptive_vq.beam import TILE, Candidates, ChainSearch, in_tiles, padded, tile_of
 
 Chain = list[Tensor]
 
@@ -33,6 +34,7 @@ _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
 _NEAREST_TILE = 1024
 _DECODED_TILE = 4096
+_MANY_CODEWORDS = 2048  # a system of so many is among the largest that a fit holds
 
 
 def split_bits(bits: int, max_bits: int = MAX_CODEBOOK_BITS) -> list[int]:
@@ -75,7 +77,8 @@ def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
         # numpy's argmin is vectorized along rows, torch's is not: a factor of six.
         index[part] = torch.from_numpy(scores.numpy().argmin(1))
         torch.gather(scores, 1, index[part, None], out=best[part, None])
-    return best.add_((rows * rows).sum(1)).clamp_min_(0.0), index
+        best[part] += (rows[part] * rows[part]).sum(1)
+    return best.clamp_min_(0.0), index
 
 
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -221,7 +224,11 @@ def _lloyd(rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int) -> tuple
 
 def _means(rows: Tensor, index: Tensor, weight: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(index, weights=weight, minlength=len(previous))
-    sums = torch.zeros_like(previous).index_add_(0, index, rows * weight[:, None])
+    sums = torch.zeros_like(previous)
+    # In parts, since weighted rows are as large as the rows.
+    parts = (t.split(_DECODED_TILE) for t in (rows, index, weight))
+    for some, at, mass in zip(*parts, strict=True):
+        sums.index_add_(0, at, some * mass[:, None])
     means = sums / counts.clamp_min(1e-30)[:, None]
     return torch.where(counts[:, None] > 0, means, previous), counts
 
@@ -295,34 +302,40 @@ def fit_chain(
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
-    residual, chain = rows[:, None, :], list[Tensor]()
+    found, chain = Candidates(rows, beam), list[Tensor]()
     combinations = 1
     for size, width in zip(sizes, widths, strict=True):
-        if float((residual[:, 0] ** 2).sum()) <= _NEGLIGIBLE * scale:
+        if chain:
+            found.extend(chain[-1])
+        if float(found.residuals(1, rows.shape[1]).square_().sum()) <= _NEGLIGIBLE * scale:
             break
         # Of few combinations even the worst is a candidate, which no search would end with.
-        good = max(1, min(residual.shape[1], combinations // COMBINATIONS_PER_CANDIDATE))
-        flat, every = _candidates(
-            residual[:, :good, :width], weight, max(MOST_RESIDUALS, len(rows)), generator
-        )
+        good = max(1, min(found.count, combinations // COMBINATIONS_PER_CANDIDATE))
+        most = max(MOST_RESIDUALS, len(rows))
+        reach = min(width, rows.shape[1])
+        flat, every = _candidates(found, good, reach, weight, most, generator)
         codebook = kmeans(flat, size, generator, every, n_iter)
         chain.append(codebook)
         combinations *= len(codebook)
-        residual = extend(residual, codebook, beam, own=len(chain) > 1)
     return chain
 
 
 def _candidates(
-    residual: Tensor, weight: Tensor, most: int, generator: torch.Generator
+    found: Candidates,
+    good: int,
+    width: int,
+    weight: Tensor,
+    most: int,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Draw at most so many residuals out of (n, good, width), and the weights of their rows."""
-    n, good, width = residual.shape
-    if n * good <= most:
-        return residual.reshape(-1, width).contiguous(), weight.repeat_interleave(good)
-    # Only what is drawn is copied: the residuals of all candidates are many times the rows.
-    chosen = torch.randperm(n * good, generator=generator)[:most]
-    row = chosen // good
-    return residual[row, chosen - row * good], weight[row]
+    """At most so many residuals of the `good` best candidates, and the weights of their rows."""
+    n_all = len(weight) * good
+    if n_all <= most:
+        flat = found.residuals(good, width).view(n_all, width)
+        return flat, weight.repeat_interleave(good)
+    drawn = torch.randperm(n_all, generator=generator)[:most]
+    row = drawn // good
+    return found.chosen(row, drawn - row * good, width), weight[row]
 
 
 def _gram(codes: Tensor, sizes: Sequence[int], weight: Tensor) -> Tensor:
@@ -357,28 +370,43 @@ def refit(
     codeword with few rows hardly moves, one with many goes to the optimum given all the others.
     `ridge` is in rows. Coordinates that a narrow codebook does not reach stay zero.
     """
-    return refit_path(target, codes, chain, [ridge], weight)[0]
+    right = right_sides(target, codes, chain, weight)
+    return solve_path(right, codes, chain, [ridge], weight)[0]
 
 
-def refit_path(
-    target: Tensor,
+def right_sides(
+    target: Tensor, codes: Tensor, chain: Chain, weight: Tensor | None = None
+) -> list[Tensor]:
+    """Sums of what a chain leaves of each codeword's rows: all that `solve_path` needs of rows.
+
+    Returns
+    -------
+    list of float64 Tensors (sum K, columns)
+        For each range of coordinates that the same codebooks reach, those codebooks' codewords.
+    """
+    left = decode(codes, chain, target.shape[1]).neg_().add_(target).double()
+    if weight is not None:
+        left *= weight.double()[:, None]
+    return [
+        _right_side(codes[:, active], [len(chain[j]) for j in active], left[:, low:high])
+        for low, high, active in _reaches(chain)
+    ]
+
+
+def solve_path(
+    right: Sequence[Tensor],
     codes: Tensor,
     chain: Chain,
     ridges: Sequence[float],
     weight: Tensor | None = None,
 ) -> list[Chain]:
-    """`refit` for several ridges, which share the sums of the rows."""
-    weight = torch.ones(len(target)) if weight is None else weight
-    left = decode(codes, chain, target.shape[1]).neg_().add_(target).double()
-    left *= weight.double()[:, None]
+    """Chains for several ridges from the sums that `right_sides` gives."""
+    weight = torch.ones(len(codes)) if weight is None else weight
     moved = [[c.clone() for c in chain] for _ in ridges]
-    edges = sorted({0, *(c.shape[1] for c in chain)})
-    for low, high in pairwise(edges):
-        active = [j for j, c in enumerate(chain) if c.shape[1] >= high]
+    for sums, (low, high, active) in zip(right, _reaches(chain), strict=True):
         chosen, sizes = codes[:, active], [len(chain[j]) for j in active]
-        right = _right_side(chosen, sizes, left[:, low:high])
-        if high == edges[-1]:
-            del left  # as large as the rows twice, beside what is largest below
+        if sum(sizes) >= _MANY_CODEWORDS:
+            return_freed()
         for ridge, tables in zip(ridges, moved, strict=True):
             # Counted again for every ridge and factored in place, in the order LAPACK wants: of
             # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
@@ -386,12 +414,21 @@ def refit_path(
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
             # What cholesky_solve does, which would copy the factor first.
-            half = torch.linalg.solve_triangular(factor, right, upper=False)
+            half = torch.linalg.solve_triangular(factor, sums, upper=False)
             change = torch.linalg.solve_triangular(factor.mT, half, upper=True)
             del system, factor  # before the next one is counted
             for j, delta in zip(active, change.float().split(sizes), strict=True):
                 tables[j][:, low:high] += delta
     return moved
+
+
+def _reaches(chain: Chain) -> list[tuple[int, int, list[int]]]:
+    """Ranges of coordinates, and the codebooks that reach all of each."""
+    edges = sorted({0, *(c.shape[1] for c in chain)})
+    return [
+        (low, high, [j for j, c in enumerate(chain) if c.shape[1] >= high])
+        for low, high in pairwise(edges)
+    ]
 
 
 def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq import _budgets, _reasons
 from adaptive_vq._codec_constraints import BITS, LEVELS
 from adaptive_vq._lost_notes import refuse_lost_note
+from adaptive_vq._memory import return_freed
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._unit_choice import is_auto
 from adaptive_vq.annotations import annotate, annotation, repeat_weights
@@ -42,7 +43,7 @@ from adaptive_vq.strategies import (
     strategy_label,
     strategy_ratios,
 )
-from adaptive_vq.tables import as_frame, check_table, column_names
+from adaptive_vq.tables import as_frame, check_table, column_names, first_row
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import check_column_weights, learning_rows, settle_column_weights
 
@@ -339,7 +340,8 @@ class AdaptiveRatioSelector(
         own = nested.get_params(deep=False)
         follows = [key for key in ("scaler", "clip") if is_auto(own.get(key))]
         nested.set_params(**{key: getattr(self, key) for key in follows})
-        found = annotation(nested.fit(X, sample_weight=sample_weight).transform(X))
+        nested.fit(X, sample_weight=sample_weight)
+        found = annotation(nested.transform(first_row(X)))
         if found is None or "categories" not in found:
             raise TypeError(
                 f"characterizer={self.characterizer!r} leaves no note of categories: use a "
@@ -372,6 +374,7 @@ class AdaptiveRatioSelector(
         if because := _reasons.not_measured(label, Z, n_rows):
             return plan_water_filling(label, Z, categories, scores, goal, because, weight)
         budget, measured = self._measure(Z, categories, note, goal, weight)
+        return_freed()  # measuring leaves holes, which what follows may not fit in
         self.cut_errors_ = measured.cuts
         scores = category_scores(table, measured.categories, weight)
         return plan_from_bits(label, measured, budget, Z, scores, goal, weight)

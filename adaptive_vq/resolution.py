@@ -17,6 +17,7 @@ from adaptive_vq.plan import Goal, Plan
 from adaptive_vq.planning import plan_from_ratios
 from adaptive_vq.ratios import AdaptiveRatioSelector
 from adaptive_vq.sharing import parse_ratios
+from adaptive_vq.tables import first_row
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
 
@@ -113,7 +114,7 @@ def _following(nested: Any, estimator: Any) -> Any:
 
 
 def _note_of(nested: Any, X: Any, sample_weight: Any) -> dict[str, Any]:
-    found = annotation(nested.fit(X, sample_weight=sample_weight).transform(X))
+    found = annotation(nested.fit(X, sample_weight=sample_weight).transform(first_row(X)))
     assert found is not None
     return found
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RowSample"]
+__all__ = ["RowSample", "rank_limit", "row_ranks"]
 
 MAX_ROWS = 65_536
 MIN_ROWS = 4_096
 #: Wide tables keep fewer rows: 2**25 cells of float64 are 256 MiB.
 MAX_CELLS = 2**25
+
+
+_NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass
@@ -60,7 +63,7 @@ class RowSample:
 
     def add(self, X: npt.NDArray[np.float64]) -> RowSample:
         """Return the sample after the rows of `X`, shape (n_samples, n_features), arrived."""
-        ranks = _hash(np.arange(self.n_seen, self.n_seen + len(X)), self.seed)
+        ranks = row_ranks(self.n_seen, len(X), self.seed)
         n_seen = self.n_seen + len(X)
         if len(self.rows) == self.capacity:
             candidate = ranks < self.ranks.max()
@@ -76,6 +79,34 @@ class RowSample:
         """Return at most `n_rows` rows of the sample, in the order of arrival."""
         keep = _smallest(self.ranks, n_rows)
         return self.rows if len(keep) == len(self.rows) else self.rows[keep]
+
+
+def row_ranks(start: int, count: int, seed: int) -> npt.NDArray[np.uint64]:
+    """Return the hashes of `count` rows from number `start` on."""
+    return _hash(np.arange(start, start + count), seed)
+
+
+def rank_limit(n_rows: int, empty: RowSample) -> np.uint64:
+    """Return the largest hash that a sample keeps once it has seen so many rows.
+
+    Parameters
+    ----------
+    n_rows : int
+    empty : RowSample
+        Sample of no rows, which says what to keep.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.sampling import RowSample, rank_limit, row_ranks
+    >>> empty = RowSample.empty(n_features=1, seed=0, capacity=3)
+    >>> int((row_ranks(0, 8, 0) <= rank_limit(8, empty)).sum())
+    3
+    """
+    kept = RowSample.empty(0, empty.seed, empty.capacity)
+    for start in range(0, n_rows, _NUMBERS_AT_ONCE):
+        kept = kept.add(np.empty((min(_NUMBERS_AT_ONCE, n_rows - start), 0)))
+    return np.uint64(kept.ranks.max(initial=0))
 
 
 def _smallest(ranks: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.intp]:

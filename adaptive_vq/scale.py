@@ -1,8 +1,9 @@
-"""Lazy encoding and decoding of Dask collections (extra ``scale``).
+"""Dask collections: fits by reductions, lazy encoding and decoding (extra ``scale``).
 
-A fitted codec treats every row on its own, so partitions need nothing from each other: codes are
-the same for any partitioning. What is returned is lazy and computes on whatever scheduler Dask is
-set to: threads, processes, or the machines of ``distributed``.
+Characterizer and cleaner learn from a sample that is a function of row numbers, of which every
+partition picks its part. A fitted codec treats every row on its own, so partitions need nothing
+from each other: codes are the same for any partitioning, and lazy. All is computed by whatever
+scheduler Dask is set to: threads, processes, or the machines of ``distributed``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,102 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["inverse_transform", "transform"]
+from adaptive_vq._partitions import Partitions, is_dask_array, is_dask_frame
+from adaptive_vq.characterize import FeatureCharacterizer
+from adaptive_vq.cleaning import FeatureCleaner
+
+__all__ = ["characterize", "fit_cleaner", "inverse_transform", "transform"]
+
+
+def characterize(characterizer: FeatureCharacterizer, X: Any) -> FeatureCharacterizer:
+    """Fit a FeatureCharacterizer on a Dask collection, without holding the table in memory.
+
+    Which rows its sample keeps follows from their numbers and its seed: every partition picks its
+    part, and no more than the sample travels. The result is that of ``fit`` on the same rows in
+    memory, for any partitioning. The collection is computed once, by the scheduler that Dask is
+    set to; where the lengths of partitions are not known, a column of it is computed before.
+
+    Parameters
+    ----------
+    characterizer : FeatureCharacterizer
+        Fitted in place. Callables in its ``categories`` see the rows of the sample.
+    X : dask.dataframe.DataFrame or dask.array.Array of shape (n_samples, n_features)
+        NaN marks a missing cell; partitions may be without rows, an index has no meaning.
+
+    Returns
+    -------
+    FeatureCharacterizer
+        The fitted estimator.
+
+    Raises
+    ------
+    TypeError
+        If `X` is no Dask collection, or holds cells that are no numbers at all.
+    ValueError
+        As ``fit``, for any partition; if a partition has other rows when it is computed again.
+
+    See Also
+    --------
+    adaptive_vq.streaming.fit_chunks : Fits a codec on rows drawn from a collection.
+
+    Notes
+    -----
+    There are no weights of rows here: they need rows in memory.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from adaptive_vq import FeatureCharacterizer
+    >>> from adaptive_vq.scale import characterize
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.repeat(rng.normal(size=(500, 2)), 3, axis=1) + 0.1 * rng.normal(size=(500, 6))
+    >>> found = characterize(FeatureCharacterizer(), da.from_array(X, chunks=(80, 6)))
+    >>> {name: columns.tolist() for name, columns in sorted(found.categories_.items())}
+    {'cluster_1': [0, 1, 2], 'cluster_2': [3, 4, 5]}
+    >>> found.characteristics_.equals(FeatureCharacterizer().fit(X).characteristics_)
+    True
+    """
+    return characterizer._fit_drawn(Partitions(X))
+
+
+def fit_cleaner(cleaner: FeatureCleaner, X: Any) -> FeatureCleaner:
+    """Fit a FeatureCleaner on a Dask collection, without holding the table in memory.
+
+    Ranges and missing cells are counted in all rows, partition by partition, everything else is
+    learned from a sample of rows as in `characterize`. The result is that of ``fit``.
+
+    Parameters
+    ----------
+    cleaner : FeatureCleaner
+        Fitted in place.
+    X : dask.dataframe.DataFrame or dask.array.Array of shape (n_samples, n_features)
+        NaN marks a missing cell; partitions may be without rows, an index has no meaning.
+
+    Returns
+    -------
+    FeatureCleaner
+        The fitted estimator.
+
+    Raises
+    ------
+    TypeError
+        If `X` is no Dask collection, or holds cells that are no numbers at all.
+    ValueError
+        As ``fit``, for any partition; if a partition has other rows when it is computed again.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from adaptive_vq import FeatureCleaner
+    >>> from adaptive_vq.scale import fit_cleaner
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> X[:, 1] = 7.0
+    >>> fit_cleaner(FeatureCleaner(), da.from_array(X, chunks=(80, 3))).kept_
+    array([0, 2])
+    """
+    return cleaner._fit_drawn(Partitions(X))
 
 
 def transform(estimator: Any, X: Any) -> Any:
@@ -146,12 +242,12 @@ class _OfBlock:
 
 
 def _mapped(function: _Encode, X: Any, columns: list[str], dtype: np.dtype[Any]) -> Any:
-    if hasattr(X, "map_partitions") and hasattr(X, "columns"):
+    if is_dask_frame(X):
         meta = pd.DataFrame(np.zeros((0, len(columns)), dtype), columns=pd.Index(columns))
         empty_index = X._meta.index[:0] if hasattr(X, "_meta") else meta.index
         meta.index = empty_index
         return X.map_partitions(_OfPartition(function, meta), meta=meta)
-    if not hasattr(X, "map_blocks"):
+    if not is_dask_array(X):
         raise TypeError(
             f"A Dask DataFrame or array is needed, got {type(X).__name__}; what is in memory goes "
             "to the estimator itself."

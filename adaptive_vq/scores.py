@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = ["category_profile", "category_scores", "category_separation", "gaussi
 
 #: The share of error for which `gaussian_bits` is reported.
 TARGET_NMSE = 0.1
+_COLUMNS_AT_ONCE = 16  # copies of a large table would each be as large
 
 
 def category_scores(
@@ -238,6 +240,16 @@ def gaussian_bits(eigenvalues: npt.ArrayLike, nmse: float = TARGET_NMSE) -> floa
 
 def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the observed cells, safe for huge values; 0 if none."""
+    if weight is None and X.shape[1] >= 2 * _COLUMNS_AT_ONCE:
+        # No block of a single column: numpy would add that up in another order.
+        edges = np.linspace(0, X.shape[1], X.shape[1] // _COLUMNS_AT_ONCE + 1).astype(int)
+        blocks = [_location_of(X[:, a:b], None) for a, b in pairwise(edges)]
+        mean, std = map(np.concatenate, zip(*blocks, strict=True))
+        return mean, std
+    return _location_of(X, weight)
+
+
+def _location_of(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     observed = ~np.isnan(X)
     counts = _counts(observed, weight)
     filled = np.where(observed, X, 0.0)

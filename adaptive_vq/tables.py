@@ -20,6 +20,7 @@ __all__ = [
     "as_frame",
     "check_table",
     "column_names",
+    "first_row",
     "joined",
     "like_input",
     "like_training",
@@ -120,6 +121,29 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
         yield cut[start : start + n_rows]
 
 
+def first_row(X: Any) -> Any:
+    """Return the first row of a table, which costs no copy of the others.
+
+    Parameters
+    ----------
+    X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+
+    Returns
+    -------
+    array-like or DataFrame of shape (1, n_features)
+        Of the kind of `X`, with its names and ``attrs``; `X` itself where it cannot be cut, such as
+        a list.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.tables import first_row
+    >>> first_row(np.zeros((5, 2))).shape
+    (1, 2)
+    """
+    return next(row_chunks(X, 1))
+
+
 def joined(chunks: list[Any]) -> Any:
     """Join what was made of the chunks of a table; the list is emptied as it goes.
 
@@ -181,7 +205,7 @@ def column_names(estimator: BaseEstimator) -> list[str]:
     return [str(name) for name in names]
 
 
-def as_frame(X: Any, array: NDArray[np.float64]) -> pd.DataFrame:
+def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.DataFrame:
     """Return a table that may be handed on as a pandas DataFrame.
 
     Parameters
@@ -190,6 +214,8 @@ def as_frame(X: Any, array: NDArray[np.float64]) -> pd.DataFrame:
         The table as the user gave it.
     array : ndarray of shape (n_samples, n_features)
         The same cells after :func:`check_table`; used where `X` is no data frame.
+    copy : bool, default=True
+        False: what is no pandas table may share its memory, to be looked at only.
 
     Returns
     -------
@@ -208,8 +234,8 @@ def as_frame(X: Any, array: NDArray[np.float64]) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
         return X.copy(deep=False)
     if _is_polars(X):
-        return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
-    return pd.DataFrame(array)
+        return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
+    return pd.DataFrame(array, copy=copy)
 
 
 def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -> Any:

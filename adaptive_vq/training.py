@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from adaptive_vq import _distributed
 from adaptive_vq._moments import column_variances
+from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
@@ -29,13 +30,23 @@ _STILL = 1e-12  # variance below which a column of float32 is constant up to rou
 
 @dataclass(frozen=True)
 class Rows(Dataset):  # type: ignore[type-arg]
-    """Rows for training or judging: filled cells, and the weight of each cell (0 = missing)."""
+    """Rows for training or judging: filled cells, and the weight of each cell (0 = missing).
+
+    Where every cell counts alike, its weights may be one number in memory, expanded to the shape of
+    the table.
+    """
 
     table: Tensor
     weight: Tensor
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def take(self, chosen: Tensor) -> Rows:
+        """Return the rows of a mask or of places; weights that are one number stay so."""
+        table, weight = self.table[chosen], self.weight
+        one = weight.stride() == (0, 0)
+        return Rows(table, weight[:1, :1].expand(table.shape) if one else weight[chosen])
 
     def to(self, device: torch.device) -> Rows:
         """Return the same rows on a device."""
@@ -44,7 +55,7 @@ class Rows(Dataset):  # type: ignore[type-arg]
     def observed(self) -> Rows:
         """Rows with any observed cell; there is nothing to learn from the others."""
         seen = self.weight.amax(1) > 0
-        return self if bool(seen.all()) else Rows(self.table[seen], self.weight[seen])
+        return self if bool(seen.all()) else self.take(seen)
 
     def even(self) -> Rows:
         """Rows of mean weight one: how large the weights are changes no step of training."""
@@ -257,7 +268,7 @@ def _net(module: TrainingModule, options: TrainingOptions, variance: float) -> _
     return _Net(
         module,
         criterion=CodecLoss(options.commitment_weight, variance),
-        optimizer=torch.optim.Adam,
+        optimizer=PlainAdam,
         lr=options.lr,
         batch_size=options.batch_size,
         iterator_train=TensorBatches,

@@ -360,6 +360,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         importance = check_column_weights(self.column_weights, column_names(self))
         learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
         inner, table = clean_rows(self, X, table, note, sample_weight)
+        if not getattr(self, "_skl_callbacks", None):
+            X = None  # only callbacks look at it from here on
         if importance is not None and hasattr(self, "cleaner_"):
             importance = pooled(importance, self.cleaner_.kept_, self.cleaner_.twins_)
         names = self._inner_names()

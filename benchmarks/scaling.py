@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
+import json
 import os
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from benchmarks.measure import timed
-from benchmarks.memory import peak_mb
-from benchmarks.report import Results, Rows, use_threads
+from benchmarks.report import Results, Rows
 from benchmarks.speed import generated
 
 _HELD = 2_000
@@ -26,32 +24,14 @@ _HELD = 2_000
 def measure(
     table: Path, held: Path, seed: int, threads: int, bits: int | None = None
 ) -> dict[str, Any]:
-    """Time a fit of a float32 table in memory; run in a process of its own.
-
-    Memory is the peak of the process over the size of the table: as a whole, and without what the
-    process held before it read the table (Python and its libraries).
-    """
-    from adaptive_vq import HierarchicalVQVAE, estimation
-
-    use_threads(threads)
-    codec, before = HierarchicalVQVAE(bits=bits, random_state=seed), peak_mb()
-    assert estimation  # loaded with torch before memory is looked at
-    load, X = os.getloadavg()[0], np.load(table)
-    busy = time.process_time()
-    _, seconds = timed(lambda: codec.fit(X))
-    busy = time.process_time() - busy
-    megabytes, peak = X.nbytes / 2**20, peak_mb()
-    return {
-        "fit_seconds": seconds,
-        "cpu_seconds": busy,
-        "n_bits": codec.n_bits_,
-        "table_mb": megabytes,
-        "peak_mb": peak,
-        "peak_per_table": peak / megabytes,
-        "added_per_table": (peak - before) / megabytes,
-        "nmse": 1.0 - codec.score(np.load(held)),
-        "load_before": load,
-    }
+    """Fit a stored table in a process of its own, which loads what the fit needs and no more."""
+    numbers = [seed, threads, *([] if bits is None else [bits])]
+    command = [sys.executable, "-m", "benchmarks.one_fit", table, held, *map(str, numbers)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"The fit failed: {done.stderr.strip()}")
+    return dict(json.loads(done.stdout))
 
 
 def run(
@@ -64,7 +44,6 @@ def run(
     threads: int,
 ) -> None:
     """Fit generated tables of growing length and width."""
-    context = multiprocessing.get_context("spawn")
     for seed, n_rows, n_columns in itertools.product(seeds, rows, columns):
         name = f"{n_rows}x{n_columns}x{categories}"
         print(f"{name}, seed {seed}", file=sys.stderr)
@@ -75,8 +54,7 @@ def run(
             np.save(table, split.train)
             np.save(held, split.held[:_HELD])
             del split
-            with context.Pool(1) as pool:
-                row = pool.apply(measure, (table, held, seed, threads, bits))
+            row = measure(table, held, seed, threads, bits)
         shape = {"n_train": n_rows, "columns": n_columns, "categories": categories}
         results.add(shape | {"seed": seed} | row)
 
@@ -107,8 +85,8 @@ def _growth(rows: Rows) -> list[str]:
 
 def summarize(rows: Rows) -> str:
     """Table of one run, and how the time grows."""
-    head = ["rows", "columns", "categories", "bits", "fit s", "CPU s", "table MB", "peak MB"]
-    head += ["peak / table", "added / table", "held-out NMSE"]
+    head = ["rows", "columns", "categories", "bits", "fit s", "CPU s", "table MB", "MB before"]
+    head += ["peak MB", "peak / table", "added / table", "held-out NMSE"]
     lines = []
     shapes = dict.fromkeys((row["n_train"], row["columns"]) for row in rows)
     for n_rows, n_columns in shapes:
@@ -118,6 +96,7 @@ def summarize(rows: Rows) -> str:
             ("fit_seconds", 1),
             ("cpu_seconds", 1),
             ("table_mb", 0),
+            ("before_mb", 0),
             ("peak_mb", 0),
         ]
         figures += [("peak_per_table", 2), ("added_per_table", 2), ("nmse", 4)]

@@ -85,25 +85,36 @@ def test_tiles_are_larger_where_the_beam_is_narrow():
     assert [beam.tile_of(b) for b in (1, 8, 16, 32, 500)] == [1024, 1024, 512, 256, 256]
 
 
-@pytest.mark.parametrize(("n", "width", "kept"), [(3, 4, 6), (4, 4, 4), (4, 2, 4), (1, 4, 8)])
-def test_extending_keeps_the_best_children_of_every_row(n, width, kept):
-    rows, codebook = normal(1500, n, 4), normal(8, width, seed=1)
-    words = torch.nn.functional.pad(codebook, (0, 4 - width))
-    children = (rows[:, :, None] - words).reshape(1500, -1, 4)
-    best = torch.topk(children.double().square().sum(2), kept, largest=False).indices
-    expected = children.gather(1, best[:, :, None].expand(-1, -1, 4))
-    torch.testing.assert_close(beam.extend(rows, codebook, kept), expected)
-    if kept == n * len(codebook):  # a wider beam finds no more
-        torch.testing.assert_close(beam.extend(rows, codebook, 2 * kept), expected)
+@pytest.mark.parametrize(("beam_width", "width", "kept"), [(6, 4, 6), (4, 2, 4), (16, 4, 16)])
+def test_candidates_are_the_best_children_of_those_before(beam_width, width, kept):
+    rows, first, second = normal(1500, 4), normal(8, 4, seed=1), normal(8, width, seed=2)
+    found = beam.Candidates(rows, beam_width)
+    assert torch.equal(found.residuals(1, 4)[:, 0], rows)
+    before = rows[:, None]
+    for codebook in (first, second):
+        found.extend(codebook)
+        words = torch.nn.functional.pad(codebook, (0, 4 - codebook.shape[1]))
+        children = (before[:, :, None] - words).reshape(1500, -1, 4)
+        most = min(beam_width, children.shape[1])
+        best = torch.topk(children.double().square().sum(2), most, largest=False).indices
+        before = children.gather(1, best[:, :, None].expand(-1, -1, 4))
+        assert found.count == most
+        assert torch.equal(found.residuals(most, 4), before)
+    assert found.count == kept
+    row, place = torch.tensor([1499, 0, 7]), torch.tensor([0, kept - 1, 1])
+    assert torch.equal(found.chosen(row, place, 3), before[row, place, :3])
 
 
-def test_extended_candidates_may_take_the_place_of_the_earlier_ones():
-    rows, codebook = normal(1500, 4, 4), normal(8, 4, seed=1)
-    expected = beam.extend(rows, codebook, 4)
-    assert beam.extend(rows, codebook, 8, own=True) is not rows
-    found = beam.extend(rows, codebook, 4, own=True)
-    assert found is rows
-    assert torch.equal(found, expected)
+def test_candidates_know_codewords_beyond_a_byte():
+    rows = normal(1500, 4)
+    found = beam.Candidates(rows, 4)
+    for codebook in (normal(300, 4, seed=1), normal(8, 4, seed=2)):
+        left = found.residuals(1, 4)[:, 0]
+        found.extend(codebook)
+    codes, expected = quantize.search(rows, [normal(300, 4, seed=1), normal(8, 4, seed=2)], 4)
+    assert int(codes[:, 0].max()) > 255
+    torch.testing.assert_close(found.residuals(1, 4)[:, 0], expected)
+    assert not torch.equal(left, rows)
 
 
 def test_tiles_are_shared_by_as_many_threads_of_one_thread_each(threads):

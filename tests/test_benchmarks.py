@@ -363,6 +363,7 @@ def test_scaling_finds_how_time_grows(tmp_path):
                 "n_bits",
                 "fit_seconds",
                 "table_mb",
+                "before_mb",
                 "peak_mb",
                 "peak_per_table",
                 "added_per_table",
@@ -386,8 +387,10 @@ def test_scaling_finds_how_time_grows(tmp_path):
     threads = torch.get_num_threads()
     found = scaling.measure(tmp_path / "table.npy", tmp_path / "held.npy", 0, threads)
     assert found["table_mb"] == 60 * 4 * 4 / 2**20
-    assert found["peak_mb"] >= found["table_mb"]
+    assert found["peak_mb"] >= found["before_mb"] + found["table_mb"]
     assert 0 < found["nmse"] < 1
+    with pytest.raises(RuntimeError, match=r"no_such\.npy"):
+        scaling.measure(tmp_path / "no_such.npy", tmp_path / "held.npy", 0, threads)
 
 
 def test_parquet_is_encoded_by_the_command_in_a_process_of_its_own(capsys):

@@ -1,7 +1,9 @@
 """FeatureCharacterizer: scores, chunks, wiring and the scikit-learn contract."""
 
+import gc
 import json
 import pickle
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -411,3 +413,31 @@ def test_constant_and_missing_columns_are_kept(table):
     assert np.isfinite(fitted.characteristics_.to_numpy(dtype=float)).all()
     flat = FeatureCharacterizer().fit(np.ones((4, 5)))
     assert flat.characteristics_["variance"].tolist() == [0.0]
+
+
+def test_rows_to_add_to_later_are_kept_apart_from_the_table(table):
+    cells = table.to_numpy().copy()
+    fitted = FeatureCharacterizer().fit(cells)
+    cells[:] = 1.0
+    more = table.iloc[:50]
+    assert_same(
+        fitted.partial_fit(more.to_numpy()),
+        FeatureCharacterizer().fit(pd.concat([table, more]).to_numpy()),
+    )
+
+
+def test_a_fit_on_many_rows_holds_its_sample_only(monkeypatch):
+    monkeypatch.setattr("adaptive_vq.sampling.MAX_ROWS", 200)
+    monkeypatch.setattr("adaptive_vq.sampling.MAX_CELLS", 800)
+    monkeypatch.setattr("adaptive_vq.sampling.MIN_ROWS", 200)
+    rows = np.random.default_rng(0).normal(size=(1_000, 4)).view(Watched)
+    watch = weakref.ref(rows)
+    fitted = FeatureCharacterizer().fit(rows)
+    assert len(fitted._sample.rows) == 200
+    del rows
+    gc.collect()
+    assert watch() is None
+
+
+class Watched(np.ndarray):
+    """An array that can be watched by a weak reference."""

@@ -1,5 +1,8 @@
 """Measured distortion-rate curves and what is decided on them."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -170,3 +173,15 @@ def test_cuts_outside_the_candidates_are_tried_where_rows_can_judge_them():
     assert found.cuts[2] < 0.1 * found.cuts[1]
     few = measure(Z[:300], candidates, 16, "total", 2, 0)
     assert sorted(c.tolist() for c in few.categories.values()) in groups
+
+
+def test_rows_measured_on_are_freed_with_the_bench(Z):
+    bench = Bench(Z, 0)
+    bench.nodes(CUT.values())
+    rows = weakref.ref(bench.folds[0])
+    gc.disable()
+    try:
+        del bench
+        assert rows() is None
+    finally:
+        gc.enable()

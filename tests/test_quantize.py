@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from adaptive_vq import quantize
+from adaptive_vq import _memory, quantize
+from adaptive_vq.beam import Candidates
 
 
 def generator(seed=0):
@@ -132,12 +133,16 @@ def test_a_chain_is_trained_without_touching_the_rows(rows, beam):
 
 
 def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
-    residual, weight = normal(30, 12).view(30, 4, 3), torch.arange(30.0)
-    every = {tuple(r.tolist()): i for i, row in enumerate(residual) for r in row}
+    rows, weight = normal(30, 3), torch.arange(30.0)
+    found = Candidates(rows, 4)
+    found.extend(normal(8, 3, seed=1))
+    every = {tuple(r.tolist()): i for i, row in enumerate(found.residuals(4, 3)) for r in row}
     for most in (50, 200):
-        drawn, mass = quantize._candidates(residual, weight, most, generator())
+        drawn, mass = quantize._candidates(found, 4, 3, weight, most, generator())
         assert len(drawn) == len(set(map(tuple, drawn.tolist()))) == min(most, 120)
         assert mass.tolist() == [every[tuple(r.tolist())] for r in drawn]
+    narrow, _ = quantize._candidates(found, 1, 2, weight, 200, generator())
+    assert torch.equal(narrow, found.residuals(1, 2)[:, 0])
 
 
 def test_narrow_codebooks_leave_later_coordinates_alone(rows, chain):
@@ -493,3 +498,25 @@ def test_an_unused_codeword_is_not_revived_at_a_row_without_weight():
     start = torch.tensor([[0.0], [1.0], [5000.0]])
     codebook, _ = quantize._lloyd(rows, start, weight, 3)
     assert sorted(codebook.flatten().tolist()) == [0.0, 1.0, 2.0]
+
+
+def test_freed_memory_is_returned_before_a_large_system(rows, chain, monkeypatch):
+    codes, _ = quantize.search(rows, chain, 4)
+    calls = []
+    monkeypatch.setattr(quantize, "return_freed", lambda: calls.append(1))
+    expected = quantize.refit(rows, codes, chain, 1.0)
+    assert not calls
+    monkeypatch.setattr(quantize, "_MANY_CODEWORDS", 12)
+    for codebook, other in zip(quantize.refit(rows, codes, chain, 1.0), expected, strict=True):
+        assert torch.equal(codebook, other)
+    assert calls
+
+
+def test_memory_can_be_returned_wherever_the_library_runs(monkeypatch):
+    _memory.return_freed()
+    asked = []
+    monkeypatch.setattr(_memory, "_trim", asked.append)
+    _memory.return_freed()
+    monkeypatch.setattr(_memory, "_trim", None)
+    _memory.return_freed()
+    assert asked == [0]

@@ -6,12 +6,21 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.compose import make_column_selector
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE, scale
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+    sampling,
+    scale,
+)
 from adaptive_vq.streaming import fit_chunks, sample_rows
 
 da = pytest.importorskip("dask.array", reason="extra 'scale'")
@@ -148,6 +157,157 @@ def test_a_codec_learns_from_a_collection_part_by_part(frame, kind):
     drawn = sample_rows(X, 20)
     assert type(drawn) is type(whole)
     np.testing.assert_array_equal(drawn, sample_rows(whole, 20))
+
+
+# --- characterizer and cleaner -------------------------------------------------------------------
+
+
+def learn(estimator, X):
+    fit = scale.characterize if isinstance(estimator, FeatureCharacterizer) else scale.fit_cleaner
+    return fit(estimator, X)
+
+
+def assert_learned_the_same(found, expected):
+    """All that was fitted, but for the rows to add to, which follow from what is compared."""
+    ours, theirs = vars(found), vars(expected)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if name == "_header":  # no rows, thus no index
+            assert ours[name].dtypes.equals(theirs[name].dtypes)
+        elif isinstance(ours[name], pd.DataFrame):
+            pd.testing.assert_frame_equal(ours[name], theirs[name], check_exact=True)
+        elif not isinstance(ours[name], sampling.RowSample):
+            np.testing.assert_equal(vars_of(ours[name]), vars_of(theirs[name]), strict=False)
+    for name in ("rows", "ranks", "n_seen", "seed", "capacity"):
+        np.testing.assert_array_equal(getattr(found._sample, name), getattr(expected._sample, name))
+
+
+def vars_of(value):
+    return vars(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+@pytest.fixture
+def small_sample(monkeypatch):
+    """Samples of 60 rows, fewer than the table has."""
+    for name in ("MAX_ROWS", "MIN_ROWS"):
+        monkeypatch.setattr(sampling, name, 60)
+    monkeypatch.setattr(sampling, "_NUMBERS_AT_ONCE", 17)
+
+
+LEARNERS = [FeatureCharacterizer(random_state=3), FeatureCleaner(caps="iqr", max_missing=0.5)]
+
+
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cuts=st.lists(st.integers(0, N), max_size=5))
+def test_any_partitioning_gives_what_fit_gives(small_sample, estimator, frame, cuts):
+    cells = frame.to_numpy()
+    expected = clone(estimator).fit(cells)
+    assert len(expected._sample.rows) == 60
+    edges = [0, *sorted(cuts), N]
+    sizes = tuple(b - a for a, b in pairwise(edges))
+    found = learn(clone(estimator), da.from_array(cells, chunks=(sizes, 5)))
+    assert_learned_the_same(found, expected)
+
+
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+@pytest.mark.parametrize("most", [60, 10_000])
+def test_data_frames_are_learned_from_by_position(monkeypatch, estimator, frame, most):
+    monkeypatch.setattr(sampling, "MAX_ROWS", most)
+    monkeypatch.setattr(sampling, "MIN_ROWS", most)
+    frame = frame.astype({"b": "Float64", "c": np.float32})
+    X = dd.from_pandas(frame.set_index(frame.index[::-1]), npartitions=5, sort=False)
+    expected = clone(estimator).fit(frame)
+    assert_learned_the_same(learn(clone(estimator), X), expected)
+    few = X[X["a"] > frame["a"].median()]  # some partitions may end without rows
+    expected = clone(estimator).fit(frame[frame["a"] > frame["a"].median()])
+    assert_learned_the_same(learn(clone(estimator), few), expected)
+
+
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+def test_partitions_without_rows_or_known_length(estimator, frame):
+    cells = frame.to_numpy()
+    X = da.from_array(cells, chunks=(25, 2))
+    chosen = cells[:, 0] > np.sort(cells[:, 0])[-9]
+    few = X[da.from_array(chosen, chunks=25)]
+    assert np.isnan(few.chunks[0]).all()
+    assert_learned_the_same(learn(clone(estimator), few), clone(estimator).fit(cells[chosen]))
+
+
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+def test_learning_reads_a_partition_once_and_holds_no_table(small_sample, estimator, frame):
+    computed = []
+    X = da.from_array(frame.to_numpy(), chunks=(20, 5)).map_blocks(
+        lambda part: computed.append(len(part)) or part, meta=frame.to_numpy()[:0]
+    )
+    learn(clone(estimator), X)
+    assert computed == [20] * 6
+
+
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+def test_errors_are_those_of_tables_in_memory(estimator, frame):
+    for cell, named in ((np.inf, frame), (-np.inf, None)):
+        wrong = frame.copy()
+        wrong.loc["r77", "d"] = cell
+        X = dd.from_pandas(wrong, npartitions=4, sort=False)
+        if named is None:
+            wrong = wrong.to_numpy()
+            X = da.from_array(wrong, chunks=(50, 5))
+        before = clone(estimator)
+        with pytest.raises(ValueError, match="infinit") as in_memory:
+            clone(estimator).fit(wrong)
+        with pytest.raises(ValueError, match="infinit") as lazily:
+            learn(before, X)
+        assert str(lazily.value) == str(in_memory.value)
+        if isinstance(estimator, FeatureCharacterizer):
+            assert not hasattr(before, "categories_")
+    huge = da.from_array(np.where(np.arange(10) < 9, 1.0, 1e200).reshape(5, 2), chunks=(2, 2))
+    with pytest.raises(ValueError, match="'x1' has cells beyond 1e150"):
+        learn(clone(estimator), huge)
+    for rows in (0, 1):
+        with pytest.raises(ValueError, match=f"Found array with {rows} sample"):
+            learn(clone(estimator), da.from_array(np.zeros((rows, 3)), chunks=(1, 3)))
+    with pytest.raises(TypeError, match="got DataFrame; what is in memory"):
+        learn(clone(estimator), frame)
+    with pytest.raises(ValueError, match="2 dimensions"):
+        learn(clone(estimator), da.zeros((4, 2, 2)))
+    with pytest.raises(ValueError, match="'d' of X is not numeric"):
+        learn(
+            clone(estimator),
+            dd.from_pandas(frame.assign(d="text"), npartitions=2, sort=False),
+        )
+
+
+def test_parameters_are_checked_before_anything_is_read(frame):
+    X = da.from_array(frame.to_numpy(), chunks=(50, 5))
+    with pytest.raises(ValueError, match="'remainder' parameter"):
+        scale.characterize(FeatureCharacterizer(remainder="none"), X)
+    with pytest.raises(ValueError, match="needs max_correlation"):
+        scale.fit_cleaner(FeatureCleaner(keep="informative", max_correlation=None), X)
+
+
+def test_a_collection_that_gives_other_rows_every_time_is_refused(frame):
+    calls = []
+
+    def changing(part):
+        calls.append(1)
+        return part.iloc[: len(part) - len(calls)]
+
+    X = dd.from_pandas(frame, npartitions=1).map_partitions(changing, meta=frame.iloc[:0])
+    with pytest.raises(ValueError, match="119 rows when they were counted, and 118"):
+        scale.characterize(FeatureCharacterizer(), X)
+
+
+def test_columns_may_be_chosen_by_a_callable(frame):
+    whole = frame.assign(d=np.arange(N))
+    spec = {"whole": make_column_selector(dtype_include="int64"), "rest": ["a", "b", "c", "e"]}
+    found = scale.characterize(
+        FeatureCharacterizer(spec), dd.from_pandas(whole, npartitions=3, sort=False)
+    )
+    assert_learned_the_same(found, FeatureCharacterizer(spec).fit(whole))
+    assert found.categories_["whole"].tolist() == [3]
 
 
 def test_a_search_on_the_dask_backend(frame):

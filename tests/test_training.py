@@ -2,11 +2,14 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from adaptive_vq import classical
+from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.modules import CodecModule, layout_of
 from adaptive_vq.training import (
@@ -19,6 +22,14 @@ from adaptive_vq.training import (
     valid_error,
 )
 
+FIT_WITHOUT_COMPILER = """
+import sys
+import numpy as np
+from adaptive_vq import HierarchicalVQVAE
+X = np.random.default_rng(0).normal(size=(120, 4))
+vq = HierarchicalVQVAE(bits=6, max_epochs=1, random_state=0).fit(X)
+print(len(vq.history_), "torch._dynamo" in sys.modules)
+"""
 COLUMNS = {"a": [0, 1, 2], "b": [3, 4, 5]}
 
 
@@ -293,3 +304,52 @@ def test_a_column_without_spread_is_not_corrected(off, rows):
     assert (last.weight[1] == 0).all()
     assert last.bias[1] == 0
     assert last.weight[0].abs().max() > 0
+
+
+def test_rows_taken_keep_their_weights(rows):
+    uneven = Rows(rows.table, normal(300, 6, seed=2))
+    one = Rows(rows.table, torch.ones(1, 1).expand(300, 6))
+    for chosen in (torch.tensor([7, 3]), rows.table[:, 0] > 0):
+        for of in (uneven, one):
+            assert torch.equal(of.take(chosen).table, of.table[chosen])
+            assert torch.equal(of.take(chosen).weight, of.weight[chosen])
+    assert one.take(torch.tensor([7, 3])).weight.stride() == (0, 0)
+
+
+def test_weights_held_as_one_number_change_nothing(codec, rows):
+    fitted = []
+    for weight in (torch.ones(300, 6), torch.ones(1, 1).expand(300, 6)):
+        module = copy.deepcopy(codec)
+        history, _ = train(
+            module, Rows(rows.table, weight), None, options(max_epochs=2), lambda *_: False
+        )
+        fitted.append((history, module.state_dict()))
+    assert fitted[0][0] == fitted[1][0]
+    for name, value in fitted[0][1].items():
+        assert torch.equal(value, fitted[1][1][name]), name
+
+
+def test_optimizer_takes_the_steps_of_adam():
+    found = []
+    for kind in (torch.optim.Adam, PlainAdam):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(4, 3)
+        optimizer = kind(layer.parameters(), lr=0.1)
+        for step in range(6):
+            optimizer.zero_grad()
+            (layer(normal(20, 4, seed=step)) ** 2).sum().backward()
+            optimizer.step()
+            if step == 2:
+                state = optimizer.state_dict()
+                optimizer = kind(layer.parameters(), lr=9.0)
+                optimizer.load_state_dict(state)
+        found.append((layer.weight, layer.weight.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_a_fit_does_not_load_the_compiler():
+    done = subprocess.run(
+        [sys.executable, "-c", FIT_WITHOUT_COMPILER], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "False"]
