@@ -233,8 +233,9 @@ def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[Code
         return module.encode(rows.table, options.beam, joint=options.joint)
 
     codes = codes_of_rows()
-    observed = rows.weight.amax(1) > 0
-    if put_to_use(module, rows.table[observed], rows.weight[observed].amax(1), codes[observed]):
+    seen = rows.observed()
+    of_seen = codes[rows.weight.amax(1) > 0]
+    if put_to_use(module, seen.table, seen.weight.amax(1), of_seen):
         codes = codes_of_rows()
     while True:
         n_codewords = sum(len(book.weight) for book in module.codebooks)
