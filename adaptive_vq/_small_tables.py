@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def choose_start(
     valid_weight: Tensor | None,
     may_split: bool,
 ) -> tuple[CategorySpec, float]:
-    """Sizes of the codebooks, and the rows drawn beside those to fit on, by rows kept aside.
+    """Sizes and starts of the codebooks, and rows drawn beside those to fit on, by rows kept aside.
 
     Of few rows a large codebook memorizes some, and leaves many of its codewords to none: bits that
     are lost. Several smaller codebooks take its place where they leave less error. So few rows kept
@@ -118,49 +119,52 @@ def choose_start(
     Returns
     -------
     spec : CategorySpec
-        With the sizes chosen.
+        With sizes, and whether codebooks are grown, as chosen.
     width : float
         What `classical.smoothing` chose; 0 for no rows beside those to fit on.
     """
     largest = max((size for level in spec.sizes for size in level), default=1)
     start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))
     if n_valid < 2 or not too_few(len(table), start):
-        width = classical.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
-        return spec, width
+        return classical.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
     error = _turns(table, spec, weight, options, n_valid)
     bits = start
     if may_split:
-        bits = largest_codebook(lambda b: error(b, 0.0), len(table), start)
-    width = classical.smoothing(
-        lambda w: error(bits, w),
+        bits = largest_codebook(lambda b: error(b, 0.0, False), len(table), start)
+    width, grown = classical.start_and_smoothing(
+        lambda width, grown: error(bits, width, grown),
         classical.are_sparse(len(table), spec),
         classical.may_be_gaussian(table, spec, weight),
     )
     if width:  # smoothed, larger codebooks memorize less
-        while bits < start and error(bits + 1, width) < MUST_GAIN * error(bits, width):
+        while bits < start and error(bits + 1, width, grown) < MUST_GAIN * error(
+            bits, width, grown
+        ):
             bits += 1
+    spec = replace(spec, grown=grown)
     return (spec if bits == start else with_codebooks_of(spec, bits)), width
 
 
 def _turns(
     table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions, n_valid: int
-) -> Callable[[int, float], float]:
-    """Summed error of rows kept aside in turn, by bits of the largest codebook and kernel width."""
+) -> Callable[[int, float, bool], float]:
+    """Summed error of rows kept aside in turn.
+
+    By the bits of the largest codebook, the kernel width, and whether codebooks are grown.
+    """
     order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
     quick = replace(options, train_beam=5, n_refits=1)
-    known: dict[tuple[int, float], float] = {}
 
-    def error(bits: int, width: float) -> float:
-        if (bits, width) not in known:
-            tried = with_codebooks_of(spec, bits)
+    @cache
+    def error(bits: int, width: float, grown: bool) -> float:
+        tried = replace(with_codebooks_of(spec, bits), grown=grown)
 
-            def of(part: tuple[Tensor, Tensor]) -> float:
-                fit, valid = part
-                fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
-                return classical.category_error(fitted, table[valid], options.beam, weight[valid])
+        def of(part: tuple[Tensor, Tensor]) -> float:
+            fit, valid = part
+            fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
+            return classical.category_error(fitted, table[valid], options.beam, weight[valid])
 
-            known[bits, width] = sum(each(of, parts, split=True))
-        return known[bits, width]
+        return float(sum(each(of, parts, split=True)))
 
     return error

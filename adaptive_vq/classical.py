@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -48,6 +49,7 @@ MOST_TRIAL_ROWS = 12_000
 JUDGED_ROWS = 1_000
 BOOTSTRAP_MUST_GAIN = 0.98
 GAUSSIAN_MUST_GAIN = 0.99
+GROWN_MUST_GAIN = 0.99
 SEARCH_BEAM_IN_FIT = 8
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
@@ -68,12 +70,15 @@ class CategorySpec:
         Codewords asked for, per level and codebook of the level.
     widths : list of int
         Latent width per level: how many principal directions a level codes.
+    grown : bool
+        Whether codebooks start from codewords placed in ever more directions, not from rows.
     """
 
     name: str
     columns: Tensor
     sizes: list[list[int]]
     widths: list[int]
+    grown: bool = False
 
     def flat(self) -> tuple[list[int], list[int], list[int]]:
         """Sizes, widths and levels of all codebooks; widths never shrink from level to level."""
@@ -179,6 +184,7 @@ def fit_category(
         weight=weight,
         beam=options.train_beam,
         n_iter=options.n_iter,
+        grown=spec.grown,
     )
     chain = _settled(latents, chain, weight, options, len(rows))
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
@@ -262,23 +268,40 @@ def choose_bootstrap(
     weight: Tensor,
     options: StartOptions,
     valid_weight: Tensor | None = None,
-) -> float:
-    """Smoothing chosen by the error on rows kept aside: see `smoothing`."""
+) -> tuple[CategorySpec, float]:
+    """How codebooks start, and smoothing, by the error on rows kept aside: see `smoothing`."""
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
-        return 0.0
+        return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
     quick = replace(options, train_beam=8, n_iter=5, n_refits=2)
     shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
-    tried = replace(spec, sizes=smaller)
     few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)
     judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
 
-    def error(width: float) -> float:
+    @cache
+    def error(width: float, grown: bool) -> float:
+        tried = replace(spec, sizes=smaller, grown=grown)
         part = fit_category(table[few], tried, weight[few], quick, width, len(table))
         return category_error(part, judged, options.beam, mass)
 
-    return smoothing(error, are_sparse(len(table), spec), may_be_gaussian(table, spec, weight))
+    sparse, gaussian = are_sparse(len(table), spec), may_be_gaussian(table, spec, weight)
+    width, grown = start_and_smoothing(error, sparse, gaussian)
+    return replace(spec, grown=grown), width
+
+
+def start_and_smoothing(
+    error: Callable[[float, bool], float], sparse: bool, gaussian: bool
+) -> tuple[float, bool]:
+    """Smoothing as `smoothing` chooses it, and whether codebooks are grown.
+
+    They are, with draws or without, where that lowers an error clearly further; `error` takes both.
+    """
+    width = smoothing(lambda width: error(width, False), sparse, gaussian)
+    best = min(dict.fromkeys((width, 0.0)), key=lambda width: error(width, True))
+    if error(best, True) < GROWN_MUST_GAIN * error(width, False):
+        return best, True
+    return width, False
 
 
 def are_sparse(n_rows: int, spec: CategorySpec) -> bool:

@@ -34,6 +34,8 @@ _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
 _NEAREST_TILE = 1024
 _DECODED_TILE = 4096
+_GROWING_STEPS = 5
+_GROWING_ITERATIONS = 2
 _MANY_CODEWORDS = 2048  # a system of so many is among the largest that a fit holds
 
 
@@ -110,18 +112,55 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
         drawn = torch.searchsorted(mass, draws, right=True).clamp_max_(len(rows) - 1)
 
 
+def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Codewords placed in the leading principal directions of the rows, then in ever more of them.
+
+    Codewords that start as rows take over what is peculiar to those rows in all directions; these
+    see the directions that carry little last, as means of many rows (the progressive dimensions of
+    Babenko and Lempitsky's and of faiss's residual quantizers). Rows with long tails or few values
+    need `_seed_codewords`.
+    """
+    mean = (weight @ rows) / weight.sum()
+    centered = rows - mean
+    _, vectors = torch.linalg.eigh(((centered * weight[:, None]).T @ centered).double())
+    axes = vectors.flip(1).float()
+    turned, width = centered @ axes, rows.shape[1]
+    first, *further = _growing_widths(width)
+    codewords = _seed_codewords(turned[:, :first].contiguous(), size, weight, generator)
+    if len(codewords) < size:  # rows differ in further directions only
+        return _seed_codewords(rows, size, weight, generator)
+    seen = turned[:, :first].contiguous()
+    codewords, _ = _lloyd(seen, codewords, weight, _GROWING_ITERATIONS)
+    for reach in further:
+        _, index = nearest(seen, codewords)
+        seen = turned[:, :reach].contiguous()
+        wider = torch.cat([codewords, codewords.new_zeros(size, reach - codewords.shape[1])], 1)
+        codewords, _ = _means(seen, index, weight, wider)
+        codewords, _ = _lloyd(seen, codewords, weight, _GROWING_ITERATIONS)
+    return codewords @ axes.T + mean
+
+
+def _growing_widths(width: int) -> list[int]:
+    """Numbers of directions, each a like multiple of the one before; the last is all of them."""
+    powers = (width ** (step / _GROWING_STEPS) for step in range(1, _GROWING_STEPS + 1))
+    return sorted({min(width, max(2, round(power))) for power in powers})
+
+
 def kmeans(
     rows: Tensor,
     size: int,
     generator: torch.Generator,
     weight: Tensor | None = None,
     n_iter: int = 10,
+    *,
+    grown: bool = False,
 ) -> Tensor:
     """Lloyd's algorithm from a k-means++ start; never returns an unused or repeated codeword.
 
-    Fewer than `size` codewords come back where the rows have fewer distinct values.
+    Fewer than `size` codewords come back where the rows have fewer distinct values. `grown` starts
+    from codewords that have been placed in ever more directions instead.
     """
-    return _kmeans(rows, [size], generator, weight, n_iter)[0]
+    return _kmeans(rows, [size], generator, weight, n_iter, grown)[0]
 
 
 def kmeans_sizes(
@@ -141,13 +180,15 @@ def _kmeans(
     generator: torch.Generator,
     weight: Tensor | None,
     n_iter: int,
+    grown: bool = False,
 ) -> list[Tensor]:
     weight, most = torch.ones(len(rows)) if weight is None else weight, max(sizes)
     sample, sample_weight = _subsample(
         rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * most), generator
     )
     # Of codewords chosen one after the other the first ones are the start of a smaller codebook.
-    start = _seed_codewords(sample, most, sample_weight, generator)
+    find_start = _grown_codewords if grown else _seed_codewords
+    start = find_start(sample, most, sample_weight, generator)
     codebooks = []
     for size in sizes:
         codebook, _ = _lloyd(sample, start[:size], sample_weight, n_iter)
@@ -294,6 +335,7 @@ def fit_chain(
     weight: Tensor | None = None,
     beam: int = 5,
     n_iter: int = 10,
+    grown: bool = False,
 ) -> Chain:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
@@ -314,7 +356,7 @@ def fit_chain(
         most = max(MOST_RESIDUALS, len(rows))
         reach = min(width, rows.shape[1])
         flat, every = _candidates(found, good, reach, weight, most, generator)
-        codebook = kmeans(flat, size, generator, every, n_iter)
+        codebook = kmeans(flat, size, generator, every, n_iter, grown=grown)
         chain.append(codebook)
         combinations *= len(codebook)
     return chain

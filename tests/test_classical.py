@@ -1,5 +1,7 @@
 """The classical start: principal axes, residual codebooks, joint tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,10 +107,11 @@ def test_bootstrap_smooths(table):
     few = table[:60]
     wide = spec(sizes=((32,), (32,)))
     options = StartOptions(0)
-    chosen = classical.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
+    _, chosen = classical.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
     assert chosen >= classical.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
     single = spec(sizes=((4,), ()))
-    assert classical.choose_bootstrap(few, table[60:], single, torch.ones(60), options) == 0.0
+    chosen = classical.choose_bootstrap(few, table[60:], single, torch.ones(60), options)
+    assert chosen == (single, 0.0)
 
 
 def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
@@ -118,7 +121,9 @@ def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
     clustered = centers[torch.arange(900) % 60] + 0.3 * torch.randn(900, 12, generator=generator)
     wide = spec(columns=range(12), sizes=((64,), (64,)), widths=(12, 12))
     widths = [
-        classical.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))
+        classical.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))[
+            1
+        ]
         for rows in (gaussian, clustered)
     ]
     assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
@@ -144,6 +149,43 @@ def test_smoothing_is_chosen_by_its_error(narrow, wide, between, chosen, of_plen
     assert classical.smoothing(errors.__getitem__, sparse=True) == chosen
     del errors[NEAR]
     assert classical.smoothing(errors.__getitem__) == of_plenty
+
+
+@pytest.mark.parametrize(
+    ("grown", "grown_from_draws", "chosen"),
+    [
+        (0.9, 0.9, (0.5, False)),  # no better than draws
+        (0.88, 0.95, (0.0, True)),
+        (0.95, 0.88, (0.5, True)),
+        (0.88, 0.87, (0.5, True)),
+    ],
+)
+def test_codebooks_are_grown_where_that_is_clearly_better(grown, grown_from_draws, chosen):
+    errors = {(0.0, False): 1.0, (0.5, False): 0.9, (0.0, True): grown}
+    errors[0.5, True] = grown_from_draws
+
+    def error(width, grown):
+        return errors[width, grown]
+
+    assert classical.start_and_smoothing(error, sparse=False, gaussian=False) == chosen
+    errors[0.5, False] = 0.99  # no draws then
+    assert classical.start_and_smoothing(error, False, False) == (0.0, grown < 0.99)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_whether_codebooks_are_grown_is_part_of_the_category(table, monkeypatch, better):
+    def error(part, *_):
+        return 0.9 if part.spec.grown is better else 1.0
+
+    monkeypatch.setattr(classical, "category_error", error)
+    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(200)
+    chosen, width = classical.choose_bootstrap(
+        table[:200], table[200:], wanted, ones, StartOptions(0)
+    )
+    assert (chosen.grown, width) == (better, 0.0)
+    assert chosen.sizes == wanted.sizes
+    chains = [fit(table, replace(wanted, grown=grown))[0].chain for grown in (True, False)]
+    assert not torch.equal(chains[0][0], chains[1][0])
 
 
 def test_draws_from_a_gaussian_are_tried_only_where_tails_allow():

@@ -230,12 +230,46 @@ def test_most_bits_of_a_number_of_codewords():
     assert {n: quantize.most_bits(n) for n in expected} == expected
 
 
+def test_grown_codewords_see_directions_that_carry_little_last():
+    n, width = 600, 30
+    rows = torch.randn(n, width, generator=generator()) * torch.linspace(2.0, 0.5, width)
+    unseen = torch.randn(n, width, generator=generator(1)) * torch.linspace(2.0, 0.5, width)
+    ones = torch.ones(n)
+    errors = {}
+    for grown in (False, True):
+        codebook = quantize.kmeans(rows, 100, generator(), ones, 1, grown=grown)
+        assert len(codebook.unique(dim=0)) == len(codebook) == 100
+        errors[grown] = float(quantize.nearest(unseen, codebook)[0].sum())
+    assert errors[True] < errors[False]
+    assert quantize._growing_widths(width) == [2, 4, 8, 15, 30]
+    assert quantize._growing_widths(1) == [1]
+    assert quantize._growing_widths(3) == [2, 3]
+
+
+def test_grown_codewords_turn_with_the_rows():
+    rows = torch.randn(500, 6, generator=generator()) * torch.tensor([3.0, 2.5, 2, 1.5, 1, 0.5])
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=generator(1)))[0]
+    ones = torch.ones(500)
+    straight = quantize.kmeans(rows, 10, generator(), ones, grown=True)
+    turned = quantize.kmeans(rows @ turn + 5.0, 10, generator(), ones, grown=True)
+    torch.testing.assert_close(turned, straight @ turn + 5.0, atol=1e-3, rtol=1e-3)
+
+
+def test_grown_codewords_tell_apart_rows_that_differ_in_further_directions_only():
+    leading = torch.tensor([[10.0, 0, 0, 0, 0], [0, 10.0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    rows = leading.repeat(4, 1)
+    rows[:, 4] = torch.arange(4).repeat_interleave(3)
+    codebook = quantize.kmeans(rows, 12, generator(), torch.ones(12), grown=True)
+    assert len(codebook) == 12
+    torch.testing.assert_close(quantize.nearest(rows, codebook)[0], torch.zeros(12))
+
+
 def test_more_combinations_mean_more_candidates_to_train_on(rows, monkeypatch):
     seen = []
 
-    def spy(flat, size, generator, weight, n_iter):
+    def spy(flat, size, generator, weight, n_iter, **kwargs):
         seen.append((len(flat) // 300, len(weight) // 300, n_iter))
-        return kmeans(flat, size, generator, weight, n_iter)
+        return kmeans(flat, size, generator, weight, n_iter, **kwargs)
 
     kmeans = quantize.kmeans
     monkeypatch.setattr(quantize, "kmeans", spy)
