@@ -116,9 +116,9 @@ def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.G
     """Codewords placed in the leading principal directions of the rows, then in ever more of them.
 
     Codewords that start as rows take over what is peculiar to those rows in all directions; these
-    see the directions that carry little last, as means of many rows (the progressive dimensions of
-    Babenko and Lempitsky's and of faiss's residual quantizers). Rows with long tails or few values
-    need `_seed_codewords`.
+    see the directions that carry little last, as means of many rows (Liu et al., 2015, "Improved
+    residual vector quantization"; faiss calls it progressive dimensions). Rows with long tails or
+    few values need `_seed_codewords`.
     """
     mean = (weight @ rows) / weight.sum()
     centered = rows - mean
