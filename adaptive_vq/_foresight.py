@@ -13,7 +13,7 @@ from torch import Tensor
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import Rows
 
-__all__ = ["Optimism", "drawn_together", "measure_optimism"]
+__all__ = ["Errors", "Optimism", "category_errors", "drawn_together", "measure_optimism"]
 
 BEAM = 8
 """A narrow beam tells by how much unseen rows are worse as well as a wide one."""
@@ -25,7 +25,7 @@ _EXACT = 1e-9
 
 
 @dataclass(frozen=True)
-class _Errors:
+class Errors:
     """Squared errors and energies of rows (n,), and what follows from them."""
 
     error: Tensor
@@ -43,13 +43,14 @@ class _Errors:
 
 
 @torch.no_grad()
-def _category_errors(module: CodecModule, rows: Rows) -> dict[str, _Errors]:
-    """Errors of every category, row by row."""
+def category_errors(module: CodecModule, rows: Rows) -> dict[str, Errors]:
+    """Errors of every category on the first `MOST_ROWS` rows, row by row."""
+    rows = Rows(rows.table[:MOST_ROWS], rows.weight[:MOST_ROWS])
     output = module.decode(module.encode(rows.table, BEAM), module.layout.n_levels)
     error = (rows.weight * (rows.table - output) ** 2).double()
     energy = (rows.weight * (rows.table - module.offset) ** 2).double()
     return {
-        c.name: _Errors(error[:, c.columns].sum(1), energy[:, c.columns].sum(1))
+        c.name: Errors(error[:, c.columns].sum(1), energy[:, c.columns].sum(1))
         for c in module.layout.categories
     }
 
@@ -79,7 +80,7 @@ class Optimism:
         return predicted
 
 
-def measure_optimism(module: CodecModule, fit_rows: Rows, valid: Rows) -> Optimism:
+def measure_optimism(unseen: Mapping[str, Errors], seen: Mapping[str, Errors]) -> Optimism:
     """Compare rows kept aside with rows fitted on.
 
     Few rows kept aside tell little of one category: a single outlier may double its error. The
@@ -88,16 +89,16 @@ def measure_optimism(module: CodecModule, fit_rows: Rows, valid: Rows) -> Optimi
 
     Parameters
     ----------
-    module : CodecModule
-        Fitted on `fit_rows` alone.
-    fit_rows, valid : Rows
+    unseen : mapping of str to Errors
+        Of rows kept aside, by a codec that has not seen them.
+    seen : mapping of str to Errors
+        Of rows fitted on, by the final codec: what is done last may fit single rows.
     """
-    few = Rows(fit_rows.table[:MOST_ROWS], fit_rows.weight[:MOST_ROWS])
-    seen, unseen = _category_errors(module, few), _category_errors(module, valid)
-    names = [n for n in seen if seen[n].nmse > _EXACT and unseen[n].nmse > _EXACT]
+    both = [name for name in unseen if name in seen]  # rows aside may have brought a codebook
+    names = [n for n in both if seen[n].nmse > _EXACT and unseen[n].nmse > _EXACT]
     logs = np.log([unseen[n].nmse / seen[n].nmse for n in names])
     noise = np.array([seen[n].log_variance + unseen[n].log_variance for n in names])
-    factors: dict[str, float | None] = dict.fromkeys(seen)
+    factors: dict[str, float | None] = dict.fromkeys(unseen)
     factors |= dict(zip(names, np.exp(drawn_together(logs, noise)).tolist(), strict=True))
     return Optimism(factors, {name: errors.nmse for name, errors in unseen.items()})
 

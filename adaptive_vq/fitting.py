@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
-from adaptive_vq._foresight import Optimism, measure_optimism
+from adaptive_vq._foresight import Optimism, category_errors, measure_optimism
 from adaptive_vq._moments import column_means
 from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
@@ -207,7 +207,7 @@ def fit_codec(
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
-    optimism = None if valid is None else measure_optimism(module, fit_rows, valid)
+    unseen = None if valid is None else category_errors(module, valid)
     if valid is not None and len(observed) <= FOLD_IN_ROWS:
         module = start.network_on_all(observed)
         if n_epochs:
@@ -223,6 +223,9 @@ def fit_codec(
     settle_prefixes(module, observed, codes[seen])
     if options.may_move and isinstance(start, ClassicalStart) and history:
         history[0]["moves"] = start.decided.moves
+    optimism = None
+    if unseen is not None:
+        optimism = measure_optimism(unseen, category_errors(module, fit_rows))
     return Fitted(module, codes, history, n_epochs, optimism)
 
 

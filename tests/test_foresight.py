@@ -7,13 +7,24 @@ import pytest
 import torch
 
 from adaptive_vq import HierarchicalVQVAE
-from adaptive_vq._foresight import Optimism, _Errors, drawn_together
+from adaptive_vq._foresight import Errors, Optimism, drawn_together, measure_optimism
 from adaptive_vq.metrics import category_nmse
 
 
 def test_prediction_is_the_training_error_times_the_factor():
     optimism = Optimism({"a": 1.5, "b": None}, {"a": 0.9, "b": 0.2})
     assert optimism.predict({"a": 0.1, "b": 0.0}) == {"a": pytest.approx(0.15), "b": 0.2}
+
+
+def test_categories_of_either_codec_alone_have_no_factor():
+    def errors(error):
+        return Errors(torch.full((50,), error), torch.ones(50))
+
+    unseen = {"a": errors(0.3), "b": errors(0.2), "c": errors(0.1)}
+    found = measure_optimism(unseen, {"a": errors(0.2), "b": errors(0.0), "d": errors(0.4)})
+    assert found.factors == {"a": pytest.approx(1.5), "b": None, "c": None}
+    predicted = found.predict({"a": 0.2, "b": 0.0, "c": 0.1})
+    assert predicted == {"a": pytest.approx(0.3), "b": pytest.approx(0.2), "c": pytest.approx(0.1)}
 
 
 def test_uncertain_categories_are_drawn_towards_all():
@@ -39,7 +50,7 @@ def test_variance_of_the_logarithm_is_that_over_draws_of_rows():
     energy = rng.chisquare(3, size=(400, 500))
     error = 0.2 * energy * rng.gamma(2.0, 0.5, size=energy.shape)
     spread = np.log(error.sum(1) / energy.sum(1)).std()
-    one = _Errors(torch.from_numpy(error[0]), torch.from_numpy(energy[0]))
+    one = Errors(torch.from_numpy(error[0]), torch.from_numpy(energy[0]))
     assert math.sqrt(one.log_variance) == pytest.approx(spread, rel=0.15)
 
 
