@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adaptive_vq._rows import Rows
 from adaptive_vq.modules import CodecModule
-from adaptive_vq.training import Rows
 
 __all__ = ["Errors", "Optimism", "category_errors", "drawn_together", "measure_optimism"]
 

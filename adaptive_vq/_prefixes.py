@@ -7,8 +7,8 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._moments import column_means
+from adaptive_vq._rows import Rows
 from adaptive_vq.modules import CodecModule
-from adaptive_vq.training import Rows
 
 _RIDGE = 10.0
 """Rows of a table's entry that where it stands counts for."""

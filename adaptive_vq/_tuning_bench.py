@@ -12,6 +12,7 @@ import torch
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._moved_network import moved_network
+from adaptive_vq._rows import Rows
 from adaptive_vq._small_tables import choose_start
 from adaptive_vq.classical import CategoryCodec, CategorySpec, StartOptions
 from adaptive_vq.estimation import (
@@ -27,7 +28,6 @@ from adaptive_vq.learning import Judge, bits_of
 from adaptive_vq.metrics import category_nmse, reconstruction_nmse
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.plan import Plan
-from adaptive_vq.training import Rows
 
 JUDGES = 0.1
 """Share of the rows to fit on that propose moves; the rows kept aside only judge them."""

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
+from adaptive_vq._weighted_sample import Weighted, rows_and_weights, with_weights
 from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import CategorySet, resolve_categories
@@ -26,11 +27,8 @@ from adaptive_vq.sampling import RowSample
 from adaptive_vq.scores import category_profile, category_scores, category_separation
 from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
-from adaptive_vq.weights import learning_rows, positive_rows
 
 __all__ = ["FeatureCharacterizer", "category_scores"]
-
-Weighted = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]
 
 #: Clustering and the figures beside the scores look at this many rows of the sample.
 PROFILE_ROWS = 10_000
@@ -344,15 +342,15 @@ class FeatureCharacterizer(
 
     def _learn(self, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> None:
         assert self._sample is not None
-        self._sample = _with_weights(self._sample, array, sample_weight)
+        self._sample = with_weights(self._sample, array, sample_weight)
         self._settle()
 
     def _settle(self) -> None:
         """Find and measure the categories of the rows that have come so far."""
         assert self._sample is not None
         sample, n_features = self._sample, self.n_features_in_
-        rows, mass = _rows_and_weights(sample.rows, n_features)
-        X, weight = _rows_and_weights(sample.subset(PROFILE_ROWS), n_features)
+        rows, mass = rows_and_weights(sample.rows, n_features)
+        X, weight = rows_and_weights(sample.subset(PROFILE_ROWS), n_features)
         units = CodecUnits(self._scaler, self._clip).fit(rows, mass, names=column_names(self))
         Z = units.to_codec(X).astype(np.float64)
         found = resolve_categories(
@@ -415,30 +413,6 @@ class FeatureCharacterizer(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
         return tags
-
-
-def _with_weights(
-    sample: RowSample, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None
-) -> RowSample:
-    """Sample after these rows arrived; once there are weights, they are its last column."""
-    n_features = array.shape[1]
-    if sample_weight is not None:
-        array = np.column_stack(positive_rows(array, sample_weight))
-        if sample.rows.shape[1] == n_features:
-            sample = replace(sample, rows=_with_ones(sample.rows))
-    elif sample.rows.shape[1] > n_features:
-        array = _with_ones(array)
-    return sample.add(array)
-
-
-def _with_ones(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.column_stack([rows, np.ones(len(rows))])
-
-
-def _rows_and_weights(rows: npt.NDArray[np.float64], n_features: int) -> Weighted:
-    if rows.shape[1] == n_features:
-        return learning_rows(rows, None)
-    return learning_rows(rows[:, :n_features], rows[:, n_features])
 
 
 def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:

@@ -21,6 +21,7 @@ from adaptive_vq import quantize
 from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._networks import forget, kept_network
+from adaptive_vq._rows import Rows
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
@@ -29,7 +30,7 @@ from adaptive_vq.modules import CodecModule, Layout
 from adaptive_vq.objectives import objectives_of
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width
-from adaptive_vq.training import Rows, TrainingOptions
+from adaptive_vq.training import TrainingOptions
 
 MOST_CODEWORDS = 2**quantize.MAX_CODEBOOK_BITS
 """Most codewords of a codebook whose size is not given."""

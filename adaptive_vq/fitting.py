@@ -6,7 +6,6 @@ Start, freed bits, joint tables, training, and the clean-up at the end.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from operator import ge
@@ -17,16 +16,18 @@ from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
 from adaptive_vq._foresight import Optimism, category_errors, measure_optimism
+from adaptive_vq._freed_bits import offer_freed_bits, spent
 from adaptive_vq._moments import column_means
 from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
-from adaptive_vq._small_tables import choose_start, codebook_bits
+from adaptive_vq._rows import Rows
+from adaptive_vq._small_tables import choose_start
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
 from adaptive_vq.modules import CodecModule, layout_of
-from adaptive_vq.training import Rows, TrainingOptions, train
+from adaptive_vq.training import TrainingOptions, train
 
 FOLD_IN_ROWS = 20_000
 """Up to this many training rows, those kept aside are folded back in once all is decided."""
@@ -293,7 +294,7 @@ def _start(
 
     parts = each(fit, specs, split=True)
     if options.may_grow:
-        parts = _offer_freed_bits(rows, parts, options)
+        parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
     classical.fit_tables(codec, rows.table, _holes(rows), row_weight, judged, start.beam)
@@ -309,81 +310,6 @@ def _holes(rows: Rows) -> Tensor | None:
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
     reference = column_means(rows.table, rows.weight).float()
     return Codec(rows.table.shape[1], n_levels, parts, classical.offset_of(parts, reference))
-
-
-def _spent(parts: list[CategoryCodec]) -> float:
-    return sum(math.log2(len(codebook)) for part in parts for codebook in part.chain)
-
-
-def _offer_freed_bits(
-    rows: Rows, parts: list[CategoryCodec], options: FitOptions
-) -> list[CategoryCodec]:
-    """Offer bits that shrunken codebooks have freed to the categories that still have an error."""
-    weight, full = rows.weight.amax(1), set[str]()
-    for _ in range(8):
-        free = math.floor(options.budget - _spent(parts) + 1e-6)
-        if free < 1:
-            break
-        gifts = _gifts(rows, parts, full, free)
-        if not gifts:
-            break
-        grown = []
-        for part in parts:
-            gift = gifts.get(part.spec.name, 0)
-            if gift:
-                most = min(options.most_codewords, 2 ** codebook_bits(len(rows), part.spec.sizes))
-                spec = replace(part.spec, sizes=_grown(part, gift, most))
-                bigger = classical.fit_category(
-                    rows.table, spec, weight, StartOptions(options.seed), part.bootstrap
-                )
-                if _spent([bigger]) <= _spent([part]) + 1e-6:
-                    full.add(part.spec.name)
-                    bigger = part
-                part = bigger
-            grown.append(part)
-        if _spent(grown) > options.budget + 1e-6:
-            break
-        parts = grown
-    return parts
-
-
-def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) -> dict[str, int]:
-    """One bit at a time to the category with the largest error left; a bit counts as halving it."""
-    errors = {
-        p.spec.name: classical.category_error(p, rows.table, 4, rows.weight.amax(1))
-        for p in parts
-        if p.spec.name not in full
-    }
-    floor = 1e-9 * float((rows.table**2).sum())
-    gifts: dict[str, int] = {}
-    for _ in range(free):
-        errors = {name: error for name, error in errors.items() if error > floor}
-        if not errors:
-            break
-        neediest = max(sorted(errors), key=lambda name: errors[name])
-        gifts[neediest] = gifts.get(neediest, 0) + 1
-        errors[neediest] /= 2.0
-    return gifts
-
-
-def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
-    """Sizes as they came out, with `gift` more bits in the last level that has any."""
-    sizes: list[list[int]] = [[] for _ in part.spec.sizes]
-    for codebook, level in zip(part.chain, part.levels, strict=True):
-        sizes[level].append(len(codebook))
-    last = max((i for i, level in enumerate(sizes) if level), default=0)
-    max_bits = quantize.most_bits(most)
-    while gift > 0:
-        tail = sizes[last][-1] if sizes[last] else 0
-        room = quantize.most_bits(2**max_bits // tail) if tail else 0
-        step = min(gift, room)
-        if step > 0:
-            sizes[last][-1] = tail * 2**step
-        else:
-            step = min(gift, max_bits)
-            sizes[last].append(2**step)
-        gift -= step
-    return sizes
 
 
 def _is_full_chain(part: CategoryCodec, asked: CategorySpec) -> bool:
@@ -450,10 +376,10 @@ def _codec_on_all(
         return fit(spec)
 
     parts = each(follow, before, decided.specs, split=True)
-    if _spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
+    if spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
         parts = each(fit, decided.specs, split=True)
     if options.may_grow:
-        parts = _offer_freed_bits(rows, parts, options)
+        parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
     classical.fit_tables(codec, rows.table, _holes(rows), weight, None, start.beam)

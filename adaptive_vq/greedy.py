@@ -12,6 +12,7 @@ from torch import Tensor
 from adaptive_vq import quantize
 from adaptive_vq.allocation import lower_envelope
 from adaptive_vq.classical import principal_axes
+from adaptive_vq.kmeans import kmeans_path, kmeans_sizes, nearest
 
 __all__ = ["AveragedCurve", "GreedyCurve"]
 
@@ -103,14 +104,14 @@ class GreedyCurve:
 
     def _measure_stage(self, bits: int) -> None:
         first, weight = self.measured == 0, self._weights[0]
-        codebooks_of = quantize.kmeans_path
+        codebooks_of = kmeans_path
         if first and self._left.shape[1] <= _NARROW:
-            codebooks_of = quantize.kmeans_sizes
+            codebooks_of = kmeans_sizes
         codebooks = codebooks_of(self._left, bits, self._generator, weight, _ITERATIONS)
         for codebook in codebooks:
-            distance, index = quantize.nearest(self._held, codebook)
+            distance, index = nearest(self._held, codebook)
             self._errors.append(self._mean(distance))
-        self._left = self._left - codebook[quantize.nearest(self._left, codebook)[1]]
+        self._left = self._left - codebook[nearest(self._left, codebook)[1]]
         self._held = self._held - codebook[index]
         floor = EXACT * self._errors[0]
         left = float((self._left.square().sum(1) * weight).sum() / weight.sum()) + self._beyond

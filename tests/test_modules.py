@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from adaptive_vq import classical, quantize
+from adaptive_vq import classical, kmeans, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq.classical import CategorySpec, StartOptions
@@ -166,17 +166,17 @@ def test_untouched_codewords_do_not_drift(book):
 def test_revived_codeword_survives_the_next_updates(book):
     book.count[2] = 1e-6  # as after many updates without a hit
     rows = torch.tensor([[0.0, 0.1], [1.0, 1.0], [9.0, -9.0], [0.0, 0.0]])
-    codes = quantize.nearest(rows, book.weight)[1]
+    codes = kmeans.nearest(rows, book.weight)[1]
     book.update(rows, codes, torch.ones(4), decay=0.99)
     worst = torch.tensor([9.0, -9.0])
     torch.testing.assert_close(book.weight[2], worst)
     assert float(book.count[2]) == 1.0
     torch.testing.assert_close(book.total[2], worst)
     for _ in range(5):  # hit or not, it stays where it was put
-        codes = quantize.nearest(rows, book.weight)[1]
+        codes = kmeans.nearest(rows, book.weight)[1]
         book.update(rows, codes, torch.ones(4), decay=0.99)
     torch.testing.assert_close(book.weight[2], worst)
-    assert int(quantize.nearest(worst[None], book.weight)[1]) == 2
+    assert int(kmeans.nearest(worst[None], book.weight)[1]) == 2
 
 
 def test_revival_puts_several_on_different_rows(book):
