@@ -30,23 +30,23 @@ def offer_freed_bits(
         gifts = _gifts(rows, parts, full, free)
         if not gifts:
             break
-        grown = []
-        for part in parts:
+        larger = list(parts)
+        for i, part in enumerate(parts):
             gift = gifts.get(part.spec.name, 0)
-            if gift:
-                most = min(most_codewords, 2 ** codebook_bits(len(rows), part.spec.sizes))
-                spec = replace(part.spec, sizes=_grown(part, gift, most))
-                bigger = classical.fit_category(
-                    rows.table, spec, weight, StartOptions(seed), part.bootstrap
-                )
-                if spent([bigger]) <= spent([part]) + 1e-6:
-                    full.add(part.spec.name)
-                    bigger = part
-                part = bigger
-            grown.append(part)
-        if spent(grown) > budget + 1e-6:
+            if not gift:
+                continue
+            most = min(most_codewords, 2 ** codebook_bits(len(rows), part.spec.sizes))
+            spec = replace(part.spec, sizes=_larger(part, gift, most))
+            found = classical.fit_category(
+                rows.table, spec, weight, StartOptions(seed), part.bootstrap
+            )
+            if spent([found]) > spent([part]) + 1e-6:
+                larger[i] = found
+            else:
+                full.add(part.spec.name)
+        if spent(larger) > budget + 1e-6:
             break
-        parts = grown
+        parts = larger
     return parts
 
 
@@ -69,7 +69,7 @@ def _gifts(rows: Rows, parts: list[CategoryCodec], full: set[str], free: int) ->
     return gifts
 
 
-def _grown(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
+def _larger(part: CategoryCodec, gift: int, most: int) -> list[list[int]]:
     """Sizes as they came out, with `gift` more bits in the last level that has any."""
     sizes: list[list[int]] = [[] for _ in part.spec.sizes]
     for codebook, level in zip(part.chain, part.levels, strict=True):

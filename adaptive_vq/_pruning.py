@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,14 +41,14 @@ def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor
     """
     moved = False
     for g, (start, end) in enumerate(module.layout.spans()):
+        chain = module.chain(g)
         idle = [
-            (j, word)
-            for j in range(start, end)
-            for word in _unused(codes[:, j], len(module.codebooks[j].weight))
+            (j, int(word))
+            for j, book in zip(range(start, end), chain, strict=True)
+            for word in (~_used(codes[:, j], len(book))).nonzero()
         ]
         if not idle:
             continue
-        chain = module.chain(g)
         latents = module.encoders[g](table)
         left = latents - quantize.decode(codes[:, start:end], chain, latents.shape[1])
         chosen = _worst_served(latents, left, weight, len(idle))
@@ -62,30 +63,24 @@ def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor
     return moved
 
 
-def _unused(codes: Tensor, size: int) -> list[int]:
-    """Codewords of a codebook that no code is."""
-    used = torch.bincount(codes, minlength=size)
-    return [int(word) for word in (used == 0).nonzero()]
+def _used(codes: Tensor, size: int) -> Tensor:
+    """Whether any code is each codeword of a codebook, shape (size,)."""
+    return torch.bincount(codes, minlength=size) > 0
 
 
 def _worst_served(latents: Tensor, left: Tensor, weight: Tensor, most: int) -> list[int]:
-    """Rows with the largest weighted error, best served last; of equal rows one, for all of them.
+    """Rows with the largest weighted error, worst first; of equal rows one, for all of them.
 
     Rows coded exactly are left out.
     """
     _, group = latents.unique(dim=0, return_inverse=True)
     mass = weight.new_zeros(len(latents)).index_add_(0, group, weight)[group]
     error = left.square().sum(1) * mass
+    order = error.argsort(descending=True, stable=True)
+    _, first = np.unique(group[order].numpy(), return_index=True)
+    worst = order[torch.from_numpy(np.sort(first)[:most])]
     floor = _EXACT * float((latents.square().sum(1) * weight).sum() / weight.sum())
-    rows: list[int] = []
-    seen: set[int] = set()
-    for i in error.argsort(descending=True, stable=True).tolist():
-        if len(rows) == most or float(error[i]) <= floor:
-            break
-        if int(group[i]) not in seen:
-            seen.add(int(group[i]))
-            rows.append(i)
-    return rows
+    return [int(i) for i in worst[error[worst] > floor]]
 
 
 def _move(module: CodecModule, j: int, word: int, target: Tensor) -> None:
@@ -115,10 +110,7 @@ def without_unused(module: CodecModule, codes: Tensor) -> CodecModule:
     CodecModule
         Decodes the codes, renumbered, to what they were decoded to.
     """
-    used = [
-        torch.bincount(codes[:, j], minlength=len(book.weight)) > 0
-        for j, book in enumerate(module.codebooks)
-    ]
+    used = [_used(codes[:, j], len(book.weight)) for j, book in enumerate(module.codebooks)]
     kept = [j for j, u in enumerate(used) if int(u.sum()) > 1]
     smaller = _shell(module, kept, [int(used[j].sum()) for j in kept])
     smaller.load_state_dict(_state(module, used, kept))

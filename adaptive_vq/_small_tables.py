@@ -133,14 +133,12 @@ def choose_start(
         bits = largest_codebook(lambda b: error(b, 0.0, False), len(table), start)
     width, grown = classical.start_and_smoothing(
         lambda width, grown: error(bits, width, grown),
-        classical.are_sparse(len(table), spec),
-        classical.may_be_gaussian(table, spec, weight),
+        *classical.worth_trying(table, spec, weight),
     )
-    if width:  # smoothed, larger codebooks memorize less
-        while bits < start and error(bits + 1, width, grown) < MUST_GAIN * error(
-            bits, width, grown
-        ):
-            bits += 1
+    while width and bits < start:  # smoothed, larger codebooks memorize less
+        if error(bits + 1, width, grown) >= MUST_GAIN * error(bits, width, grown):
+            break
+        bits += 1
     spec = replace(spec, grown=grown)
     return (spec if bits == start else with_codebooks_of(spec, bits)), width
 

@@ -172,9 +172,8 @@ def fit_category(
     mean, basis = principal_axes(rows, spec.latent_width, weight)
     latents = (rows - mean) @ basis
     generator = seed_of(options.seed, spec.name)
-    if bootstrap:
-        copies = _copies(bootstrap, standing_for or len(rows))
-        latents, weight = _enlarge(latents, weight, bootstrap, copies, generator)
+    n_standing = standing_for or len(rows)
+    latents, weight = _enlarged(latents, weight, bootstrap, n_standing, generator)
     sizes, widths, levels = spec.flat()
     chain = quantize.fit_chain(
         latents,
@@ -194,11 +193,8 @@ def refit_category(
     table: Tensor, part: CategoryCodec, weight: Tensor, options: StartOptions
 ) -> CategoryCodec:
     """Let the codewords of a category follow other rows, from where they stand."""
-    latents = part.latents(table)
-    if part.bootstrap:
-        generator = seed_of(options.seed, part.spec.name)
-        copies = _copies(part.bootstrap, len(table))
-        latents, weight = _enlarge(latents, weight, part.bootstrap, copies, generator)
+    latents, generator = part.latents(table), seed_of(options.seed, part.spec.name)
+    latents, weight = _enlarged(latents, weight, part.bootstrap, len(table), generator)
     chain = _settled(latents, part.chain, weight, options, len(table))
     return replace(part, chain=chain)
 
@@ -242,9 +238,13 @@ def _copies(width: float, n_rows: int) -> int:
     return max(1, min(most, round(wanted / n_rows) - 1))
 
 
-def _enlarge(
-    latents: Tensor, weight: Tensor, width: float, copies: int, generator: torch.Generator
+def _enlarged(
+    latents: Tensor, weight: Tensor, width: float, n_rows: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
+    """Latents, and draws after them where `width` asks for any, as many a row as of `n_rows`."""
+    if not width:
+        return latents, weight
+    copies = _copies(width, n_rows)
     if width == TOWARDS_NEIGHBOURS:
         return _draws.between_neighbours(latents, copies, generator, weight)
     return _draws.smoothed_bootstrap(latents, width, copies, generator, weight)
@@ -285,9 +285,13 @@ def choose_bootstrap(
         part = fit_category(table[few], tried, weight[few], quick, width, len(table))
         return category_error(part, judged, options.beam, mass)
 
-    sparse, gaussian = are_sparse(len(table), spec), may_be_gaussian(table, spec, weight)
-    width, grown = start_and_smoothing(error, sparse, gaussian)
+    width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
     return replace(spec, grown=grown), width
+
+
+def worth_trying(table: Tensor, spec: CategorySpec, weight: Tensor) -> tuple[bool, bool]:
+    """Whether rows are `sparse`, and whether they may be `gaussian`, for `smoothing`."""
+    return are_sparse(len(table), spec), may_be_gaussian(table, spec, weight)
 
 
 def start_and_smoothing(

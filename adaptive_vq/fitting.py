@@ -196,7 +196,7 @@ def fit_codec(
     Fitted
     """
     progress = progress or NoCheckpoint()
-    observed = rows.observed()
+    observed, seen = rows.observed(), rows.weight.amax(1) > 0
     fit_rows, valid = _split(observed, options)
     start: ClassicalStart | WarmStart
     if before is None:
@@ -219,8 +219,7 @@ def fit_codec(
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
-    module, codes = _cleaned(module, rows, options)
-    seen = rows.weight.amax(1) > 0
+    module, codes = _cleaned(module, rows, seen, options)
     settle_prefixes(module, observed, codes[seen])
     if options.may_move and isinstance(start, ClassicalStart) and history:
         history[0]["moves"] = start.decided.moves
@@ -230,16 +229,16 @@ def fit_codec(
     return Fitted(module, codes, history, n_epochs, optimism)
 
 
-def _cleaned(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
-    """Network without unused codewords, and the final codes of the rows."""
+def _cleaned(
+    module: CodecModule, rows: Rows, seen: Tensor, options: FitOptions
+) -> tuple[CodecModule, Tensor]:
+    """Network without unused codewords, and the final codes of the rows, of which `seen` count."""
 
     def codes_of_rows() -> Tensor:
         return module.encode(rows.table, options.beam, joint=options.joint)
 
-    codes = codes_of_rows()
-    seen = rows.observed()
-    of_seen = codes[rows.weight.amax(1) > 0]
-    if put_to_use(module, seen.table, seen.weight.amax(1), of_seen):
+    codes, observed = codes_of_rows(), rows.observed()
+    if put_to_use(module, observed.table, observed.weight.amax(1), codes[seen]):
         codes = codes_of_rows()
     while True:
         n_codewords = sum(len(book.weight) for book in module.codebooks)

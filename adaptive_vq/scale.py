@@ -84,7 +84,7 @@ def fit_cleaner(cleaner: FeatureCleaner, X: Any) -> FeatureCleaner:
     cleaner : FeatureCleaner
         Fitted in place.
     X : dask.dataframe.DataFrame or dask.array.Array of shape (n_samples, n_features)
-        NaN marks a missing cell; partitions may be without rows, an index has no meaning.
+        As in `characterize`.
 
     Returns
     -------
@@ -93,10 +93,8 @@ def fit_cleaner(cleaner: FeatureCleaner, X: Any) -> FeatureCleaner:
 
     Raises
     ------
-    TypeError
-        If `X` is no Dask collection, or holds cells that are no numbers at all.
-    ValueError
-        As ``fit``, for any partition; if a partition has other rows when it is computed again.
+    TypeError, ValueError
+        As `characterize`.
 
     Examples
     --------

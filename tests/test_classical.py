@@ -269,15 +269,16 @@ def test_codewords_follow_other_rows_from_where_they_stand(table):
 @pytest.mark.parametrize("width", [0.5, classical.TOWARDS_NEIGHBOURS])
 def test_codewords_follow_draws_too_where_they_were_fitted_on_some(table, monkeypatch, width):
     (part,) = fit(table, spec(), bootstrap=width)
-    drawn, enlarge = [], classical._enlarge
+    drawn, enlarged = [], classical._enlarged
 
     def noted(latents, weight, *how):
-        drawn.append((len(latents), *how[:2]))
-        return enlarge(latents, weight, *how)
+        more, mass = enlarged(latents, weight, *how)
+        drawn.append((len(latents), *how[:2], len(more)))
+        return more, mass
 
-    monkeypatch.setattr(classical, "_enlarge", noted)
+    monkeypatch.setattr(classical, "_enlarged", noted)
     classical.refit_category(table[:240], part, ONES[:240], StartOptions(0))
-    assert drawn == [(240, width, 5)]
+    assert drawn == [(240, width, 240, 6 * 240)]
 
 
 def test_draws_between_neighbours_enter_the_fit(table):
@@ -290,8 +291,8 @@ def test_draws_between_neighbours_enter_the_fit(table):
     assert drawn.bootstrap == classical.TOWARDS_NEIGHBOURS
     # Between rows of one cluster, where noise of the covariance of all would fill the space.
     clusters = table[:, :1].sign() * 50.0 + table[:, :3]
-    more, _ = classical._enlarge(
-        clusters, torch.ones(len(table)), widths[1], 2, classical.seed_of(0, "x")
+    more, _ = classical._enlarged(  # of 4,700 rows two draws each
+        clusters, torch.ones(len(table)), widths[1], 4_700, classical.seed_of(0, "x")
     )
     assert len(more) == 3 * len(table)
     assert float(more.abs().amin()) > 40.0

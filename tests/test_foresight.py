@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import HierarchicalVQVAE
-from adaptive_vq._foresight import Errors, Optimism, drawn_together, measure_optimism
+from adaptive_vq import HierarchicalVQVAE, estimation, fitting
+from adaptive_vq._foresight import (
+    Errors,
+    Optimism,
+    category_errors,
+    drawn_together,
+    measure_optimism,
+)
+from adaptive_vq.fitting import fit_codec
 from adaptive_vq.metrics import category_nmse
 
 
@@ -25,6 +32,34 @@ def test_categories_of_either_codec_alone_have_no_factor():
     assert found.factors == {"a": pytest.approx(1.5), "b": None, "c": None}
     predicted = found.predict({"a": 0.2, "b": 0.0, "c": 0.1})
     assert predicted == {"a": pytest.approx(0.3), "b": pytest.approx(0.2), "c": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_the_final_codec_is_asked_about_the_rows_fitted_on(monkeypatch, early_stopping):
+    asked = []
+
+    def noted(module, rows):
+        asked.append((module, len(rows)))
+        return category_errors(module, rows)
+
+    def ended(*args):
+        fitted = fit_codec(*args)
+        asked.append((fitted.module, None))
+        return fitted
+
+    monkeypatch.setattr(fitting, "category_errors", noted)
+    monkeypatch.setattr(estimation, "fit_codec", ended)
+    X = np.random.default_rng(1).normal(size=(400, 6))
+    settings = {"max_epochs": 0, "random_state": 0, "early_stopping": early_stopping}
+    HierarchicalVQVAE(bits=16, **settings).fit(X)
+    (last, _) = asked.pop()
+    if not early_stopping:
+        assert asked == []
+        return
+    (before, n_aside), (after, n_fitted) = asked
+    assert (n_aside, n_fitted) == (40, 360)
+    assert before is not last
+    assert after is last
 
 
 def test_uncertain_categories_are_drawn_towards_all():
