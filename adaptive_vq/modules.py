@@ -204,8 +204,7 @@ class Codebook(nn.Module):
         decay : float
         """
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
-        count = torch.bincount(codes, weights=row_weight, minlength=len(self.weight))
-        total = torch.zeros_like(self.total).index_add_(0, codes, rows * row_weight[:, None])
+        count, total = _sums(rows, codes, row_weight, len(self.weight))
         # Before the averages move: several processes that train together keep one codebook.
         count, total = _distributed.total(count), _distributed.total(total)
         self.count.mul_(decay).add_(count, alpha=1 - decay)
@@ -234,6 +233,26 @@ class Codebook(nn.Module):
         self.weight.copy_(torch.where(moved[:, None], new, self.weight))
         self.total.copy_(torch.where(moved[:, None], new, self.total))
         self.count.masked_fill_(moved, 1.0)
+
+
+def _sums(rows: Tensor, codes: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Weight, and weighted sum, of the rows of every code."""
+    if rows.device.type != "cpu":
+        return _sums_by_product(rows, codes, weight, size)
+    total = rows.new_zeros(size, rows.shape[1]).index_add_(0, codes, rows * weight[:, None])
+    return torch.bincount(codes, weight, size), total
+
+
+def _sums_by_product(
+    rows: Tensor, codes: Tensor, weight: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Return the same on an accelerator, in the same order every time and without waiting.
+
+    There index_add_ adds up in any order, and bincount waits for all that is under way.
+    """
+    chosen = torch.arange(size, device=codes.device)[:, None] == codes
+    shares = chosen * weight
+    return shares.sum(1), shares @ rows
 
 
 @dataclass

@@ -88,7 +88,7 @@ class TrainingModule(nn.Module):
             partial = self._partial_targets(step, g)
             for j in range(start, end):
                 book, codes = self.codec.codebooks[j], step.codes[:, j]
-                self.usage[j] += torch.bincount(codes, minlength=len(book.weight))
+                self.usage[j].index_add_(0, codes, self.usage[j].new_ones(len(codes)))
                 if self.objectives.trains_codebooks:
                     continue
                 # What this codebook would have to say, given what all others say.

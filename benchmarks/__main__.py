@@ -12,6 +12,7 @@ from benchmarks import (
     ablation,
     beams,
     cleaning,
+    device,
     downstream,
     mutants,
     objectives,
@@ -31,6 +32,7 @@ from benchmarks.protocol import SETS
 _LABELED = ("mfeat", "spambase", "online_news", "credit_default")
 _SYNTHETIC_METHODS = ("ours", "rq_beam5", "rq_beam32")
 _DOWNSTREAM_METHODS = ("ours", "ours:rate_distortion", "rq_beam5", "pq", "kbins")
+_DEVICE_SETS = ("online_news", "10000x64x6")
 _SPEED_METHODS = ("ours", "ours:rate_distortion", "rq_beam5", "pq", "residual_vq")
 
 
@@ -67,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--factors", nargs="+", type=int, default=[1, 10], help="times the rows (default: 1 10)"
     )
+
+    command = add("device", device.__doc__, sets=_DEVICE_SETS, bits=(64,))
+    command.add_argument("--rows", type=int, default=100_000, help="to encode (default: 100000)")
 
     command = add("scaling", scaling.__doc__, sets=None)
     command.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 300_000])
@@ -179,6 +184,10 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
     "speed": (
         lambda r, o: speed.run(r, o.sets, o.methods, o.bits, o.seeds, o.factors, o.threads),
         speed.summarize,
+    ),
+    "device": (
+        lambda r, o: device.run(r, o.sets, o.bits, o.seeds, o.rows),
+        device.summarize,
     ),
     "scaling": (
         lambda r, o: scaling.run(r, o.rows, o.columns, o.categories, o.bits, o.seeds, o.threads),

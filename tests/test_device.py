@@ -1,5 +1,7 @@
 """Where the network works."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 import adaptive_vq
-from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq import HierarchicalVQVAE, modules
 from adaptive_vq._device import resolve_device
 from adaptive_vq.estimation import module_of
 from adaptive_vq.training import Rows, TrainingOptions, train
@@ -71,6 +73,44 @@ def test_every_tensor_is_made_where_its_inputs_are(X, joint):
         assert torch.equal(module.decode(plain, module.layout.n_levels), decoded)
         history, _ = train(module, rows, rows, options, lambda *_: False)
     assert all(np.isfinite(record["valid_nmse"]) for record in history)
+
+
+def test_sums_of_the_rows_of_a_code_by_product():
+    rng = torch.Generator().manual_seed(0)
+    rows, weight = torch.randn(50, 3, generator=rng), torch.rand(50, generator=rng)
+    codes = torch.randint(0, 7, (50,), generator=rng)
+    for found, expected in zip(
+        modules._sums_by_product(rows, codes, weight, 9),
+        modules._sums(rows, codes, weight, 9),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+@needs_gpu
+def test_no_batch_waits_for_the_gpu(X):
+    vq = codec(max_epochs=0).fit(X)
+    Z = torch.from_numpy(vq._codec_rows(X)[0])
+
+    def waits(batch_size):
+        options = TrainingOptions(1, batch_size, 1e-3, 0.25, 0.99, 2, 4, 0, device="cuda")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                train(module_of(vq), Rows(Z, torch.ones_like(Z)), None, options, lambda *_: False)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(warning.message) for warning in caught)
+
+    assert waits(len(X)) == waits(len(X) // 8) > 0
+
+
+@needs_gpu
+def test_a_gpu_fits_the_same_codec_twice(X):
+    first, again = codec(device="cuda").fit(X), codec(device="cuda").fit(X)
+    for key, value in first._state.items():
+        np.testing.assert_array_equal(value, again._state[key])
 
 
 @needs_gpu
