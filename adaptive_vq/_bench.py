@@ -209,7 +209,7 @@ class Node:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width])
-        options = StartOptions(self.bench.seed, n_iter=5, n_refits=3)
+        options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
         def error(fold: Fold) -> float:
             part = fit_category(fold.train, spec, fold.weight, options, 0.0)

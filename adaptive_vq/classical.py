@@ -34,7 +34,7 @@ CLOSE_KNIT = 20
 """Rows per codeword from which draws between neighbours teach nothing that the rows do not."""
 CHAIN_RIDGE = 1.0
 REFIT_MUST_GAIN = 0.05
-"""Refits of a chain end with the one that lowers the training error by no more than this share."""
+"""Refits of a chain end where they have lowered the training error by no more than this share."""
 MEMORIZING = 10
 STRONG_RIDGE = 5.0
 MUCH = 0.3
@@ -214,15 +214,21 @@ def _settled(
 def _refitted(
     latents: Tensor, chain: Chain, weight: Tensor, options: StartOptions, memorizes: bool
 ) -> Chain:
-    """Alternate search and joint refit for as long as that pays."""
+    """Alternate search and joint refit for as long as that pays.
+
+    The search that says that it no longer does is not for nothing: its codes are refitted to once
+    more, unless that would only memorize.
+    """
     ridge, must_gain = (STRONG_RIDGE, MUCH) if memorizes else (CHAIN_RIDGE, REFIT_MUST_GAIN)
-    error = math.inf
+    error, pays = math.inf, True
     for _ in range(options.n_refits):
         codes, left = quantize.search(latents, chain, options.beam)
         before, error = error, float((left.square().sum(1) * weight).sum())
-        if error > (1.0 - must_gain) * before:
+        pays = error <= (1.0 - must_gain) * before
+        if pays or not memorizes:
+            chain = quantize.refit(latents, codes, chain, ridge, weight)
+        if not pays:
             break
-        chain = quantize.refit(latents, codes, chain, ridge, weight)
     return chain
 
 

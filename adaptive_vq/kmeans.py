@@ -20,18 +20,26 @@ _GROWING_STEPS = 5
 _GROWING_ITERATIONS = 2
 
 
-def nearest(rows: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distance to, and index of, the nearest codeword of each row."""
+def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Squared distance to, and index of, the nearest codeword of each row.
+
+    `norms` are the rows' squared norms where they are known.
+    """
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
-    norms, transposed = (codebook * codebook).sum(1), codebook.T
-    for start in range(0, len(rows), _NEAREST_TILE):
-        part = slice(start, start + _NEAREST_TILE)
-        scores = torch.addmm(norms, rows[part], transposed, alpha=-2.0)
+    lengths, transposed = (codebook * codebook).sum(1), codebook.T
+    parts = (t.split(_NEAREST_TILE) for t in (rows, best, index))
+    for part, least, place in zip(*parts, strict=True):
+        scores = torch.addmm(lengths, part, transposed, alpha=-2.0)
         # numpy's argmin is vectorized along rows, torch's is not: a factor of six.
-        index[part] = torch.from_numpy(scores.numpy().argmin(1))
-        torch.gather(scores, 1, index[part, None], out=best[part, None])
-        best[part] += (rows[part] * rows[part]).sum(1)
+        place.copy_(torch.from_numpy(scores.numpy().argmin(1)))
+        torch.gather(scores, 1, place[:, None], out=least[:, None])
+    best += squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Squared norms of rows, in parts, since squares are as large as the rows."""
+    return torch.cat([part.square().sum(1) for part in rows.split(_SUMMED_TILE)])
 
 
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -203,9 +211,9 @@ def _subsample(
 
 def _lloyd(rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int) -> tuple[Tensor, float]:
     """Lloyd's algorithm; the codebook and its weighted error."""
-    error = math.inf
+    error, norms = math.inf, squared_norms(rows)
     for _ in range(n_iter if len(codebook) > 1 else 1):
-        distance, index = nearest(rows, codebook)
+        distance, index = nearest(rows, codebook, norms)
         before, error = error, float((distance * weight).sum())
         if error >= before * (1.0 - _CONVERGED):
             break
