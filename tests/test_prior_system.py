@@ -43,6 +43,9 @@ from benchmarks.cleaning import dirty_table, judge
 from benchmarks.report import Results
 
 QUICK = {"max_epochs": 2, "beam_width": 2, "random_state": 0}
+# Without rows kept aside, and so without trying sizes of codebooks on them: most of the time of a
+# fit on few rows, and nothing to tests of something else.
+UNTRAINED = {"max_epochs": 0, "early_stopping": False}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_cleaning_a_dirty_table_costs_nothing():
     table, categories = dirty_table(3000, seed=0)
     train, held = table.iloc[:2000], table.iloc[2000:]
     without, with_cleaner = (
-        judge(train, held, categories, cleaner, bits=64, max_epochs=0, beam_width=8)
+        judge(train, held, categories, cleaner, bits=48, beam_width=8, **UNTRAINED)
         for cleaner in (False, True)
     )
     assert with_cleaner["n_dropped"] >= 6
@@ -165,7 +168,9 @@ def test_cleaning_a_dirty_table_costs_nothing():
 @pytest.mark.parametrize("scaler", ["standard", "robust"])
 def test_normalization_per_column_has_an_inverse(table, scaler):
     X = table.to_numpy()
-    fitted = HierarchicalVQVAE(bits=32, scaler=scaler, clip=None, max_epochs=0).fit(X)
+    fitted = HierarchicalVQVAE(
+        auto_compression_strategy="uniform", bits=32, scaler=scaler, clip=None, **UNTRAINED
+    ).fit(X)
     Z = fitted.units_.to_codec(X)
     center, spread = X.mean(axis=0), X.std(axis=0)
     if scaler == "robust":
@@ -328,9 +333,8 @@ def test_network_takes_an_encoder_of_its_own_per_family_and_trains_it(table):
 
 
 def test_network_widths_and_dropout_are_parameters(table):
-    fitted = HierarchicalVQVAE(
-        bits=24, group_embedding_dim=7, group_hidden_dim=5, dropout=0.3, max_epochs=0
-    ).fit(table)
+    widths = {"group_embedding_dim": 7, "group_hidden_dim": 5, "dropout": 0.3}
+    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=24, **widths, **UNTRAINED).fit(table)
     module = fitted._module()
     assert module.encoders[0].body[0].out_features == 5
     assert module.correction[0].out_features == 7
@@ -429,8 +433,9 @@ def test_loss_topographic_similarity_keeps_distances(table):
 
 
 def test_training_stops_early_and_restores_the_best_weights(table):
-    fitted = HierarchicalVQVAE(bits=24, max_epochs=30, n_iter_no_change=1, lr=0.03, random_state=0)
-    fitted.fit(table)
+    fitted = HierarchicalVQVAE(
+        "0.5:1:1.5", bits=24, max_epochs=30, n_iter_no_change=1, lr=0.03, random_state=0
+    ).fit(table)
     assert len(fitted.history_) < 30
     best = [record["epoch"] for record in fitted.history_ if record["best"]]
     assert fitted.n_iter_ in (0, max(best, default=0))
@@ -480,7 +485,7 @@ def test_training_revives_dead_codewords_for_good():
 
 
 def test_training_starts_without_dead_codes(table):
-    fitted = HierarchicalVQVAE(bits=32, max_epochs=0).fit(table)
+    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=32, **UNTRAINED).fit(table)
     codes = fitted.transform(table)
     for j, book in enumerate(fitted.codebooks_.values()):
         assert len(np.unique(codes[:, j])) == len(book)
@@ -489,7 +494,7 @@ def test_training_starts_without_dead_codes(table):
 def test_training_tunes_the_worst_categories_at_a_fixed_budget(table):
     """Its manager of the worst categories could not run."""
     codec = HierarchicalVQVAE(
-        AdaptiveRatioSelector("uniform", bits=32, characterizer=FeatureCharacterizer("prefix")),
+        AdaptiveRatioSelector("uniform", bits=24, characterizer=FeatureCharacterizer("prefix")),
         max_epochs=0,
         beam_width=2,
         random_state=0,
@@ -499,7 +504,7 @@ def test_training_tunes_the_worst_categories_at_a_fixed_budget(table):
     assert len(worst) == 1
     assert worst["nmse_after"].item() < worst["nmse_before"].item()
     assert worst["total_after"].item() < worst["total_before"].item()
-    assert best.n_bits_ <= 32
+    assert best.n_bits_ <= 24
 
 
 # --- diagnostics ---------------------------------------------------------------------------------
@@ -549,7 +554,7 @@ def test_diagnostics_recommend_what_to_change(table):
         compression_ratios=AdaptiveRatioSelector(
             "uniform", bits=40, characterizer=FeatureCharacterizer("prefix")
         ),
-        max_epochs=0,
+        **UNTRAINED,
     ).fit(table.iloc[:300])
     found = diagnose(small, table.iloc[300:], embedding="pca")
     assert [r.rule for r in found.recommendations] == [r.rule for r in recommend(found)]
@@ -606,7 +611,7 @@ def test_wanted_comparison_on_the_same_data(table, pipeline):
     uniform = Pipeline(pipeline.steps).set_params(ratios__strategy="uniform")
     other = HierarchicalVQVAE(
         AdaptiveRatioSelector("uniform", bits=32, characterizer=FeatureCharacterizer("prefix")),
-        max_epochs=0,
+        **UNTRAINED,
     ).fit(table.iloc[:300])
     found = compare({"balanced": pipeline, "uniform": other}, table.iloc[300:])
     assert set(found.to_frame().index) == {"balanced", "uniform"}
@@ -619,8 +624,8 @@ def test_wanted_ablation_of_strategies_at_equal_bits(table):
     fitted = {
         strategy: HierarchicalVQVAE(
             AdaptiveRatioSelector(strategy, bits=32, characterizer=characterizer),
-            max_epochs=0,
             beam_width=2,
+            **UNTRAINED,
         ).fit(table.iloc[:300])
         for strategy in strategies
     }
@@ -653,7 +658,7 @@ def test_wanted_ratios_learned_during_training(table):
 
 def test_wanted_ratios_in_a_search_of_parameters(table, pipeline):
     search = GridSearchCV(
-        Pipeline(pipeline.steps).set_params(vq__max_epochs=0),
+        Pipeline(pipeline.steps).set_params(vq__max_epochs=0, vq__early_stopping=False),
         {"ratios__strategy": ["uniform", "dimensionality"]},
         cv=2,
         scoring={"quality": quality_scorer, "utilization": utilization_scorer},
@@ -674,7 +679,7 @@ def test_wanted_best_strategy_per_family(table, pipeline):
     for strategy in ("uniform", "rate_distortion"):
         fitted = HierarchicalVQVAE(
             AdaptiveRatioSelector(strategy, bits=32, characterizer=FeatureCharacterizer("prefix")),
-            max_epochs=0,
+            **UNTRAINED,
         ).fit(table.iloc[:300])
         per_family[strategy] = diagnose(fitted, table.iloc[300:], embedding="pca").categories
     assert all(set(c.index) == {"initial", "temporal", "spatial"} for c in per_family.values())
