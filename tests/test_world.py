@@ -34,6 +34,11 @@ def codec(**parameters):
     return HierarchicalVQVAE(**(quick | parameters))
 
 
+def unmeasured(**parameters):
+    """Codec whose plan is a formula: for the company that fits several and reads no plan."""
+    return codec(auto_compression_strategy="uniform", **parameters)
+
+
 @pytest.fixture(scope="module")
 def rows():
     rng = np.random.default_rng(0)
@@ -99,7 +104,7 @@ def test_fits_side_by_side_in_threads(rows):
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_every_form_of_codes_in_every_frame(rows, encode, kind):
     X = rows[0]
-    vq = codec(encode=encode, sparse_output=False).fit(X)
+    vq = unmeasured(encode=encode, sparse_output=False).fit(X)
     plain = vq.transform(X)
     framed = vq.set_output(transform=kind).transform(X)
     assert isinstance(framed, {"pandas": pd.DataFrame, "polars": pl.DataFrame}[kind])
@@ -112,7 +117,7 @@ def test_every_form_of_codes_in_every_frame(rows, encode, kind):
 
 
 def classifier():
-    return make_pipeline(codec(encode="onehot"), LogisticRegression())
+    return make_pipeline(unmeasured(encode="onehot"), LogisticRegression())
 
 
 def test_calibration_on_codes(rows):
@@ -130,7 +135,7 @@ def test_calibration_of_a_frozen_pipeline(rows):
 
 def test_stacking_and_voting_on_codes(rows):
     X, y = rows
-    trees = make_pipeline(codec(), HistGradientBoostingClassifier(max_iter=5))
+    trees = make_pipeline(unmeasured(), HistGradientBoostingClassifier(max_iter=5))
     members = [("linear", classifier()), ("trees", trees)]
     stacked = StackingClassifier(members, LogisticRegression(), cv=2).fit(X, y)
     assert stacked.score(X, y) > 0.9
@@ -141,7 +146,7 @@ def test_column_transformer_and_union(rows):
     X, y = rows
     both = ColumnTransformer(
         [
-            ("codes", codec(), make_column_selector("f[0-2]")),
+            ("codes", unmeasured(), make_column_selector("f[0-2]")),
             ("plain", StandardScaler(), ["f3", "f4"]),
         ],
         remainder="passthrough",
@@ -149,15 +154,15 @@ def test_column_transformer_and_union(rows):
     out = both.fit_transform(X)
     assert out.columns[0].startswith("codes__cluster_1__L0")
     assert out.columns[-1] == "remainder__f5"
-    alone = codec().fit_transform(X[["f0", "f1", "f2"]])
+    alone = unmeasured().fit_transform(X[["f0", "f1", "f2"]])
     assert_array_equal(out.filter(like="codes__"), alone)
-    union = FeatureUnion([("codes", codec()), ("scaled", StandardScaler())])
+    union = FeatureUnion([("codes", unmeasured()), ("scaled", StandardScaler())])
     assert make_pipeline(union, LogisticRegression()).fit(X, y).score(X, y) > 0.9
 
 
 def test_codes_of_the_target(rows):
     X = rows[0]
-    around = TransformedTargetRegressor(Ridge(), transformer=codec(encode="embedding"))
+    around = TransformedTargetRegressor(Ridge(), transformer=unmeasured(encode="embedding"))
     with pytest.warns(UserWarning, match="not strictly inverse"):
         around.fit(X, X[["f0", "f1"]].to_numpy())
     assert np.isfinite(around.predict(X)).all()
@@ -182,7 +187,7 @@ def test_cross_validation_with_routing(rows, routing):
 
 def test_scores_and_curves_of_the_codec_itself(rows):
     X = rows[0]
-    sizes, _, test = learning_curve(codec(), X, None, cv=2, train_sizes=[0.5, 1.0])
+    sizes, _, test = learning_curve(unmeasured(), X, None, cv=2, train_sizes=[0.5, 1.0])
     assert sizes.tolist() == [30, 60]
     assert (test > 0.5).all()
     assert cross_val_predict(classifier(), X, rows[1], cv=2).shape == (120,)
