@@ -63,8 +63,18 @@ def real_table() -> Callable[[str], Bunch]:
 
 
 @pytest.fixture
-def small_frame() -> pd.DataFrame:
+def small_frame(make_small_frame: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """80 rows of 8 columns in two correlated groups: other scales, a constant, missing cells."""
+    return make_small_frame()
+
+
+@pytest.fixture(scope="session")
+def make_small_frame() -> Callable[[], pd.DataFrame]:
+    """``make_small_frame()``: a new `small_frame`, for what several tests share."""
+    return _small_frame
+
+
+def _small_frame() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((80, 2))
     frame = pd.DataFrame(

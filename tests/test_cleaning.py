@@ -463,7 +463,8 @@ def test_a_kept_column_counts_for_the_twins_dropped_for_it():
 @pytest.mark.parametrize("as_array", [False, True])
 def test_cleaner_of_the_codec_weighs_like_a_cleaner_before_it(ratios, as_array):
     X = _with_twins()
-    settings = {"bits": 10, "max_epochs": 0, "compression_ratios": ratios}
+    settings = {"bits": 10, "max_epochs": 0, "early_stopping": False}
+    settings["compression_ratios"] = ratios
     table = X.to_numpy() if as_array else X
     inner = HierarchicalVQVAE(cleaner=FeatureCleaner(), **settings).fit(table).transform(table)
     outer = make_pipeline(FeatureCleaner(), HierarchicalVQVAE(**settings)).fit(X)

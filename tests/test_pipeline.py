@@ -139,14 +139,17 @@ def test_grid_search_compares_different_plans(small_frame):
     assert {"mean_test_worst_category", "mean_test_utilization"} <= set(found.cv_results_)
 
 
+@pytest.fixture(scope="module")
+def alone(make_small_frame):
+    """Scores of the search in one process and thread."""
+    return search(refit=False).fit(make_small_frame()).cv_results_["mean_test_score"]
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_grid_search_in_parallel_gives_the_same_scores(small_frame, backend):
-    alone = search().fit(small_frame)
+def test_grid_search_in_parallel_gives_the_same_scores(small_frame, alone, backend):
     with parallel_config(backend, n_jobs=2):
-        together = search().fit(small_frame)
-    np.testing.assert_array_equal(
-        alone.cv_results_["mean_test_score"], together.cv_results_["mean_test_score"]
-    )
+        together = search(refit=False).fit(small_frame)
+    np.testing.assert_array_equal(alone, together.cv_results_["mean_test_score"])
 
 
 def test_halving_search(small_frame):

@@ -145,9 +145,10 @@ def test_bits_are_left_where_no_category_can_take_one():
         assert fitted.decisions_["reason"].str.contains("distinct").all()
 
 
-def test_default_budget_is_one_bit_per_column(table):
+def test_default_budget_is_one_bit_per_column(table, measuring):
     wide = pd.concat([table] * 4, axis=1).set_axis(range(36), axis=1)
     fitted = AdaptiveRatioSelector().fit(wide)
+    assert [call.budget for call in measuring.calls] == [36]
     assert fitted.budget_ == 36
     assert not fitted.plan_.explicit_budget
 

@@ -21,6 +21,7 @@ from adaptive_vq._moved_network import moved_network
 from adaptive_vq._tuning_bench import Bench
 from adaptive_vq.tuning import worst_categories
 
+QUICK = {"max_epochs": 1, "beam_width": 2, "random_state": 0}
 BLOCKS = {"line": slice(0, 4), "cloud": slice(4, 8), "flag": slice(8, 10)}
 
 
@@ -38,8 +39,7 @@ def X():
 
 def codec(**parameters):
     selector = AdaptiveRatioSelector("uniform", bits=16, characterizer=FeatureCharacterizer(BLOCKS))
-    quick = {"max_epochs": 1, "beam_width": 2, "random_state": 0}
-    return HierarchicalVQVAE(selector, **{**quick, **parameters})
+    return HierarchicalVQVAE(selector, **{**QUICK, **parameters})
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +165,8 @@ def test_pipelines_cleaners_encoders_and_joint_codes_are_tuned_too(X, tmp_path):
     body = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh())
     steps = [
         ("characterize", FeatureCharacterizer(BLOCKS)),
-        ("ratios", AdaptiveRatioSelector("uniform", bits=20)),
-        ("vq", HierarchicalVQVAE(context="joint", encoders={"cloud": body}, beam_width=2)),
+        ("ratios", AdaptiveRatioSelector("uniform", bits=16)),
+        ("vq", HierarchicalVQVAE(context="joint", encoders={"cloud": body}, **QUICK)),
     ]
     pipe = Pipeline(steps)
     best, report = tune_categories(pipe, X, max_rounds=1, max_epochs=1)
@@ -174,7 +174,7 @@ def test_pipelines_cleaners_encoders_and_joint_codes_are_tuned_too(X, tmp_path):
     codes = best.transform(X)
     assert list(best.inverse_transform(codes).columns) == list(X.columns)
     with_cleaner = HierarchicalVQVAE(
-        cleaner=FeatureCleaner(), bits=20, max_epochs=0, auto_compression_strategy="uniform"
+        cleaner=FeatureCleaner(), bits=12, max_epochs=0, auto_compression_strategy="uniform"
     )
     best, _ = tune_categories(with_cleaner, X, max_rounds=1, max_epochs=0)
     save(best, tmp_path / "tuned")

@@ -391,7 +391,7 @@ def test_progress_bar_and_scoring_monitor(X, capsys):
 
 def test_monitor_on_pipeline_and_search(X):
     monitor = ScoringMonitor(scoring=lambda estimator, X, y=None: estimator.score(X))
-    pipe = make_pipeline(AdaptiveRatioSelector(bits=12), codec(bits=None))
+    pipe = make_pipeline(AdaptiveRatioSelector("uniform", bits=12), codec(bits=None))
     pipe[-1].set_callbacks(monitor)
     pipe.fit(X)
     assert len(monitor.get_logs().data) >= 2

@@ -312,7 +312,8 @@ def test_equal_weights_change_nothing(X):
 
 @pytest.mark.parametrize("scaler", ["standard", "robust", "quantile", None])
 def test_units_are_inverted(X, scaler):
-    fitted = codec(scaler=scaler, column_weights=np.arange(1.0, 9.0), bits=40).fit(X)
+    quick = {"bits": 40, "early_stopping": False}
+    fitted = codec(scaler=scaler, column_weights=np.arange(1.0, 9.0), **quick).fit(X)
     assert np.abs(fitted.reconstruct(X) - X).mean() < 0.3
 
 
