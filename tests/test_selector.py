@@ -355,12 +355,12 @@ def test_a_larger_cut_tolerance_takes_finer_categories():
     X = shared + 0.7 * rng.normal(size=(700, 12))
     chosen = {}
     for tolerance in (0.02, 0.0, 3.0):
-        selector = AdaptiveRatioSelector(bits=24, cut_tolerance=tolerance).fit(X)
+        selector = AdaptiveRatioSelector(bits=12, cut_tolerance=tolerance).fit(X)
         errors, chosen[tolerance] = selector.cut_errors_, len(selector.categories_)
         least = min(errors.values())
         assert chosen[tolerance] == max(k for k in errors if errors[k] <= (1 + tolerance) * least)
     assert chosen[0.0] <= chosen[0.02] < chosen[3.0]
-    assert len(AdaptiveRatioSelector(bits=24).fit(X).categories_) == chosen[0.02]  # the default
+    assert len(AdaptiveRatioSelector(bits=12).fit(X).categories_) == chosen[0.02]  # the default
 
 
 def test_cut_tolerance_without_cuts_to_measure_is_refused():
