@@ -289,7 +289,7 @@ def test_ratios_in_every_form_of_input(table, ratios):
     if ratios == "per category":
         ratios = {name: [0.5, 1.0, 1.5] for name in ("initial", "temporal", "spatial")}
     steps = [("c", FeatureCharacterizer("prefix")), ("vq", None)]
-    codec = HierarchicalVQVAE(ratios, auto_compression_strategy="uniform", bits=24, max_epochs=0)
+    codec = HierarchicalVQVAE(ratios, auto_compression_strategy="uniform", bits=24, **UNTRAINED)
     if ratios == "auto":
         steps.insert(1, ("r", AdaptiveRatioSelector("uniform", bits=24)))
         codec.set_params(bits=None)
@@ -342,7 +342,7 @@ def test_network_widths_and_dropout_are_parameters(table):
 
 
 def test_network_activation_is_relu_where_asked_for(table):
-    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=24, activation="relu", max_epochs=0).fit(table)
+    fitted = HierarchicalVQVAE("0.5:1:1.5", bits=24, activation="relu", **UNTRAINED).fit(table)
     module = fitted._module()
     assert isinstance(module.encoders[0].body[1], torch.nn.ReLU)
     assert isinstance(module.correction[1], torch.nn.ReLU)
@@ -350,7 +350,7 @@ def test_network_activation_is_relu_where_asked_for(table):
 
 def test_network_codebooks_hold_as_many_codes_as_are_given(table):
     fitted = HierarchicalVQVAE(
-        codebook_sizes=24, auto_compression_strategy="uniform", bits=28, max_epochs=0
+        codebook_sizes=24, auto_compression_strategy="uniform", bits=28, **UNTRAINED
     ).fit(table.iloc[:, :7])
     assert {len(book) for book in fitted.codebooks_.values()} == {24}
 
