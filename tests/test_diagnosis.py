@@ -315,7 +315,8 @@ def test_missing_column_is_said(pipe, split):
 
 def test_partial_fit_adds_to_the_record(split):
     train, given = split
-    vq = HierarchicalVQVAE(bits=24, max_epochs=0, early_stopping=False).partial_fit(train)
+    quick = {"bits": 24, "max_epochs": 0, "early_stopping": False}
+    vq = HierarchicalVQVAE(auto_compression_strategy="uniform", **quick).partial_fit(train)
     vq.partial_fit(given)
     found = diagnose(vq, given, embedding=None)
     assert found.summary["n_training_rows"] == 700

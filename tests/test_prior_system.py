@@ -152,7 +152,7 @@ def test_cleaning_a_dirty_table_costs_nothing():
     table, categories = dirty_table(3000, seed=0)
     train, held = table.iloc[:2000], table.iloc[2000:]
     without, with_cleaner = (
-        judge(train, held, categories, cleaner, bits=48, beam_width=8, **UNTRAINED)
+        judge(train, held, categories, cleaner, bits=32, beam_width=8, **UNTRAINED)
         for cleaner in (False, True)
     )
     assert with_cleaner["n_dropped"] >= 6
