@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -148,14 +149,18 @@ def _turns(
 ) -> Callable[[int, float, bool], float]:
     """Summed error of rows kept aside in turn.
 
-    By the bits of the largest codebook, the kernel width, and whether codebooks are grown.
+    By the bits of the largest codebook, the kernel width, and whether codebooks are grown. What is
+    no better than the best so far after half of the turns does not get the others: its error is
+    that of the best one times what it is worse by.
     """
     order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
-    quick = replace(options, train_beam=5, n_refits=1)
+    quick, half = replace(options, train_beam=5, n_refits=1), (len(parts) + 1) // 2
+    best = math.inf, math.inf
 
     @cache
     def error(bits: int, width: float, grown: bool) -> float:
+        nonlocal best
         tried = replace(with_codebooks_of(spec, bits), grown=grown)
 
         def of(part: tuple[Tensor, Tensor]) -> float:
@@ -163,6 +168,12 @@ def _turns(
             fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
             return classical.category_error(fitted, table[valid], options.beam, weight[valid])
 
-        return float(sum(each(of, parts, split=True)))
+        first = float(sum(each(of, parts[:half], split=True)))
+        if first >= best[0] > 0.0:
+            return best[1] * first / best[0]
+        every = first + float(sum(each(of, parts[half:], split=True)))
+        if every < best[1]:
+            best = first, every
+        return every
 
     return error

@@ -29,7 +29,7 @@ DEVICE_TILE = 16_384
 _HEAD = 2
 """Columns of a state before its residual."""
 _BYTE = 256
-_SORTED = 512
+_SORTED = 256
 """Children per row up to which all are ranked at once."""
 _PARTITIONED = 1024
 

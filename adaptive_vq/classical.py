@@ -184,6 +184,7 @@ def fit_category(
         beam=options.train_beam,
         n_iter=options.n_iter,
         grown=spec.grown,
+        gaussian=bootstrap >= NEARLY_GAUSSIAN,
     )
     chain = _settled(latents, chain, weight, options, len(rows))
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)

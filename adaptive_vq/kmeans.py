@@ -14,6 +14,7 @@ _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
+_SEEDING_ROWS_PER_CODEWORD = 16
 _NEAREST_TILE = 1024
 _SUMMED_TILE = 4096
 _GROWING_STEPS = 5
@@ -113,13 +114,15 @@ def kmeans(
     n_iter: int = 10,
     *,
     grown: bool = False,
+    gaussian: bool = False,
 ) -> Tensor:
     """Lloyd's algorithm from a k-means++ start; never returns an unused or repeated codeword.
 
     Fewer than `size` codewords come back where the rows have fewer distinct values. `grown` starts
-    from codewords that have been placed in ever more directions instead.
+    from codewords that have been placed in ever more directions instead. Where rows are `gaussian`
+    a start does not have to look at all of them: there are no outliers to miss.
     """
-    return _kmeans(rows, [size], generator, weight, n_iter, grown)[0]
+    return _kmeans(rows, [size], generator, weight, n_iter, grown, gaussian)[0]
 
 
 def kmeans_sizes(
@@ -140,6 +143,7 @@ def _kmeans(
     weight: Tensor | None,
     n_iter: int,
     grown: bool = False,
+    gaussian: bool = False,
 ) -> list[Tensor]:
     weight, most = torch.ones(len(rows)) if weight is None else weight, max(sizes)
     sample, sample_weight = _subsample(
@@ -147,7 +151,9 @@ def _kmeans(
     )
     # Of codewords chosen one after the other the first ones are the start of a smaller codebook.
     find_start = _grown_codewords if grown else _seed_codewords
-    start = find_start(sample, most, sample_weight, generator)
+    seen = _SEEDING_ROWS_PER_CODEWORD * most if gaussian else len(sample)
+    some, some_weight = _subsample(sample, sample_weight, seen, generator)
+    start = find_start(some, most, some_weight, generator)
     codebooks = []
     for size in sizes:
         codebook, _ = _lloyd(sample, start[:size], sample_weight, n_iter)

@@ -114,6 +114,7 @@ def fit_chain(
     beam: int = 5,
     n_iter: int = 10,
     grown: bool = False,
+    gaussian: bool = False,
 ) -> Chain:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
@@ -134,7 +135,7 @@ def fit_chain(
         most = max(MOST_RESIDUALS, len(rows))
         reach = min(width, rows.shape[1])
         flat, every = _candidates(found, good, reach, weight, most, generator)
-        codebook = kmeans(flat, size, generator, every, n_iter, grown=grown)
+        codebook = kmeans(flat, size, generator, every, n_iter, grown=grown, gaussian=gaussian)
         chain.append(codebook)
         combinations *= len(codebook)
     return chain

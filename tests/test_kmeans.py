@@ -45,6 +45,33 @@ def test_kmeans_finds_separate_clusters():
     assert float(kmeans.nearest(rows, codebook)[0].mean()) < 10
 
 
+def test_known_norms_change_no_distance(rows):
+    codebook = normal(20, 4, seed=1)
+    for known, asked in zip(
+        kmeans.nearest(rows, codebook, kmeans.squared_norms(rows)),
+        kmeans.nearest(rows, codebook),
+        strict=True,
+    ):
+        assert torch.equal(known, asked)
+
+
+def test_a_start_looks_at_some_of_many_gaussian_rows(monkeypatch):
+    seen, plain = [], kmeans._seed_codewords
+
+    def seed(rows, size, weight, generator):
+        seen.append(len(rows))
+        return plain(rows, size, weight, generator)
+
+    monkeypatch.setattr(kmeans, "_seed_codewords", seed)
+    many, unseen = normal(4000, 3), normal(4000, 3, seed=1)
+    errors = [
+        float(kmeans.nearest(unseen, kmeans.kmeans(many, 64, generator(), gaussian=g))[0].sum())
+        for g in (False, True)
+    ]
+    assert seen == [4000, 64 * 16]
+    assert errors[1] < 1.02 * errors[0]
+
+
 @pytest.mark.parametrize("distinct", [1, 2, 5])
 def test_kmeans_never_repeats_a_codeword(distinct):
     rows = normal(distinct, 3).repeat(20, 1)

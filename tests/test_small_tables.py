@@ -11,7 +11,7 @@ from adaptive_vq import (
     classical,
 )
 from adaptive_vq._folds import folds
-from adaptive_vq._small_tables import choose_start, too_few, with_codebooks_of
+from adaptive_vq._small_tables import _turns, choose_start, too_few, with_codebooks_of
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.learning import Judge
 
@@ -52,7 +52,7 @@ def test_few_rows_get_smaller_codebooks():
 
 def test_sizes_given_by_the_user_stay():
     given = spec((256,), (256,))
-    assert chosen(ROWS[:120], given, may_split=False)[0] == given
+    assert chosen(ROWS[:120], given, may_split=False)[0].sizes == given.sizes
     everything = FeatureCharacterizer({"all": list(range(6))})
     selector = AdaptiveRatioSelector("uniform", bits=16, n_levels=2, characterizer=everything)
     vq = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(ROWS[:80].numpy())
@@ -102,3 +102,19 @@ def test_a_small_table_is_coded_better_than_by_full_codebooks():
     full = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(fit)
     assert free.n_bits_ <= 24 + 1e-9
     assert 1 - free.score(held) < 0.9 * (1 - full.score(held))
+
+
+def test_what_is_no_better_half_way_does_not_get_the_other_turns(monkeypatch):
+    fits = []
+
+    def error(part, rows, beam, weight):
+        fits.append(part)
+        return {0.0: 2.0, 0.5: 3.0, 2.0: 1.0}[part]
+
+    monkeypatch.setattr(classical, "fit_category", lambda rows, spec, mass, options, width: width)
+    monkeypatch.setattr(classical, "category_error", error)
+    turn = _turns(ROWS, spec((256,), (256,)), torch.ones(len(ROWS)), StartOptions(0), 20)
+    assert [turn(8, width, False) for width in (0.0, 0.5, 2.0)] == [8.0, 12.0, 4.0]
+    assert [fits.count(width) for width in (0.0, 0.5, 2.0)] == [4, 2, 4]
+    assert turn(8, 0.5, False) == 12.0  # as it was known
+    assert len(fits) == 10
