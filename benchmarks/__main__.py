@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--columns", nargs="+", type=int, default=[128])
     command.add_argument("--categories", type=int, default=8)
     command.add_argument("--bits", type=int, help="budget (default: that of the codec)")
+    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
 
     command = add("parquet", parquet.__doc__, sets=None)
     command.add_argument("--rows", nargs="+", type=int, default=[100_000, 1_000_000])
@@ -190,7 +191,9 @@ COMMANDS: dict[str, tuple[Run, Summarize]] = {
         device.summarize,
     ),
     "scaling": (
-        lambda r, o: scaling.run(r, o.rows, o.columns, o.categories, o.bits, o.seeds, o.threads),
+        lambda r, o: scaling.run(
+            r, o.rows, o.columns, o.categories, o.bits, o.dtype, o.seeds, o.threads
+        ),
         scaling.summarize,
     ),
     "parquet": (

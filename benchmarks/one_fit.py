@@ -22,7 +22,7 @@ from benchmarks.memory import peak_mb
 def measure(
     table: Path, held: Path, seed: int, threads: int, bits: int | None = None
 ) -> dict[str, Any]:
-    """Time a fit of a float32 table in memory.
+    """Time a fit of a table in memory.
 
     Memory is the peak of the process over the size of the table: as a whole, and without what the
     process held before it read the table (Python and its libraries).

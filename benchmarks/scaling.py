@@ -40,10 +40,11 @@ def run(
     columns: Sequence[int],
     categories: int,
     bits: int | None,
+    dtype: str,
     seeds: Sequence[int],
     threads: int,
 ) -> None:
-    """Fit generated tables of growing length and width."""
+    """Fit generated tables of growing length and width, of cells of a type."""
     for seed, n_rows, n_columns in itertools.product(seeds, rows, columns):
         name = f"{n_rows}x{n_columns}x{categories}"
         print(f"{name}, seed {seed}", file=sys.stderr)
@@ -51,12 +52,12 @@ def run(
             table, held = Path(folder) / "table.npy", Path(folder) / "held.npy"
             split = generated(name, seed)
             assert split is not None
-            np.save(table, split.train)
+            np.save(table, split.train.astype(dtype, copy=False))
             np.save(held, split.held[:_HELD])
             del split
             row = measure(table, held, seed, threads, bits)
         shape = {"n_train": n_rows, "columns": n_columns, "categories": categories}
-        results.add(shape | {"seed": seed} | row)
+        results.add(shape | {"dtype": dtype, "seed": seed} | row)
 
 
 def exponent(rows: Rows, key: str = "cpu_seconds", over: str = "n_train") -> float:
