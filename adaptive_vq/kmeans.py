@@ -150,10 +150,12 @@ def _kmeans(
         rows, weight, max(_LEAST_SAMPLE, _ROWS_PER_CODEWORD * most), generator
     )
     # Of codewords chosen one after the other the first ones are the start of a smaller codebook.
-    find_start = _grown_codewords if grown else _seed_codewords
-    seen = _SEEDING_ROWS_PER_CODEWORD * most if gaussian else len(sample)
-    some, some_weight = _subsample(sample, sample_weight, seen, generator)
-    start = find_start(some, most, some_weight, generator)
+    if grown:
+        start = _grown_codewords(sample, most, sample_weight, generator)
+    else:
+        seen = _SEEDING_ROWS_PER_CODEWORD * most if gaussian else len(sample)
+        some, some_weight = _subsample(sample, sample_weight, seen, generator)
+        start = _seed_codewords(some, most, some_weight, generator)
     codebooks = []
     for size in sizes:
         codebook, _ = _lloyd(sample, start[:size], sample_weight, n_iter)
