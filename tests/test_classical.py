@@ -319,6 +319,19 @@ def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
     assert 1 <= counts[True] <= counts[False] < 50
 
 
+@pytest.mark.parametrize(("memorizes", "n_refits"), [(True, 1), (False, 2)])
+def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
+    table, monkeypatch, memorizes, n_refits
+):
+    latents, chain = table[:, :3], [table[:8, :3]]
+    codes = torch.zeros(len(table), 1, dtype=torch.long)
+    done = []
+    monkeypatch.setattr(quantize, "search", lambda *arguments: (codes, latents))
+    monkeypatch.setattr(quantize, "refit", lambda *arguments: done.append(arguments[1]) or chain)
+    classical._refitted(latents, chain, torch.ones(len(table)), StartOptions(0), memorizes)
+    assert len(done) == n_refits
+
+
 def test_own_tables_are_zero_outside_their_category(table):
     parts = fit(table, *BOTH)
     tables = classical.own_tables(parts, 7)
