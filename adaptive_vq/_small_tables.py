@@ -155,8 +155,8 @@ def _turns(
     """
     order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
-    quick, half = replace(options, train_beam=5, n_refits=1), (len(parts) + 1) // 2
-    best = math.inf, math.inf
+    quick = replace(options, train_beam=5, n_refits=1, quick_start=True)
+    half, best = (len(parts) + 1) // 2, (math.inf, math.inf)
 
     @cache
     def error(bits: int, width: float, grown: bool) -> float:

@@ -146,7 +146,8 @@ def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Te
 class StartOptions:
     """How the start is fitted; the defaults were chosen on rows kept aside.
 
-    Refits are `n_refits` at most, and end before where they no longer pay.
+    Refits are `n_refits` at most, and end before where they no longer pay. A `quick_start` looks at
+    fewer of the rows drawn from a Gaussian, which has no outliers to miss.
     """
 
     seed: int
@@ -154,6 +155,7 @@ class StartOptions:
     n_iter: int = 10
     n_refits: int = 8
     beam: int = SEARCH_BEAM_IN_FIT
+    quick_start: bool = False
 
 
 def fit_category(
@@ -184,7 +186,7 @@ def fit_category(
         beam=options.train_beam,
         n_iter=options.n_iter,
         grown=spec.grown,
-        gaussian=bootstrap >= NEARLY_GAUSSIAN,
+        quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
     )
     chain = _settled(latents, chain, weight, options, len(rows))
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
@@ -280,7 +282,7 @@ def choose_bootstrap(
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
         return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
-    quick = replace(options, train_beam=8, n_iter=5, n_refits=2)
+    quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
     shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
     few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)

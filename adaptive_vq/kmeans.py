@@ -114,15 +114,15 @@ def kmeans(
     n_iter: int = 10,
     *,
     grown: bool = False,
-    gaussian: bool = False,
+    quick_start: bool = False,
 ) -> Tensor:
     """Lloyd's algorithm from a k-means++ start; never returns an unused or repeated codeword.
 
     Fewer than `size` codewords come back where the rows have fewer distinct values. `grown` starts
-    from codewords that have been placed in ever more directions instead. Where rows are `gaussian`
-    a start does not have to look at all of them: there are no outliers to miss.
+    from codewords that have been placed in ever more directions instead. A `quick_start` looks at
+    some of many rows only; it misses outliers.
     """
-    return _kmeans(rows, [size], generator, weight, n_iter, grown, gaussian)[0]
+    return _kmeans(rows, [size], generator, weight, n_iter, grown, quick_start)[0]
 
 
 def kmeans_sizes(
@@ -143,7 +143,7 @@ def _kmeans(
     weight: Tensor | None,
     n_iter: int,
     grown: bool = False,
-    gaussian: bool = False,
+    quick_start: bool = False,
 ) -> list[Tensor]:
     weight, most = torch.ones(len(rows)) if weight is None else weight, max(sizes)
     sample, sample_weight = _subsample(
@@ -153,7 +153,7 @@ def _kmeans(
     if grown:
         start = _grown_codewords(sample, most, sample_weight, generator)
     else:
-        seen = _SEEDING_ROWS_PER_CODEWORD * most if gaussian else len(sample)
+        seen = _SEEDING_ROWS_PER_CODEWORD * most if quick_start else len(sample)
         some, some_weight = _subsample(sample, sample_weight, seen, generator)
         start = _seed_codewords(some, most, some_weight, generator)
     codebooks = []

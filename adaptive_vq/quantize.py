@@ -114,7 +114,7 @@ def fit_chain(
     beam: int = 5,
     n_iter: int = 10,
     grown: bool = False,
-    gaussian: bool = False,
+    quick_start: bool = False,
 ) -> Chain:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
@@ -135,7 +135,9 @@ def fit_chain(
         most = max(MOST_RESIDUALS, len(rows))
         reach = min(width, rows.shape[1])
         flat, every = _candidates(found, good, reach, weight, most, generator)
-        codebook = kmeans(flat, size, generator, every, n_iter, grown=grown, gaussian=gaussian)
+        codebook = kmeans(
+            flat, size, generator, every, n_iter, grown=grown, quick_start=quick_start
+        )
         chain.append(codebook)
         combinations *= len(codebook)
     return chain

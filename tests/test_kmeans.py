@@ -55,7 +55,7 @@ def test_known_norms_change_no_distance(rows):
         assert torch.equal(known, asked)
 
 
-def test_a_start_looks_at_some_of_many_gaussian_rows(monkeypatch):
+def test_a_quick_start_looks_at_some_of_many_rows(monkeypatch):
     seen, plain = [], kmeans._seed_codewords
 
     def seed(rows, size, weight, generator):
@@ -65,8 +65,10 @@ def test_a_start_looks_at_some_of_many_gaussian_rows(monkeypatch):
     monkeypatch.setattr(kmeans, "_seed_codewords", seed)
     many, unseen = normal(4000, 3), normal(4000, 3, seed=1)
     errors = [
-        float(kmeans.nearest(unseen, kmeans.kmeans(many, 64, generator(), gaussian=g))[0].sum())
-        for g in (False, True)
+        float(
+            kmeans.nearest(unseen, kmeans.kmeans(many, 64, generator(), quick_start=quick))[0].sum()
+        )
+        for quick in (False, True)
     ]
     assert seen == [4000, 64 * 16]
     assert errors[1] < 1.02 * errors[0]
