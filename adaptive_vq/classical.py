@@ -51,6 +51,9 @@ BOOTSTRAP_MUST_GAIN = 0.98
 GAUSSIAN_MUST_GAIN = 0.99
 GROWN_MUST_GAIN = 0.99
 SEARCH_BEAM_IN_FIT = 8
+MOST_CANDIDATES = 400_000
+"""Candidates of all rows while a chain grows: of many rows each can have few, since a stage is
+trained on no more than `quantize.MOST_RESIDUALS` of them."""
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
 CROWDED = 5
@@ -183,7 +186,7 @@ def fit_category(
         widths,
         generator,
         weight=weight,
-        beam=options.train_beam,
+        beam=min(options.train_beam, max(options.beam, MOST_CANDIDATES // len(latents))),
         n_iter=options.n_iter,
         grown=spec.grown,
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,

@@ -319,6 +319,20 @@ def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
     assert 1 <= counts[True] <= counts[False] < 50
 
 
+def test_each_of_many_rows_has_fewer_candidates_while_a_chain_grows(table, monkeypatch):
+    beams, plain = [], quantize.fit_chain
+
+    def noted(*arguments, beam, **options):
+        beams.append(beam)
+        return plain(*arguments, beam=beam, **options)
+
+    monkeypatch.setattr(quantize, "fit_chain", noted)
+    for most in (16 * len(table), 10 * len(table), len(table)):
+        monkeypatch.setattr(classical, "MOST_CANDIDATES", most)
+        fit(table, spec())
+    assert beams == [16, 10, classical.SEARCH_BEAM_IN_FIT]
+
+
 @pytest.mark.parametrize(("memorizes", "n_refits"), [(True, 1), (False, 2)])
 def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
     table, monkeypatch, memorizes, n_refits
