@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from adaptive_vq import classical, quantize
+from adaptive_vq import _smoothing, classical, quantize
 from adaptive_vq._folds import folds
 from adaptive_vq._parallel import each
 from adaptive_vq.classical import CategorySpec, StartOptions
@@ -122,19 +122,19 @@ def choose_start(
     spec : CategorySpec
         With sizes, and whether codebooks are grown, as chosen.
     width : float
-        What `classical.smoothing` chose; 0 for no rows beside those to fit on.
+        What `_smoothing.smoothing` chose; 0 for no rows beside those to fit on.
     """
     largest = max((size for level in spec.sizes for size in level), default=1)
     start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))
     if n_valid < 2 or not too_few(len(table), start):
-        return classical.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
+        return _smoothing.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
     error = _turns(table, spec, weight, options, n_valid)
     bits = start
     if may_split:
         bits = largest_codebook(lambda b: error(b, 0.0, False), len(table), start)
-    width, grown = classical.start_and_smoothing(
+    width, grown = _smoothing.start_and_smoothing(
         lambda width, grown: error(bits, width, grown),
-        *classical.worth_trying(table, spec, weight),
+        *_smoothing.worth_trying(table, spec, weight),
     )
     while width and bits < start:  # smoothed, larger codebooks memorize less
         if error(bits + 1, width, grown) >= MUST_GAIN * error(bits, width, grown):

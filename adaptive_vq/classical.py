@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,18 +19,13 @@ from adaptive_vq.quantize import Chain
 JOINT_RIDGES = (10.0, 100.0)
 """Ridges, in rows, tried for the joint tables; the error on rows kept aside chooses."""
 
-BOOTSTRAP_WIDTH = 0.5
 BOOTSTRAP_ROWS = 14_000
 NEARLY_GAUSSIAN = 2.0
 """Kernel width for columns that are close to Gaussian: draws then come from the Gaussian of the
 rows' covariance, of which any number of rows can be had."""
 GAUSSIAN_ROWS = 50_000
-HEAVY_TAILS = 0.05
-"""Excess over a Gaussian's kurtosis, as a share of it, from which draws from one are not tried."""
 TOWARDS_NEIGHBOURS = -1.0
 """Stands in for a kernel width: rows are drawn between rows and their neighbours instead."""
-CLOSE_KNIT = 20
-"""Rows per codeword from which draws between neighbours teach nothing that the rows do not."""
 CHAIN_RIDGE = 1.0
 REFIT_MUST_GAIN = 0.05
 """Refits of a chain end where they have lowered the training error by no more than this share."""
@@ -39,23 +33,10 @@ MEMORIZING = 10
 STRONG_RIDGE = 5.0
 MUCH = 0.3
 """Of fewer rows per codeword than `MEMORIZING`, refits memorize: ridge and share are larger."""
-BOOTSTRAP_TRIAL_ROWS = 2_000
-MOST_SHRUNKEN = 4
-"""Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
-draws per row are those of the fit, on which it depends whether smoothing helps. At most so small,
-and of no fewer rows than `BOOTSTRAP_TRIAL_ROWS`: on tables this small shrinking flatters it."""
-MOST_TRIAL_ROWS = 12_000
-"""Of more rows than this a shrunken codebook has plenty, as the full one has of all."""
-JUDGED_ROWS = 1_000
-BOOTSTRAP_MUST_GAIN = 0.98
-GAUSSIAN_MUST_GAIN = 0.99
-GROWN_MUST_GAIN = 0.99
 SEARCH_BEAM_IN_FIT = 8
 MOST_CANDIDATES = 400_000
 """Candidates of all rows while a chain grows: of many rows each can have few, since a stage is
 trained on no more than `quantize.MOST_RESIDUALS` of them."""
-CATEGORY_WORTH_A_BOOTSTRAP = 2
-
 CROWDED = 5
 """Rows per codeword below which many codewords may be used by no row: they go, and others take
 their bits. Of more rows few are unused, and to find others would take as long as the fit."""
@@ -271,101 +252,6 @@ def category_error(
     own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
     error = (table[:, part.spec.columns] - own) ** 2
     return float((error if weight is None else error * weight[:, None]).sum())
-
-
-def choose_bootstrap(
-    table: Tensor,
-    valid: Tensor,
-    spec: CategorySpec,
-    weight: Tensor,
-    options: StartOptions,
-    valid_weight: Tensor | None = None,
-) -> tuple[CategorySpec, float]:
-    """How codebooks start, and smoothing, by the error on rows kept aside: see `smoothing`."""
-    if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
-        return spec, 0.0
-    # Not too quick: noise also helps codebooks that are merely fitted badly.
-    quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
-    shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
-    smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
-    few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)
-    judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
-
-    @cache
-    def error(width: float, grown: bool) -> float:
-        tried = replace(spec, sizes=smaller, grown=grown)
-        part = fit_category(table[few], tried, weight[few], quick, width, len(table))
-        return category_error(part, judged, options.beam, mass)
-
-    width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
-    return replace(spec, grown=grown), width
-
-
-def worth_trying(table: Tensor, spec: CategorySpec, weight: Tensor) -> tuple[bool, bool]:
-    """Whether rows are `sparse`, and whether they may be `gaussian`, for `smoothing`."""
-    return are_sparse(len(table), spec), may_be_gaussian(table, spec, weight)
-
-
-def start_and_smoothing(
-    error: Callable[[float, bool], float], sparse: bool, gaussian: bool
-) -> tuple[float, bool]:
-    """Smoothing as `smoothing` chooses it, and whether codebooks are grown.
-
-    They are, with draws or without, where that lowers an error clearly further; `error` takes both.
-    """
-    width = smoothing(lambda width: error(width, False), sparse, gaussian)
-    best = min(dict.fromkeys((width, 0.0)), key=lambda width: error(width, True))
-    if error(best, True) < GROWN_MUST_GAIN * error(width, False):
-        return best, True
-    return width, False
-
-
-def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
-    """Whether draws between neighbouring rows may help codebooks of a category."""
-    return n_rows < CLOSE_KNIT * max((size for level in spec.sizes for size in level), default=0)
-
-
-def may_be_gaussian(table: Tensor, spec: CategorySpec, weight: Tensor) -> bool:
-    """Whether the tails of a category are no heavier than those of a Gaussian.
-
-    By the mean fourth power of the distance from the mean, ``(sum l)^2 + 2 sum l^2`` for a Gaussian
-    whose covariance has the eigenvalues l. Directions count by what they carry, unlike in the
-    kurtosis of Mardia (1970), "Measures of multivariate skewness and kurtosis with applications",
-    whose standard error for as many independent directions is allowed for twice.
-    """
-    rows, share = table[:, spec.columns].double(), (weight / weight.sum()).double()
-    centered = rows - share @ rows
-    distance = centered.square().sum(1)
-    covariance = (centered.T * share) @ centered
-    trace, squares = float(covariance.trace()), float(covariance.square().sum())
-    if squares == 0.0:
-        return True
-    n_directions = trace**2 / squares
-    error = math.sqrt(8.0 / (int((weight > 0).sum()) * n_directions * (n_directions + 2.0)))
-    limit = (1.0 + HEAVY_TAILS + 2.0 * error) * (trace**2 + 2.0 * squares)
-    return float(share @ distance.square()) <= limit
-
-
-def smoothing(
-    error: Callable[[float], float], sparse: bool = False, gaussian: bool = True
-) -> float:
-    """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
-
-    Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
-    covariance suits distributions without much shape. Draws from a Gaussian, which take longest,
-    are tried only where the rows may be `gaussian` and a little noise does not make things worse.
-    """
-    chosen, none = 0.0, error(0.0)
-    narrow, least = error(BOOTSTRAP_WIDTH), none
-    if narrow < BOOTSTRAP_MUST_GAIN * none:
-        chosen, least = BOOTSTRAP_WIDTH, narrow
-    if gaussian and narrow < none:
-        wide = error(NEARLY_GAUSSIAN)
-        if wide < GAUSSIAN_MUST_GAIN * least:
-            chosen, least = NEARLY_GAUSSIAN, wide
-    if sparse and error(TOWARDS_NEIGHBOURS) < BOOTSTRAP_MUST_GAIN * least:
-        chosen = TOWARDS_NEIGHBOURS
-    return chosen
 
 
 def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive"]
+__all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
 
 _NEGLIGIBLE = 1e-9
 _CONVERGED = 1e-3
@@ -34,11 +34,11 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
         # numpy's argmin is vectorized along rows, torch's is not: a factor of six.
         place.copy_(torch.from_numpy(scores.numpy().argmin(1)))
         torch.gather(scores, 1, place[:, None], out=least[:, None])
-    best += squared_norms(rows) if norms is None else norms
+    best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
 
 
-def squared_norms(rows: Tensor) -> Tensor:
+def _squared_norms(rows: Tensor) -> Tensor:
     """Squared norms of rows, in parts, since squares are as large as the rows."""
     return torch.cat([part.square().sum(1) for part in rows.split(_SUMMED_TILE)])
 
@@ -51,7 +51,7 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     error most is taken. Where columns take few values or have long tails, Lloyd's algorithm never
     makes up for a poor start.
     """
-    norms, columns = (rows * rows).sum(1), rows.T.contiguous()
+    norms, columns = _squared_norms(rows), rows.T.contiguous()
     total = float((weight * norms).sum())
     n_drawn, picks = 2 + int(math.log(size)), list[int]()
     drawn = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
@@ -195,15 +195,16 @@ def kmeans_path(
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     codebook = (rows * (weight / weight.mean())[:, None]).mean(0, keepdim=True)
-    path = []
+    path, norms = [], _squared_norms(rows)
     for b in range(1, bits + 1):
-        distance, _ = nearest(rows, codebook)
+        distance, _ = nearest(rows, codebook, norms)
         n_open = int((distance > 0).sum())
         if n_open:
             n_drawn = min(2**b - len(codebook), n_open)
             drawn = torch.multinomial(distance * weight, n_drawn, generator=generator)
             codebook = torch.cat([codebook, rows[drawn]])
-            codebook, _ = _lloyd(rows, codebook, weight, n_iter if b == bits else n_iter // 2)
+            iterations = n_iter if b == bits else n_iter // 2
+            codebook, _ = _lloyd(rows, codebook, weight, iterations, norms)
         path.append(codebook)
     return path
 
@@ -217,9 +218,12 @@ def _subsample(
     return rows[chosen], weight[chosen]
 
 
-def _lloyd(rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int) -> tuple[Tensor, float]:
+def _lloyd(
+    rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int, norms: Tensor | None = None
+) -> tuple[Tensor, float]:
     """Lloyd's algorithm; the codebook and its weighted error."""
-    error, norms = math.inf, squared_norms(rows)
+    error = math.inf
+    norms = _squared_norms(rows) if norms is None else norms
     for _ in range(n_iter if len(codebook) > 1 else 1):
         distance, index = nearest(rows, codebook, norms)
         before, error = error, float((distance * weight).sum())
@@ -230,14 +234,19 @@ def _lloyd(rows: Tensor, codebook: Tensor, weight: Tensor, n_iter: int) -> tuple
     return codebook, error
 
 
-def _means(rows: Tensor, index: Tensor, weight: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-    counts = torch.bincount(index, weights=weight, minlength=len(previous))
-    sums = torch.zeros_like(previous)
+def sums(rows: Tensor, index: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Weight (size,), and weighted sum (size, width), of the rows of every index."""
+    total = rows.new_zeros(size, rows.shape[1])
     # In parts, since weighted rows are as large as the rows.
     parts = (t.split(_SUMMED_TILE) for t in (rows, index, weight))
     for some, at, mass in zip(*parts, strict=True):
-        sums.index_add_(0, at, some * mass[:, None])
-    means = sums / counts.clamp_min(1e-30)[:, None]
+        total.index_add_(0, at, some * mass[:, None])
+    return torch.bincount(index, weight, size), total
+
+
+def _means(rows: Tensor, index: Tensor, weight: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+    counts, total = sums(rows, index, weight, len(previous))
+    means = total / counts.clamp_min(1e-30)[:, None]
     return torch.where(counts[:, None] > 0, means, previous), counts
 
 

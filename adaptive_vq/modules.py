@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import _distributed, _lookup, classical, quantize
+from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.classical import Codec
 
@@ -204,7 +204,8 @@ class Codebook(nn.Module):
         decay : float
         """
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
-        count, total = _sums(rows, codes, row_weight, len(self.weight))
+        add_up = kmeans.sums if rows.device.type == "cpu" else _sums_by_product
+        count, total = add_up(rows, codes, row_weight, len(self.weight))
         # Before the averages move: several processes that train together keep one codebook.
         count, total = _distributed.total(count), _distributed.total(total)
         self.count.mul_(decay).add_(count, alpha=1 - decay)
@@ -235,18 +236,10 @@ class Codebook(nn.Module):
         self.count.masked_fill_(moved, 1.0)
 
 
-def _sums(rows: Tensor, codes: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Weight, and weighted sum, of the rows of every code."""
-    if rows.device.type != "cpu":
-        return _sums_by_product(rows, codes, weight, size)
-    total = rows.new_zeros(size, rows.shape[1]).index_add_(0, codes, rows * weight[:, None])
-    return torch.bincount(codes, weight, size), total
-
-
 def _sums_by_product(
     rows: Tensor, codes: Tensor, weight: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the same on an accelerator, in the same order every time and without waiting.
+    """`kmeans.sums` on an accelerator, in the same order every time and without waiting.
 
     There index_add_ adds up in any order, and bincount waits for all that is under way.
     """

@@ -1,7 +1,5 @@
 """The classical start: principal axes, residual codebooks, joint tables."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -104,141 +102,6 @@ def test_no_bits_code_nothing(table):
 def test_bootstrap_smooths(table):
     plain, smooth = (fit(table, spec(), bootstrap=b)[0] for b in (0.0, 0.5))
     assert not torch.equal(plain.chain[0], smooth.chain[0])
-    few = table[:60]
-    wide = spec(sizes=((32,), (32,)))
-    options = StartOptions(0)
-    _, chosen = classical.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
-    assert chosen >= classical.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
-    single = spec(sizes=((4,), ()))
-    chosen = classical.choose_bootstrap(few, table[60:], single, torch.ones(60), options)
-    assert chosen == (single, 0.0)
-
-
-def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
-    generator = torch.Generator().manual_seed(0)
-    gaussian = torch.randn(900, 12, generator=generator)
-    centers = 4.0 * torch.randn(60, 12, generator=generator)
-    clustered = centers[torch.arange(900) % 60] + 0.3 * torch.randn(900, 12, generator=generator)
-    wide = spec(columns=range(12), sizes=((64,), (64,)), widths=(12, 12))
-    widths = [
-        classical.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))[
-            1
-        ]
-        for rows in (gaussian, clustered)
-    ]
-    assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
-
-
-NEAR = classical.TOWARDS_NEIGHBOURS
-
-
-@pytest.mark.parametrize(
-    ("narrow", "wide", "between", "chosen", "of_plenty"),
-    [
-        (0.99, 0.995, 0.99, 0.0, 0.0),  # nothing gains enough
-        (1.0, 0.5, 0.99, 0.0, 0.0),  # a little noise does not help: no Gaussian
-        (0.99, 0.98, 0.99, 2.0, 2.0),
-        (0.9, 0.895, 0.89, 0.5, 0.5),
-        (0.9, 0.8, 0.79, 2.0, 2.0),
-        (0.9, 0.8, 0.7, NEAR, 2.0),
-        (2.0, 3.0, 0.9, NEAR, 0.0),
-    ],
-)
-def test_smoothing_is_chosen_by_its_error(narrow, wide, between, chosen, of_plenty):
-    errors = {0.0: 1.0, 0.5: narrow, 2.0: wide, NEAR: between}
-    assert classical.smoothing(errors.__getitem__, sparse=True) == chosen
-    del errors[NEAR]
-    assert classical.smoothing(errors.__getitem__) == of_plenty
-
-
-@pytest.mark.parametrize(
-    ("grown", "grown_from_draws", "chosen"),
-    [
-        (0.9, 0.9, (0.5, False)),  # no better than draws
-        (0.88, 0.95, (0.0, True)),
-        (0.95, 0.88, (0.5, True)),
-        (0.88, 0.87, (0.5, True)),
-    ],
-)
-def test_codebooks_are_grown_where_that_is_clearly_better(grown, grown_from_draws, chosen):
-    errors = {(0.0, False): 1.0, (0.5, False): 0.9, (0.0, True): grown}
-    errors[0.5, True] = grown_from_draws
-
-    def error(width, grown):
-        return errors[width, grown]
-
-    assert classical.start_and_smoothing(error, sparse=False, gaussian=False) == chosen
-    errors[0.5, False] = 0.99  # no draws then
-    assert classical.start_and_smoothing(error, False, False) == (0.0, grown < 0.99)
-
-
-@pytest.mark.parametrize("better", [True, False])
-def test_whether_codebooks_are_grown_is_part_of_the_category(table, monkeypatch, better):
-    def error(part, *_):
-        return 0.9 if part.spec.grown is better else 1.0
-
-    monkeypatch.setattr(classical, "category_error", error)
-    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(200)
-    chosen, width = classical.choose_bootstrap(
-        table[:200], table[200:], wanted, ones, StartOptions(0)
-    )
-    assert (chosen.grown, width) == (better, 0.0)
-    assert chosen.sizes == wanted.sizes
-    chains = [fit(table, replace(wanted, grown=grown))[0].chain for grown in (True, False)]
-    assert not torch.equal(chains[0][0], chains[1][0])
-
-
-def test_draws_from_a_gaussian_are_tried_only_where_tails_allow():
-    errors = {0.0: 1.0, 0.5: 0.9, classical.TOWARDS_NEIGHBOURS: 0.95}
-    assert classical.smoothing(errors.__getitem__, sparse=True, gaussian=False) == 0.5
-    errors[classical.NEARLY_GAUSSIAN] = 0.8
-    assert classical.smoothing(errors.__getitem__) == classical.NEARLY_GAUSSIAN
-
-
-def test_tails_of_a_gaussian_are_told_from_heavier_ones():
-    rows = normal(4000, 3) @ torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.1]])
-    ones = torch.ones(len(rows))
-
-    def may_be(table, weight=ones):
-        columns = tuple(range(table.shape[1]))
-        return classical.may_be_gaussian(table, spec(columns=columns), weight)
-
-    assert may_be(rows)
-    assert not may_be(rows * (1.0 + normal(4000, 1, 1).abs()))
-    outlying = rows.clone()
-    outlying[:5] *= 30.0
-    assert not may_be(outlying)
-    weight = ones.clone()
-    weight[:5] = 0.0
-    assert may_be(outlying, weight)
-    # Directions that carry next to nothing, or nothing, make no difference.
-    copied = rows[:, :1].clone()
-    copied[:3] += 0.3
-    constant = torch.ones(len(rows), 3)
-    assert may_be(torch.cat([rows, copied, constant], 1))
-    laplace = torch.distributions.Exponential(1.0).icdf(torch.linspace(0, 0.9999, 4000))[:, None]
-    laplace *= torch.tensor([1.0, -1.0]).repeat(2000)[:, None]
-    assert not may_be(laplace)
-    assert not may_be(torch.cat([laplace, constant], 1))
-    assert may_be(constant)
-
-
-@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 7.5)])
-def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
-    rows, seen = normal(n, 3), []
-
-    def noted(table, tried, weight, options, width, standing_for):
-        seen.append((len(table), len(weight), tried.sizes, standing_for))
-        return width
-
-    monkeypatch.setattr(classical, "fit_category", noted)
-    monkeypatch.setattr(classical, "category_error", lambda *_: 1.0)
-    wanted = spec(sizes=((256, 2), (64,)))
-    ones = torch.ones(n)
-    classical.choose_bootstrap(rows, rows[:50], wanted, ones, StartOptions(0), ones[:50])
-    smaller = min(share, classical.MOST_SHRUNKEN)
-    sizes = [[256 // smaller, 2], [64 // smaller]]
-    assert set(map(str, seen)) == {str((int(n / share), int(n / share), sizes, n))}
 
 
 def test_draws_per_row_are_those_of_the_table_stood_for(table, monkeypatch):
@@ -283,8 +146,6 @@ def test_codewords_follow_draws_too_where_they_were_fitted_on_some(table, monkey
 
 def test_draws_between_neighbours_enter_the_fit(table):
     sparse = spec(sizes=((32,), (32,)))
-    assert classical.are_sparse(639, sparse)
-    assert not classical.are_sparse(640, sparse)
     widths = (0.0, classical.TOWARDS_NEIGHBOURS)
     plain, drawn = (fit(table, sparse, bootstrap=width)[0] for width in widths)
     assert not torch.equal(plain.chain[0], drawn.chain[0])

@@ -48,7 +48,7 @@ def test_kmeans_finds_separate_clusters():
 def test_known_norms_change_no_distance(rows):
     codebook = normal(20, 4, seed=1)
     for known, asked in zip(
-        kmeans.nearest(rows, codebook, kmeans.squared_norms(rows)),
+        kmeans.nearest(rows, codebook, kmeans._squared_norms(rows)),
         kmeans.nearest(rows, codebook),
         strict=True,
     ):
@@ -194,9 +194,9 @@ def test_a_path_starts_at_the_weighted_mean_and_spends_its_iterations_on_the_las
     rows, weight = 5 + normal(100, 3), torch.rand(100, generator=generator()) * 7
     lloyd, seen = kmeans._lloyd, []
 
-    def spy(rows, codebook, weight, n_iter):
+    def spy(rows, codebook, weight, n_iter, norms):
         seen.append((codebook.clone(), n_iter))
-        return lloyd(rows, codebook, weight, n_iter)
+        return lloyd(rows, codebook, weight, n_iter, norms)
 
     monkeypatch.setattr(kmeans, "_lloyd", spy)
     kmeans.kmeans_path(rows, 3, generator(), weight=weight)

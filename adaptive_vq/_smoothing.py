@@ -1,0 +1,136 @@
+"""Draws beside the rows to train codebooks on, and grown codebooks: tried per category, and chosen.
+
+Rows kept aside choose (torch only).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from torch import Tensor
+
+from adaptive_vq import classical
+from adaptive_vq.classical import (
+    NEARLY_GAUSSIAN,
+    TOWARDS_NEIGHBOURS,
+    CategorySpec,
+    StartOptions,
+)
+
+__all__ = ["choose_bootstrap", "start_and_smoothing", "worth_trying"]
+
+BOOTSTRAP_WIDTH = 0.5
+HEAVY_TAILS = 0.05
+"""Excess over a Gaussian's kurtosis, as a share of it, from which draws from one are not tried."""
+CLOSE_KNIT = 20
+"""Rows per codeword from which draws between neighbours teach nothing that the rows do not."""
+BOOTSTRAP_TRIAL_ROWS = 2_000
+MOST_SHRUNKEN = 4
+"""Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
+draws per row are those of the fit, on which it depends whether smoothing helps. At most so small,
+and of no fewer rows than `BOOTSTRAP_TRIAL_ROWS`: on tables this small shrinking flatters it."""
+MOST_TRIAL_ROWS = 12_000
+"""Of more rows than this a shrunken codebook has plenty, as the full one has of all."""
+JUDGED_ROWS = 1_000
+BOOTSTRAP_MUST_GAIN = 0.98
+GAUSSIAN_MUST_GAIN = 0.99
+GROWN_MUST_GAIN = 0.99
+CATEGORY_WORTH_A_BOOTSTRAP = 2
+
+
+def choose_bootstrap(
+    table: Tensor,
+    valid: Tensor,
+    spec: CategorySpec,
+    weight: Tensor,
+    options: StartOptions,
+    valid_weight: Tensor | None = None,
+) -> tuple[CategorySpec, float]:
+    """How codebooks start, and smoothing, by the error on rows kept aside: see `smoothing`."""
+    if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
+        return spec, 0.0
+    # Not too quick: noise also helps codebooks that are merely fitted badly.
+    quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
+    shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
+    smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
+    few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)
+    judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
+
+    @cache
+    def error(width: float, grown: bool) -> float:
+        tried = replace(spec, sizes=smaller, grown=grown)
+        part = classical.fit_category(table[few], tried, weight[few], quick, width, len(table))
+        return classical.category_error(part, judged, options.beam, mass)
+
+    width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
+    return replace(spec, grown=grown), width
+
+
+def worth_trying(table: Tensor, spec: CategorySpec, weight: Tensor) -> tuple[bool, bool]:
+    """Whether rows are `sparse`, and whether they may be `gaussian`, for `smoothing`."""
+    return are_sparse(len(table), spec), may_be_gaussian(table, spec, weight)
+
+
+def start_and_smoothing(
+    error: Callable[[float, bool], float], sparse: bool, gaussian: bool
+) -> tuple[float, bool]:
+    """Smoothing as `smoothing` chooses it, and whether codebooks are grown.
+
+    They are, with draws or without, where that lowers an error clearly further; `error` takes both.
+    """
+    width = smoothing(lambda width: error(width, False), sparse, gaussian)
+    best = min(dict.fromkeys((width, 0.0)), key=lambda width: error(width, True))
+    if error(best, True) < GROWN_MUST_GAIN * error(width, False):
+        return best, True
+    return width, False
+
+
+def are_sparse(n_rows: int, spec: CategorySpec) -> bool:
+    """Whether draws between neighbouring rows may help codebooks of a category."""
+    return n_rows < CLOSE_KNIT * max((size for level in spec.sizes for size in level), default=0)
+
+
+def may_be_gaussian(table: Tensor, spec: CategorySpec, weight: Tensor) -> bool:
+    """Whether the tails of a category are no heavier than those of a Gaussian.
+
+    By the mean fourth power of the distance from the mean, ``(sum l)^2 + 2 sum l^2`` for a Gaussian
+    whose covariance has the eigenvalues l. Directions count by what they carry, unlike in the
+    kurtosis of Mardia (1970), "Measures of multivariate skewness and kurtosis with applications",
+    whose standard error for as many independent directions is allowed for twice.
+    """
+    rows, share = table[:, spec.columns].double(), (weight / weight.sum()).double()
+    centered = rows - share @ rows
+    distance = centered.square().sum(1)
+    covariance = (centered.T * share) @ centered
+    trace, squares = float(covariance.trace()), float(covariance.square().sum())
+    if squares == 0.0:
+        return True
+    n_directions = trace**2 / squares
+    error = math.sqrt(8.0 / (int((weight > 0).sum()) * n_directions * (n_directions + 2.0)))
+    limit = (1.0 + HEAVY_TAILS + 2.0 * error) * (trace**2 + 2.0 * squares)
+    return float(share @ distance.square()) <= limit
+
+
+def smoothing(
+    error: Callable[[float], float], sparse: bool = False, gaussian: bool = True
+) -> float:
+    """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
+
+    Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
+    covariance suits distributions without much shape. Draws from a Gaussian, which take longest,
+    are tried only where the rows may be `gaussian` and a little noise does not make things worse.
+    """
+    chosen, none = 0.0, error(0.0)
+    narrow, least = error(BOOTSTRAP_WIDTH), none
+    if narrow < BOOTSTRAP_MUST_GAIN * none:
+        chosen, least = BOOTSTRAP_WIDTH, narrow
+    if gaussian and narrow < none:
+        wide = error(NEARLY_GAUSSIAN)
+        if wide < GAUSSIAN_MUST_GAIN * least:
+            chosen, least = NEARLY_GAUSSIAN, wide
+    if sparse and error(TOWARDS_NEIGHBOURS) < BOOTSTRAP_MUST_GAIN * least:
+        chosen = TOWARDS_NEIGHBOURS
+    return chosen

@@ -1,0 +1,172 @@
+"""Draws beside rows, and codebooks that are grown: what is tried, and what is chosen."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from adaptive_vq import _smoothing, classical
+from adaptive_vq.classical import CategorySpec, StartOptions
+
+
+def normal(n, width, seed=0):
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def table():
+    shared = normal(250, 1)
+    return torch.cat([shared + 0.2 * normal(250, 3, 1), shared + 0.2 * normal(250, 4, 2)], 1)
+
+
+def spec(columns=(0, 1, 2), sizes=((8,), (8,)), widths=(2, 3)):
+    return CategorySpec("a", torch.tensor(columns), [list(s) for s in sizes], list(widths))
+
+
+def test_as_many_codewords_as_rows_are_smoothed(table):
+    few = table[:60]
+    wide = spec(sizes=((32,), (32,)))
+    options = StartOptions(0)
+    _, chosen = _smoothing.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
+    assert chosen >= _smoothing.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
+    single = spec(sizes=((4,), ()))
+    chosen = _smoothing.choose_bootstrap(few, table[60:], single, torch.ones(60), options)
+    assert chosen == (single, 0.0)
+
+
+def test_rows_are_sparse_below_some_per_codeword():
+    sparse = spec(sizes=((32,), (32,)))
+    assert _smoothing.are_sparse(639, sparse)
+    assert not _smoothing.are_sparse(640, sparse)
+
+
+def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
+    generator = torch.Generator().manual_seed(0)
+    gaussian = torch.randn(900, 12, generator=generator)
+    centers = 4.0 * torch.randn(60, 12, generator=generator)
+    clustered = centers[torch.arange(900) % 60] + 0.3 * torch.randn(900, 12, generator=generator)
+    wide = spec(columns=range(12), sizes=((64,), (64,)), widths=(12, 12))
+    widths = [
+        _smoothing.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))[
+            1
+        ]
+        for rows in (gaussian, clustered)
+    ]
+    assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
+
+
+NEAR = classical.TOWARDS_NEIGHBOURS
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "between", "chosen", "of_plenty"),
+    [
+        (0.99, 0.995, 0.99, 0.0, 0.0),  # nothing gains enough
+        (1.0, 0.5, 0.99, 0.0, 0.0),  # a little noise does not help: no Gaussian
+        (0.99, 0.98, 0.99, 2.0, 2.0),
+        (0.9, 0.895, 0.89, 0.5, 0.5),
+        (0.9, 0.8, 0.79, 2.0, 2.0),
+        (0.9, 0.8, 0.7, NEAR, 2.0),
+        (2.0, 3.0, 0.9, NEAR, 0.0),
+    ],
+)
+def test_smoothing_is_chosen_by_its_error(narrow, wide, between, chosen, of_plenty):
+    errors = {0.0: 1.0, 0.5: narrow, 2.0: wide, NEAR: between}
+    assert _smoothing.smoothing(errors.__getitem__, sparse=True) == chosen
+    del errors[NEAR]
+    assert _smoothing.smoothing(errors.__getitem__) == of_plenty
+
+
+@pytest.mark.parametrize(
+    ("grown", "grown_from_draws", "chosen"),
+    [
+        (0.9, 0.9, (0.5, False)),  # no better than draws
+        (0.88, 0.95, (0.0, True)),
+        (0.95, 0.88, (0.5, True)),
+        (0.88, 0.87, (0.5, True)),
+    ],
+)
+def test_codebooks_are_grown_where_that_is_clearly_better(grown, grown_from_draws, chosen):
+    errors = {(0.0, False): 1.0, (0.5, False): 0.9, (0.0, True): grown}
+    errors[0.5, True] = grown_from_draws
+
+    def error(width, grown):
+        return errors[width, grown]
+
+    assert _smoothing.start_and_smoothing(error, sparse=False, gaussian=False) == chosen
+    errors[0.5, False] = 0.99  # no draws then
+    assert _smoothing.start_and_smoothing(error, False, False) == (0.0, grown < 0.99)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_whether_codebooks_are_grown_is_part_of_the_category(table, monkeypatch, better):
+    def error(part, *_):
+        return 0.9 if part.spec.grown is better else 1.0
+
+    monkeypatch.setattr(classical, "category_error", error)
+    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(200)
+    chosen, width = _smoothing.choose_bootstrap(
+        table[:200], table[200:], wanted, ones, StartOptions(0)
+    )
+    assert (chosen.grown, width) == (better, 0.0)
+    assert chosen.sizes == wanted.sizes
+    chains = [
+        classical.fit_category(
+            table, replace(wanted, grown=grown), torch.ones(250), StartOptions(0), 0.0
+        ).chain
+        for grown in (True, False)
+    ]
+    assert not torch.equal(chains[0][0], chains[1][0])
+
+
+def test_draws_from_a_gaussian_are_tried_only_where_tails_allow():
+    errors = {0.0: 1.0, 0.5: 0.9, classical.TOWARDS_NEIGHBOURS: 0.95}
+    assert _smoothing.smoothing(errors.__getitem__, sparse=True, gaussian=False) == 0.5
+    errors[classical.NEARLY_GAUSSIAN] = 0.8
+    assert _smoothing.smoothing(errors.__getitem__) == classical.NEARLY_GAUSSIAN
+
+
+def test_tails_of_a_gaussian_are_told_from_heavier_ones():
+    rows = normal(4000, 3) @ torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.1]])
+    ones = torch.ones(len(rows))
+
+    def may_be(table, weight=ones):
+        columns = tuple(range(table.shape[1]))
+        return _smoothing.may_be_gaussian(table, spec(columns=columns), weight)
+
+    assert may_be(rows)
+    assert not may_be(rows * (1.0 + normal(4000, 1, 1).abs()))
+    outlying = rows.clone()
+    outlying[:5] *= 30.0
+    assert not may_be(outlying)
+    weight = ones.clone()
+    weight[:5] = 0.0
+    assert may_be(outlying, weight)
+    # Directions that carry next to nothing, or nothing, make no difference.
+    copied = rows[:, :1].clone()
+    copied[:3] += 0.3
+    constant = torch.ones(len(rows), 3)
+    assert may_be(torch.cat([rows, copied, constant], 1))
+    laplace = torch.distributions.Exponential(1.0).icdf(torch.linspace(0, 0.9999, 4000))[:, None]
+    laplace *= torch.tensor([1.0, -1.0]).repeat(2000)[:, None]
+    assert not may_be(laplace)
+    assert not may_be(torch.cat([laplace, constant], 1))
+    assert may_be(constant)
+
+
+@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 7.5)])
+def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
+    rows, seen = normal(n, 3), []
+
+    def noted(table, tried, weight, options, width, standing_for):
+        seen.append((len(table), len(weight), tried.sizes, standing_for))
+        return width
+
+    monkeypatch.setattr(classical, "fit_category", noted)
+    monkeypatch.setattr(classical, "category_error", lambda *_: 1.0)
+    wanted = spec(sizes=((256, 2), (64,)))
+    ones = torch.ones(n)
+    _smoothing.choose_bootstrap(rows, rows[:50], wanted, ones, StartOptions(0), ones[:50])
+    smaller = min(share, _smoothing.MOST_SHRUNKEN)
+    sizes = [[256 // smaller, 2], [64 // smaller]]
+    assert set(map(str, seen)) == {str((int(n / share), int(n / share), sizes, n))}
