@@ -22,6 +22,9 @@ _WORTH_IT = 0.02
 """Less of the error than this share is no improvement: it may be the rows kept aside."""
 _DOUBTED = 1.08
 """A finer cut whose estimate is so many times what it may be is not even measured."""
+_HOPELESS = 2.0
+"""After two candidates in a row estimated at so many times the least error finer ones are not even
+estimated."""
 
 
 class Trial(Protocol):
@@ -68,14 +71,17 @@ def search_cuts(
     list of Trial
         All that were corrected.
     """
-    return _Search(try_cuts, cuts).run(tolerance)
+    return _Search(try_cuts, cuts, tolerance).run()
 
 
 class _Search(Generic[T]):
     def __init__(
-        self, try_cuts: Callable[[Sequence[Categories]], list[T]], cuts: Sequence[Categories]
+        self,
+        try_cuts: Callable[[Sequence[Categories]], list[T]],
+        cuts: Sequence[Categories],
+        tolerance: float,
     ) -> None:
-        self.try_cuts = try_cuts
+        self.try_cuts, self.tolerance = try_cuts, tolerance
         sets = [{_group(columns) for columns in cut.values()} for cut in cuts]
         shared = set.intersection(*sets) if len(cuts) > 1 else sets[0]
         self.fixed = {
@@ -84,9 +90,21 @@ class _Search(Generic[T]):
         parts = [part - shared for part in sets]
         blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
         self.blocks = sorted(blocks)
-        self.pool: dict[Groups, T] = dict(zip(map(frozenset, parts), try_cuts(cuts), strict=True))
+        estimated = self._estimated(cuts, sum(len(part) <= MOST_BLOCKS for part in parts))
+        self.pool: dict[Groups, T] = dict(zip(map(frozenset, parts), estimated, strict=False))
 
-    def run(self, tolerance: float) -> list[T]:
+    def _estimated(self, cuts: Sequence[Categories], n_coarse: int) -> list[T]:
+        """Estimate the coarse candidates, and finer ones for as long as there is any hope."""
+        trials = self.try_cuts(cuts[: max(1, n_coarse)])
+        hopeless = max(_HOPELESS, _DOUBTED * (1 + self.tolerance))
+        for cut in cuts[len(trials) :]:
+            least = min(trial.error for trial in trials)
+            if min(trial.error for trial in trials[-2:]) > hopeless * least:
+                break
+            trials += self.try_cuts([cut])
+        return trials
+
+    def run(self) -> list[T]:
         best = self._descend()
         while len(self.pool) > 1:
             near = dict.fromkeys(_neighbours(best, self.blocks))
@@ -97,7 +115,7 @@ class _Search(Generic[T]):
             if better == best:
                 break
             best = better
-        self._finer(best, tolerance)
+        self._finer(best)
         return [trial for trial in self.pool.values() if trial.corrected]
 
     def _descend(self, best: Groups | None = None) -> Groups:
@@ -118,20 +136,20 @@ class _Search(Generic[T]):
         assert best is not None
         return best
 
-    def _finer(self, best: Groups, tolerance: float) -> None:
+    def _finer(self, best: Groups) -> None:
         """Measure finer cuts, the most promising of each number of categories."""
         for count in sorted({len(key) for key in self.pool if len(key) > len(best)}):
             keys = [key for key in self.pool if len(key) == count]
             measured = [key for key in keys if self.pool[key].corrected]
             key = min(measured or keys, key=self._error)
-            if not measured and self._error(key) <= _DOUBTED * self._bar(tolerance):
+            if not measured and self._error(key) <= _DOUBTED * self._bar():
                 self._correct(key)
-            if self._error(key) > self._bar(tolerance):
+            if self._error(key) > self._bar():
                 break
 
-    def _bar(self, tolerance: float) -> float:
+    def _bar(self) -> float:
         """Error that a finer cut may have."""
-        return (1 + tolerance) * min(t.error for t in self.pool.values() if t.corrected)
+        return (1 + self.tolerance) * min(t.error for t in self.pool.values() if t.corrected)
 
     def _correct(self, key: Groups) -> None:
         """Measure a cut, and estimate the others by what that has taught."""

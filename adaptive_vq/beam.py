@@ -230,8 +230,6 @@ class Candidates:
     Parameters
     ----------
     rows : Tensor of shape (n, width)
-    beam : int
-        Candidates kept after each codebook.
 
     Attributes
     ----------
@@ -239,8 +237,8 @@ class Candidates:
         Candidates of a row.
     """
 
-    def __init__(self, rows: Tensor, beam: int) -> None:
-        self.rows, self.beam, self.count = rows, beam, 1
+    def __init__(self, rows: Tensor) -> None:
+        self.rows, self.count = rows, 1
         self._codes = torch.zeros((len(rows), 1, 0), dtype=torch.uint8, device=rows.device)
         self._taken_off = rows.new_empty(0, rows.shape[1])  # all codewords, their signs changed
         self._starts: list[int] = []  # where those of each codebook begin
@@ -267,11 +265,11 @@ class Candidates:
         return left
 
     @torch.no_grad()
-    def extend(self, codebook: Tensor) -> None:
-        """Extend the candidates of every row by one codebook and keep the best, best first."""
+    def extend(self, codebook: Tensor, beam: int) -> None:
+        """Extend the candidates of every row by one codebook; keep the `beam` best, best first."""
         stage = _Stage(codebook, self.rows.shape[1])
         n, before, n_books = self._codes.shape
-        self.count = min(self.beam, before * stage.size)
+        self.count = min(beam, before * stage.size)
         small = torch.uint8 if stage.size <= _BYTE else torch.int32
         dtype = torch.promote_types(self._codes.dtype, small)
         extended = self._codes.new_empty((n, self.count, n_books + 1), dtype=dtype)
@@ -284,6 +282,10 @@ class Candidates:
         self._codes = extended
         self._starts.append(len(self._taken_off))
         self._taken_off = torch.cat([self._taken_off, -stage.words[:, _HEAD:]])
+
+    def best(self) -> Tensor:
+        """Codes (n, number of codebooks) of the best candidate of every row."""
+        return self._codes[:, 0].long()
 
     def _left(self, rows: Tensor, codes: Tensor) -> Tensor:
         """What codes (n, b, books) leave of rows (n, width), shape (n, b, width)."""

@@ -161,7 +161,7 @@ def fit_category(
     n_standing = standing_for or len(rows)
     latents, weight = _enlarged(latents, weight, bootstrap, n_standing, generator)
     sizes, widths, levels = spec.flat()
-    chain = quantize.fit_chain(
+    chain, codes = quantize.fit_chain(
         latents,
         sizes,
         widths,
@@ -172,7 +172,7 @@ def fit_category(
         grown=spec.grown,
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
     )
-    chain = _settled(latents, chain, weight, options, len(rows))
+    chain = _settled(latents, chain, weight, options, len(rows), codes)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
 
 
@@ -187,21 +187,34 @@ def refit_category(
 
 
 def _settled(
-    latents: Tensor, chain: Chain, weight: Tensor, options: StartOptions, n_rows: int
+    latents: Tensor,
+    chain: Chain,
+    weight: Tensor,
+    options: StartOptions,
+    n_rows: int,
+    codes: Tensor | None = None,
 ) -> Chain:
-    """Chain refitted to latents, of which the first `n_rows` are rows; without idle codewords."""
+    """Chain refitted to latents, of which the first `n_rows` are rows; without idle codewords.
+
+    `codes` of the latents are searched for where they are not known.
+    """
     if len(chain) > 1:
         memorizes = n_rows < MEMORIZING * max(map(len, chain))
-        chain = _refitted(latents, chain, weight, options, memorizes)
+        chain = _refitted(latents, chain, weight, options, memorizes, codes)
     if n_rows < CROWDED * max(map(len, chain), default=0):
         chain = _used(latents[:n_rows][weight[:n_rows] > 0], chain, options.beam)
     return chain
 
 
 def _refitted(
-    latents: Tensor, chain: Chain, weight: Tensor, options: StartOptions, memorizes: bool
+    latents: Tensor,
+    chain: Chain,
+    weight: Tensor,
+    options: StartOptions,
+    memorizes: bool,
+    codes: Tensor | None = None,
 ) -> Chain:
-    """Alternate search and joint refit for as long as that pays.
+    """Alternate search, of which `codes` may be the first result, and refit while that pays.
 
     The search that says that it no longer does is not for nothing: its codes are refitted to once
     more, unless that would only memorize.
@@ -209,13 +222,17 @@ def _refitted(
     ridge, must_gain = (STRONG_RIDGE, MUCH) if memorizes else (CHAIN_RIDGE, REFIT_MUST_GAIN)
     error, pays = math.inf, True
     for _ in range(options.n_refits):
-        codes, left = quantize.search(latents, chain, options.beam)
+        if codes is None:
+            codes, left = quantize.search(latents, chain, options.beam)
+        else:
+            left = latents - quantize.decode(codes, chain, latents.shape[1])
         before, error = error, float((left.square().sum(1) * weight).sum())
         pays = error <= (1.0 - must_gain) * before
         if pays or not memorizes:
             chain = quantize.refit(latents, codes, chain, ridge, weight)
         if not pays:
             break
+        codes = None
     return chain
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
 
 _NEGLIGIBLE = 1e-9
+_CANCELLED = 1e-6
 _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
@@ -51,20 +52,26 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     error most is taken. Where columns take few values or have long tails, Lloyd's algorithm never
     makes up for a poor start.
     """
-    norms, columns = _squared_norms(rows), rows.T.contiguous()
+    norms = _squared_norms(rows)
+    # Cancellation leaves noise of the size of the norms. They are shortened by what it may be, so
+    # that rows closer than that count as equal: their distance comes out below zero.
+    short = (1.0 - _CANCELLED) * norms
+    # One product with rows, 1 and norms side by side is the distance, with nothing to add to it.
+    every = torch.cat([-2.0 * rows.T, short[None], torch.ones_like(short)[None]])
     total = float((weight * norms).sum())
     n_drawn, picks = 2 + int(math.log(size)), list[int]()
+    distances, one = rows.new_empty(n_drawn, len(rows)), rows.new_ones(n_drawn, 1)
+    mass = torch.empty(len(rows), dtype=torch.float64)
     drawn = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
     closest = torch.full_like(norms, math.inf)
     while True:
-        level = norms + norms[drawn, None]
-        distance = torch.addmm(level, rows[drawn], columns, alpha=-2.0)
-        nearer = torch.minimum(distance, closest)
+        some = torch.cat([rows[drawn], one[: len(drawn)], short[drawn, None]], 1)
+        nearer = torch.mm(some, every, out=distances[: len(drawn)])
+        torch.minimum(nearer, closest, out=nearer)
         best = int((nearer @ weight).argmin())
-        # Cancellation leaves noise of the size of the norms; below it two rows count as equal.
-        closest = nearer[best].masked_fill_(distance[best] <= 1e-6 * level[best], 0.0)
+        closest = nearer[best].clamp_min(0.0)
         picks.append(int(drawn[best]))
-        mass = (closest * weight).cumsum(0, dtype=torch.float64)
+        torch.cumsum(closest * weight, 0, dtype=torch.float64, out=mass)
         left = float(mass[-1])
         if len(picks) == size or left <= _NEGLIGIBLE * total:
             return rows[picks].clone()

@@ -115,21 +115,28 @@ def fit_chain(
     n_iter: int = 10,
     grown: bool = False,
     quick_start: bool = False,
-) -> Chain:
+) -> tuple[Chain, Tensor]:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
     Training each stage on the residuals of all candidates teaches it what the search will really
     meet (Liu et al., 2015, "Improved residual vector quantization").
+
+    Returns
+    -------
+    chain : list of Tensors (K_j, w_j)
+        Shorter than `sizes` where nothing is left to code.
+    codes : long Tensor of shape (n, len(chain))
+        Codes of the rows, which the search for candidates ends with.
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
-    found, chain = Candidates(rows, beam), list[Tensor]()
+    found, chain = Candidates(rows), list[Tensor]()
     combinations = 1
     for size, width in zip(sizes, widths, strict=True):
         if chain:
-            found.extend(chain[-1])
+            found.extend(chain[-1], beam)
         if float(found.residuals(1, rows.shape[1]).square_().sum()) <= _NEGLIGIBLE * scale:
-            break
+            return chain, found.best()
         # Of few combinations even the worst is a candidate, which no search would end with.
         good = max(1, min(found.count, combinations // COMBINATIONS_PER_CANDIDATE))
         most = max(MOST_RESIDUALS, len(rows))
@@ -140,7 +147,9 @@ def fit_chain(
         )
         chain.append(codebook)
         combinations *= len(codebook)
-    return chain
+    if chain:
+        found.extend(chain[-1], 1)
+    return chain, found.best()
 
 
 def _candidates(

@@ -88,11 +88,11 @@ def test_tiles_are_larger_where_the_beam_is_narrow():
 @pytest.mark.parametrize(("beam_width", "width", "kept"), [(6, 4, 6), (4, 2, 4), (16, 4, 16)])
 def test_candidates_are_the_best_children_of_those_before(beam_width, width, kept):
     rows, first, second = normal(1500, 4), normal(8, 4, seed=1), normal(8, width, seed=2)
-    found = beam.Candidates(rows, beam_width)
+    found = beam.Candidates(rows)
     assert torch.equal(found.residuals(1, 4)[:, 0], rows)
     before = rows[:, None]
     for codebook in (first, second):
-        found.extend(codebook)
+        found.extend(codebook, beam_width)
         words = torch.nn.functional.pad(codebook, (0, 4 - codebook.shape[1]))
         children = (before[:, :, None] - words).reshape(1500, -1, 4)
         most = min(beam_width, children.shape[1])
@@ -106,12 +106,13 @@ def test_candidates_are_the_best_children_of_those_before(beam_width, width, kep
 
 
 def test_candidates_know_codewords_beyond_a_byte():
-    rows = normal(1500, 4)
-    found = beam.Candidates(rows, 4)
-    for codebook in (normal(300, 4, seed=1), normal(8, 4, seed=2)):
+    rows, chain = normal(1500, 4), [normal(300, 4, seed=1), normal(8, 4, seed=2)]
+    found = beam.Candidates(rows)
+    for codebook in chain:
         left = found.residuals(1, 4)[:, 0]
-        found.extend(codebook)
-    codes, expected = quantize.search(rows, [normal(300, 4, seed=1), normal(8, 4, seed=2)], 4)
+        found.extend(codebook, 4)
+    codes, expected = quantize.search(rows, chain, 4)
+    assert torch.equal(found.best(), codes)
     assert int(codes[:, 0].max()) > 255
     torch.testing.assert_close(found.residuals(1, 4)[:, 0], expected)
     assert not torch.equal(left, rows)

@@ -161,7 +161,7 @@ def test_draws_between_neighbours_enter_the_fit(table):
 
 def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
     latents, ones = table[:, :3], torch.ones(len(table))
-    start = quantize.fit_chain(latents, [8, 8], [3, 3], classical.seed_of(0, "x"))
+    start, _ = quantize.fit_chain(latents, [8, 8], [3, 3], classical.seed_of(0, "x"))
     done, refit = [], quantize.refit
 
     def noted(*arguments):
@@ -203,8 +203,24 @@ def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
     done = []
     monkeypatch.setattr(quantize, "search", lambda *arguments: (codes, latents))
     monkeypatch.setattr(quantize, "refit", lambda *arguments: done.append(arguments[1]) or chain)
-    classical._refitted(latents, chain, torch.ones(len(table)), StartOptions(0), memorizes)
+    ones = torch.ones(len(table))
+    classical._refitted(latents, chain, ones, StartOptions(0), memorizes)
     assert len(done) == n_refits
+
+
+def test_codes_that_growing_ends_with_are_refitted_to_first(table, monkeypatch):
+    grown, refitted_to = [], []
+    fit_chain, refit = quantize.fit_chain, quantize.refit
+    monkeypatch.setattr(
+        quantize, "fit_chain", lambda *a, **k: grown.append(fit_chain(*a, **k)) or grown[-1]
+    )
+    monkeypatch.setattr(quantize, "refit", lambda *a: refitted_to.append(a[1:3]) or refit(*a))
+    fit(table, spec())
+    ((chain, codes),) = grown
+    assert refitted_to[0][0] is codes
+    assert refitted_to[0][1] is chain
+    assert len(refitted_to) > 1
+    assert refitted_to[1][0] is not codes
 
 
 def test_own_tables_are_zero_outside_their_category(table):

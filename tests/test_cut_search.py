@@ -106,6 +106,28 @@ def test_categories_are_named_by_size():
     }
 
 
+@pytest.mark.parametrize(("tolerance", "most"), [(0.0, 14), (3.0, 17)])
+def test_candidates_beyond_hope_are_not_even_estimated(tolerance, most):
+    # The coarsest costs 11: two beyond 22 are seen, more where a user accepts such a price.
+    cuts = [[tuple(range(n, 17)), *((i,) for i in range(n))] for n in range(17)]
+    seen = []
+
+    class Costly:
+        def __init__(self, cut):
+            self.error, self.corrected = 10.0 + len(cut), False
+            seen.append(len(cut))
+
+        def estimate(self):
+            pass
+
+        def correct(self):
+            self.corrected = True
+
+    nested = [{f"cluster_{i}": np.array(g) for i, g in enumerate(cut)} for cut in cuts]
+    search_cuts(lambda tried: [Costly(cut) for cut in tried], nested, tolerance)
+    assert max(seen) == most
+
+
 def test_single_cut_is_only_measured():
     world = World(ALL)
     (trial,) = search_cuts(world, named(QUARTERS), 0.5)

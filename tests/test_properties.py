@@ -254,7 +254,7 @@ def chains(draw, beams=(1, 5)):
     sizes = draw(st.lists(st.sampled_from([2, 3, 8, 16]), min_size=1, max_size=4))
     widths = sorted(draw(st.lists(st.integers(1, width), min_size=len(sizes), max_size=len(sizes))))
     beam = draw(st.sampled_from(beams))
-    return rows, quantize.fit_chain(rows, sizes, widths, generator, beam=beam)
+    return rows, quantize.fit_chain(rows, sizes, widths, generator, beam=beam)[0]
 
 
 def errors(rows, codes, chain):

@@ -27,7 +27,7 @@ def rows():
 
 @pytest.fixture
 def chain(rows):
-    return quantize.fit_chain(rows, [8, 8, 4], [2, 4, 4], generator())
+    return quantize.fit_chain(rows, [8, 8, 4], [2, 4, 4], generator())[0]
 
 
 def test_split_bits():
@@ -67,7 +67,7 @@ def test_codes_do_not_depend_on_the_cut(rows, chain):
 def test_stages_are_trained_on_good_candidates_only():
     rows = normal(400, 4)
     sizes = [2, 2, 32]
-    chain = quantize.fit_chain(rows, sizes, [4, 4, 4], generator(), beam=5)
+    chain, _ = quantize.fit_chain(rows, sizes, [4, 4, 4], generator(), beam=5)
     codes, _ = quantize.search(rows, chain, 16)
     used = [len(codes[:, j].unique()) for j in range(3)]
     assert used[2] >= 28  # half of them used to serve combinations that no search ends with
@@ -75,8 +75,17 @@ def test_stages_are_trained_on_good_candidates_only():
 
 def test_chain_stops_where_nothing_is_left():
     rows = normal(3, 2).repeat(30, 1)
-    chain = quantize.fit_chain(rows, [8, 8, 8], [2, 2, 2], generator())
+    chain, codes = quantize.fit_chain(rows, [8, 8, 8], [2, 2, 2], generator())
     assert [len(c) for c in chain] == [3]
+    torch.testing.assert_close(quantize.decode(codes, chain, 2), rows)
+
+
+@pytest.mark.parametrize(("beam", "n_books"), [(1, 3), (4, 3), (4, 1), (4, 0)])
+def test_a_chain_comes_with_the_codes_of_its_rows(rows, beam, n_books):
+    sizes, widths = [8, 8, 4][:n_books], [2, 4, 4][:n_books]
+    chain, codes = quantize.fit_chain(rows, sizes, widths, generator(), beam=beam)
+    assert codes.dtype == torch.long
+    assert torch.equal(codes, quantize.search(rows, chain, beam)[0])
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -88,8 +97,8 @@ def test_a_chain_is_trained_without_touching_the_rows(rows, beam):
 
 def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
     rows, weight = normal(30, 3), torch.arange(30.0)
-    found = Candidates(rows, 4)
-    found.extend(normal(8, 3, seed=1))
+    found = Candidates(rows)
+    found.extend(normal(8, 3, seed=1), 4)
     every = {tuple(r.tolist()): i for i, row in enumerate(found.residuals(4, 3)) for r in row}
     for most in (50, 200):
         drawn, mass = quantize._candidates(found, 4, 3, weight, most, generator())
@@ -177,20 +186,20 @@ def test_a_chain_is_fixed_by_its_generator_alone(rows, monkeypatch):
     chains = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        chains.append(quantize.fit_chain(rows, [8] * 4, [4] * 4, generator()))
+        chains.append(quantize.fit_chain(rows, [8] * 4, [4] * 4, generator())[0])
     assert all(torch.equal(a, b) for a, b in zip(*chains, strict=True))
 
 
 def test_rows_without_weight_do_not_move_a_chain(rows):
     far = torch.cat([rows, 1e3 + rows])
     weight = torch.cat([torch.ones(300), torch.zeros(300)])
-    for codebook in quantize.fit_chain(far, [8, 8], [4, 4], generator(), weight=weight):
+    for codebook in quantize.fit_chain(far, [8, 8], [4, 4], generator(), weight=weight)[0]:
         assert float(codebook.abs().max()) < 10
 
 
 def test_a_chain_of_tiny_rows_is_as_long_as_one_of_large_rows(rows):
     for scale in (1e-6, 1.0, 1e6):
-        chain = quantize.fit_chain(scale * rows, [8, 8], [4, 4], generator())
+        chain, _ = quantize.fit_chain(scale * rows, [8, 8], [4, 4], generator())
         codes, _ = quantize.search(scale * rows, chain)
         assert [len(c) for c in chain] == [8, 8]
         assert squared(scale * rows, codes, chain) < 0.5 * float((scale * rows).square().sum())
