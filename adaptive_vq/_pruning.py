@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from adaptive_vq import quantize
+from adaptive_vq._idle import nudged, replaced
 from adaptive_vq.modules import CodecModule
-
-_EXACT = 1e-9
-"""Share of the mean energy of rows below which a row is coded exactly."""
 
 
 @torch.no_grad()
 def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor) -> bool:
-    """Move, in place, codewords that no code uses to where rows are served worst.
+    """Move, in place, codewords that no code uses to where a row does.
 
-    A wide search does without some codewords that a narrow one needed while they were fitted. Each
-    is moved so that one row, with its other codes as they are, is coded exactly: on tables with
-    heavy tails unseen rows need such codewords, and would miss removed ones.
+    A wide search does without some codewords that a narrow one needed while they were fitted.
+    Removed, they would be missed by unseen rows: they are moved by as little as it takes, or to
+    where rows are served worst where that is not possible.
 
     Parameters
     ----------
@@ -41,25 +37,20 @@ def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor
     """
     moved = False
     for g, (start, end) in enumerate(module.layout.spans()):
-        chain = module.chain(g)
-        idle = [
-            (j, int(word))
-            for j, book in zip(range(start, end), chain, strict=True)
-            for word in (~_used(codes[:, j], len(book))).nonzero()
-        ]
-        if not idle:
+        chain, own = module.chain(g), codes[:, start:end]
+        if all(bool(_used(own[:, j], len(book)).all()) for j, book in enumerate(chain)):
             continue
         latents = module.encoders[g](table)
-        left = latents - quantize.decode(codes[:, start:end], chain, latents.shape[1])
-        chosen = _worst_served(latents, left, weight, len(idle))
-        # All places are worked out before any word moves: rows keep the codes they have.
-        targets = [
-            chain[j - start][codes[i, j]] + left[i, : chain[j - start].shape[1]]
-            for (j, _), i in zip(idle, chosen, strict=False)
-        ]
-        for (j, word), target in zip(idle, targets, strict=False):
-            _move(module, j, word, target)
-        moved = moved or bool(targets)
+        closer, own = nudged(latents, chain, weight, own)
+        final, far = replaced(latents, closer, weight, own)
+        for j, (before, after) in enumerate(zip(chain, final, strict=True), start):
+            words = (before != after).any(1)
+            book = module.codebooks[j]
+            book.weight[words] = after[words]
+            book.total[words] = after[words] * book.count[words, None]
+            moved = moved or bool(words.any())
+        for j, word in far:
+            _forget(module, start + j, word)
     return moved
 
 
@@ -68,26 +59,8 @@ def _used(codes: Tensor, size: int) -> Tensor:
     return torch.bincount(codes, minlength=size) > 0
 
 
-def _worst_served(latents: Tensor, left: Tensor, weight: Tensor, most: int) -> list[int]:
-    """Rows with the largest weighted error, worst first; of equal rows one, for all of them.
-
-    Rows coded exactly are left out.
-    """
-    _, group = latents.unique(dim=0, return_inverse=True)
-    mass = weight.new_zeros(len(latents)).index_add_(0, group, weight)[group]
-    error = left.square().sum(1) * mass
-    order = error.argsort(descending=True, stable=True)
-    _, first = np.unique(group[order].numpy(), return_index=True)
-    worst = order[torch.from_numpy(np.sort(first)[:most])]
-    floor = _EXACT * float((latents.square().sum(1) * weight).sum() / weight.sum())
-    return [int(i) for i in worst[error[worst] > floor]]
-
-
-def _move(module: CodecModule, j: int, word: int, target: Tensor) -> None:
-    """Set a codeword; the decoders know nothing of it yet but its place."""
-    book = module.codebooks[j]
-    book.weight[word] = target
-    book.total[word] = target * book.count[word]
+def _forget(module: CodecModule, j: int, word: int) -> None:
+    """Let decoders know no more of a codeword than its place."""
     for n_levels in range(module.layout.book_levels[j] + 1, module.layout.n_levels + 1):
         getattr(module, f"delta_{n_levels}_{j}")[word] = 0.0
 

@@ -91,25 +91,21 @@ def with_codebooks_of(spec: CategorySpec, max_bits: int) -> CategorySpec:
 
 def choose_start(
     table: Tensor,
-    valid: Tensor,
     spec: CategorySpec,
     weight: Tensor,
     options: StartOptions,
-    valid_weight: Tensor | None,
     may_split: bool,
 ) -> tuple[CategorySpec, float]:
     """Sizes and starts of the codebooks, and rows drawn beside those to fit on, by rows kept aside.
 
     Of few rows a large codebook memorizes some, and leaves many of its codewords to none: bits that
-    are lost. Several smaller codebooks take its place where they leave less error. So few rows kept
-    aside would not tell; the rows to fit on take turns instead.
+    are lost. Several smaller codebooks take its place where they leave less error. The rows to fit
+    on take turns to tell; of more rows one part is fitted on, and others judge.
 
     Parameters
     ----------
     table, weight : Tensor of shapes (n, n_features) and (n,)
-        Rows to fit on.
-    valid, valid_weight : Tensor
-        Rows kept aside; they judge the kernel width of larger tables.
+        Rows to fit on, in random order.
     spec : CategorySpec
         What the plan says of the category.
     options : StartOptions
@@ -127,7 +123,7 @@ def choose_start(
     largest = max((size for level in spec.sizes for size in level), default=1)
     start, n_valid = (largest - 1).bit_length(), int(VALIDATION_SHARE * len(table))
     if n_valid < 2 or not too_few(len(table), start):
-        return _smoothing.choose_bootstrap(table, valid, spec, weight, options, valid_weight)
+        return _smoothing.choose_bootstrap(table, spec, weight, options)
     error = _turns(table, spec, weight, options, n_valid)
     bits = start
     if may_split:

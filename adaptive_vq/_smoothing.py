@@ -28,42 +28,43 @@ HEAVY_TAILS = 0.05
 CLOSE_KNIT = 20
 """Rows per codeword from which draws between neighbours teach nothing that the rows do not."""
 BOOTSTRAP_TRIAL_ROWS = 2_000
-MOST_SHRUNKEN = 4
+LEAST_SHRUNKEN, MOST_SHRUNKEN = 2, 4
 """Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
-draws per row are those of the fit, on which it depends whether smoothing helps. At most so small,
-and of no fewer rows than `BOOTSTRAP_TRIAL_ROWS`: on tables this small shrinking flatters it."""
+draws per row are those of the fit, on which it depends whether smoothing helps. It is half of the
+rows at least, since the others judge, and less only of more rows than `BOOTSTRAP_TRIAL_ROWS` times
+that: shrinking flatters smoothing."""
 MOST_TRIAL_ROWS = 12_000
 """Of more rows than this a shrunken codebook has plenty, as the full one has of all."""
-JUDGED_ROWS = 1_000
+JUDGED_ROWS = 2_000
 BOOTSTRAP_MUST_GAIN = 0.98
+NEIGHBOURS_MAY_LOSE = 1.01
+"""Of sparse rows codewords are spoilt by the rows they happen to have more than trials can tell."""
 GAUSSIAN_MUST_GAIN = 0.99
-GROWN_MUST_GAIN = 0.99
+GROWN_MUST_GAIN = 0.98
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
 
 def choose_bootstrap(
-    table: Tensor,
-    valid: Tensor,
-    spec: CategorySpec,
-    weight: Tensor,
-    options: StartOptions,
-    valid_weight: Tensor | None = None,
+    table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions
 ) -> tuple[CategorySpec, float]:
-    """How codebooks start, and smoothing, by the error on rows kept aside: see `smoothing`."""
+    """How codebooks start, and smoothing, by the error on rows not fitted on: see `smoothing`.
+
+    Rows come in random order.
+    """
     if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
         return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
     quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
-    shrunken = max(1, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
+    shrunken = max(LEAST_SHRUNKEN, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
-    few, some = slice(0, min(len(table) // shrunken, MOST_TRIAL_ROWS)), slice(0, JUDGED_ROWS)
-    judged, mass = valid[some], None if valid_weight is None else valid_weight[some]
+    n_fit = min(len(table) // shrunken, MOST_TRIAL_ROWS)
+    few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
 
     @cache
     def error(width: float, grown: bool) -> float:
         tried = replace(spec, sizes=smaller, grown=grown)
         part = classical.fit_category(table[few], tried, weight[few], quick, width, len(table))
-        return classical.category_error(part, judged, options.beam, mass)
+        return classical.category_error(part, table[others], options.beam, weight[others])
 
     width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
     return replace(spec, grown=grown), width
@@ -83,7 +84,8 @@ def start_and_smoothing(
     """
     width = smoothing(lambda width: error(width, False), sparse, gaussian)
     best = min(dict.fromkeys((width, 0.0)), key=lambda width: error(width, True))
-    if error(best, True) < GROWN_MUST_GAIN * error(width, False):
+    must_gain = GAUSSIAN_MUST_GAIN if best == NEARLY_GAUSSIAN else GROWN_MUST_GAIN
+    if error(best, True) < must_gain * error(width, False):
         return best, True
     return width, False
 
@@ -119,18 +121,19 @@ def smoothing(
 ) -> float:
     """Draws that lower an error enough: 0 for none, a kernel width, or `TOWARDS_NEIGHBOURS`.
 
-    Draws between neighbours, tried where rows are sparse, stay where the rows are; noise of their
-    covariance suits distributions without much shape. Draws from a Gaussian, which take longest,
-    are tried only where the rows may be `gaussian` and a little noise does not make things worse.
+    Draws between neighbours stay where the rows are: where these are sparse they are the rule,
+    unless they do harm; elsewhere they teach nothing. Noise of the rows' covariance suits
+    distributions without much shape. Draws from a Gaussian, which take longest, are tried only
+    where the rows may be `gaussian` and a little noise does not make things worse.
     """
     chosen, none = 0.0, error(0.0)
-    narrow, least = error(BOOTSTRAP_WIDTH), none
-    if narrow < BOOTSTRAP_MUST_GAIN * none:
+    if sparse and error(TOWARDS_NEIGHBOURS) < NEIGHBOURS_MAY_LOSE * none:
+        chosen = TOWARDS_NEIGHBOURS
+    least, narrow = error(chosen), error(BOOTSTRAP_WIDTH)
+    if narrow < BOOTSTRAP_MUST_GAIN * least:
         chosen, least = BOOTSTRAP_WIDTH, narrow
     if gaussian and narrow < none:
         wide = error(NEARLY_GAUSSIAN)
         if wide < GAUSSIAN_MUST_GAIN * least:
-            chosen, least = NEARLY_GAUSSIAN, wide
-    if sparse and error(TOWARDS_NEIGHBOURS) < BOOTSTRAP_MUST_GAIN * least:
-        chosen = TOWARDS_NEIGHBOURS
+            chosen = NEARLY_GAUSSIAN
     return chosen

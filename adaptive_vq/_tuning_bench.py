@@ -161,15 +161,7 @@ class Bench:
     def _started(self, spec: CategorySpec) -> CategoryCodec:
         """Classical start of a category, smoothed where the rows that propose moves ask for it."""
         judge, options = self.judge, StartOptions(self.options.seed)
-        spec, width = choose_start(
-            judge.table,
-            judge.valid,
-            spec,
-            judge.weight,
-            options,
-            judge.valid_weight,
-            may_split=False,
-        )
+        spec, width = choose_start(judge.table, spec, judge.weight, options, may_split=False)
         rows = self.rows.observed()
         return classical.fit_category(rows.table, spec, rows.weight.amax(1), options, width)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq import _draws, quantize
+from adaptive_vq._idle import nudged
 from adaptive_vq.quantize import Chain
 
 JOINT_RIDGES = (10.0, 100.0)
@@ -202,7 +203,8 @@ def _settled(
         memorizes = n_rows < MEMORIZING * max(map(len, chain))
         chain = _refitted(latents, chain, weight, options, memorizes, codes)
     if n_rows < CROWDED * max(map(len, chain), default=0):
-        chain = _used(latents[:n_rows][weight[:n_rows] > 0], chain, options.beam)
+        count = weight[:n_rows] > 0
+        chain = _used(latents[:n_rows][count], chain, weight[:n_rows][count], options.beam)
     return chain
 
 
@@ -236,8 +238,13 @@ def _refitted(
     return chain
 
 
-def _used(latents: Tensor, chain: Chain, beam: int) -> Chain:
-    """Chain without the codewords that no row uses: they would cost bits and serve none."""
+def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
+    """Chain of which each codeword is some row's choice: others are moved a little, or go.
+
+    They would cost bits and serve none.
+    """
+    codes, _ = quantize.search(latents, chain, beam)
+    chain, _ = nudged(latents, chain, weight, codes)
     codes, _ = quantize.search(latents, chain, beam)
     return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
 

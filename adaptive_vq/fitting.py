@@ -263,7 +263,7 @@ def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
 def _start(
     rows: Rows, valid: Rows | None, specs: list[CategorySpec], n_levels: int, options: FitOptions
 ) -> tuple[Decided, Codec]:
-    """Classical start; the rows kept aside choose the smoothing and the ridges."""
+    """Classical start; smoothing is chosen where rows are kept aside, which choose the ridges."""
     start = StartOptions(options.seed)
     row_weight = rows.weight.amax(1)
     moves: list[dict[str, Any]] = []
@@ -279,10 +279,9 @@ def _start(
         )
     bootstraps = dict.fromkeys((spec.name for spec in specs), 0.0)
     if valid is not None:
-        aside, mass = valid.table, valid.weight.amax(1)
 
         def choose(spec: CategorySpec) -> tuple[CategorySpec, float]:
-            return choose_start(rows.table, aside, spec, row_weight, start, mass, options.may_grow)
+            return choose_start(rows.table, spec, row_weight, start, options.may_grow)
 
         chosen = each(choose, specs, split=True)
         specs = [spec for spec, _ in chosen]

@@ -21,6 +21,7 @@ from benchmarks import (
     cleaning,
     device,
     downstream,
+    keel,
     mutants,
     objectives,
     parquet,
@@ -535,6 +536,17 @@ def test_device_measures_every_device_there_is(data_folder, capsys, monkeypatch)
     assert "| tiny | cpu | 6 |" in capsys.readouterr().out
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device.devices() == ["cpu", "cuda"]
+
+
+def test_tables_of_keel_are_read_like_any_other(tmp_path, monkeypatch):
+    raw = tmp_path / "data" / "balanced" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "vowel.dat").write_text("1, 0.5, 7, a\n2, ?, 7, b\n3, 1.5, 7, a\n")
+    monkeypatch.setattr(keel, "files", lambda package: tmp_path)
+    monkeypatch.setattr(keel, "TABLES", ("vowel",))
+    keel.write(tmp_path / "tables")
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "tables"))
+    np.testing.assert_array_equal(load_table("vowel").X, [[1, 0.5], [3, 1.5]])
 
 
 def test_tables_of_r_are_read_like_any_other(tmp_path, monkeypatch):

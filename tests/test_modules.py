@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from adaptive_vq import classical, kmeans, quantize
+from adaptive_vq import _idle, _pruning, classical, kmeans, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq.classical import CategorySpec, StartOptions
@@ -195,40 +195,52 @@ def test_revival_with_fewer_rows_than_dead_codewords(book):
 # --- clean-up ------------------------------------------------------------------------------------
 
 
-def test_unused_codewords_are_moved_to_the_rows_served_worst(module, table):
+def test_unused_codewords_are_put_to_use(module, table):
+    module.codebooks[1].weight[6:] += 3.0
+    module.delta_2_1.fill_(0.1)
+    codes, ones = module.encode(table, 4), torch.ones(200)
+    assert len(codes[:, 1].unique()) == 6
+    old, before = [book.weight.clone() for book in module.codebooks], error(module, table, codes, 2)
+    assert put_to_use(module, table, ones, codes)
+    assert torch.equal(old[1][:6], module.codebooks[1].weight[:6])
+    assert (old[1][6:] != module.codebooks[1].weight[6:]).any(1).all()
+    assert torch.equal(old[0], module.codebooks[0].weight)
+    assert torch.equal(old[2], module.codebooks[2].weight)
+    assert module.delta_2_1.all()  # they have hardly moved: what decoders know of them still holds
+    book = module.codebooks[1]
+    torch.testing.assert_close(book.total[6:], book.weight[6:] * book.count[6:, None])
+    found = module.encode(table, 4)
+    assert len(found[:, 1].unique()) == 8
+    assert error(module, table, found, 2) < 1.01 * before
+
+
+def test_decoders_forget_codewords_that_go_elsewhere(module, table, monkeypatch):
     codes = module.encode(table, 4)
     codes[:, 1] = codes[:, 1].clamp_max(5)  # of 8
     module.delta_2_1.fill_(0.1)
-    z, chain = module.encoders[0](table), module.chain(0)
-    left = (z - quantize.decode(codes[:, :2], chain, 3)).square().sum(1)
+    monkeypatch.setattr(_pruning, "nudged", lambda latents, chain, weight, codes: (chain, codes))
+    z = module.encoders[0](table)
+    left = (z - quantize.decode(codes[:, :2], module.chain(0), 3)).square().sum(1)
     worst = left.topk(2).indices
-    old = [book.weight.clone() for book in module.codebooks]
     assert put_to_use(module, table, torch.ones(200), codes)
     codes[worst, 1] = torch.tensor([6, 7])
     decoded = quantize.decode(codes[worst, :2], module.chain(0), 3)
     torch.testing.assert_close(decoded, z[worst])
-    assert torch.equal(old[1][:6], module.codebooks[1].weight[:6])
-    assert torch.equal(old[0], module.codebooks[0].weight)
-    assert torch.equal(old[2], module.codebooks[2].weight)
     assert not module.delta_2_1[6:].any()
     assert module.delta_2_1[:6].all()
-    found = module.encode(table, 4)
-    assert set(found[:, 1].tolist()) == set(range(8))
-    assert error(module, table, found, 2) < error(module, table, codes.clamp_max(5), 2)
 
 
-def test_codewords_move_to_different_rows_once_each_and_by_weight(module, table):
+def test_codewords_go_to_different_rows_once_each_and_by_weight(module, table):
     table = table[:20].repeat(2, 1)
     codes = module.encode(table, 4)
     codes[:, 1] = 0
     weight = torch.ones(40)
     weight[:3] = weight[20:23] = 1e-12
-    put_to_use(module, table, weight, codes)
-    moved = module.codebooks[1].weight[1:]
+    latents = module.encoders[0](table)
+    chain, _ = _idle.replaced(latents, module.chain(0), weight, codes[:, :2])
+    moved = chain[1][1:]
     assert len(moved.unique(dim=0)) == 7
-    z = module.encoders[0](table)
-    targets = z - module.chain(0)[0][codes[:, 0]]
-    distance = torch.cdist(moved, targets)
+    distance = torch.cdist(moved, latents - chain[0][codes[:, 0]])
     assert distance.min(1).values.max() < 1e-5
     assert distance[:, [0, 1, 2]].min() > 1e-5
 

@@ -26,7 +26,7 @@ def spec(*sizes: tuple[int, ...]) -> CategorySpec:
 def chosen(rows, sizes, **given):
     ones = torch.ones(len(rows))
     given = {"may_split": True} | given
-    return choose_start(rows, rows[:20], sizes, ones, StartOptions(0), ones[:20], **given)
+    return choose_start(rows, sizes, ones, StartOptions(0), **given)
 
 
 @pytest.mark.parametrize(("n", "n_valid", "expected"), [(1000, 100, 4), (5000, 700, 1), (10, 4, 2)])

@@ -27,10 +27,10 @@ def test_as_many_codewords_as_rows_are_smoothed(table):
     few = table[:60]
     wide = spec(sizes=((32,), (32,)))
     options = StartOptions(0)
-    _, chosen = _smoothing.choose_bootstrap(few, table[60:], wide, torch.ones(60), options)
+    _, chosen = _smoothing.choose_bootstrap(few, wide, torch.ones(60), options)
     assert chosen >= _smoothing.BOOTSTRAP_WIDTH  # as many codewords as rows: memorizing loses
     single = spec(sizes=((4,), ()))
-    chosen = _smoothing.choose_bootstrap(few, table[60:], single, torch.ones(60), options)
+    chosen = _smoothing.choose_bootstrap(few, single, torch.ones(60), options)
     assert chosen == (single, 0.0)
 
 
@@ -47,9 +47,7 @@ def test_only_what_is_nearly_gaussian_is_drawn_from_a_gaussian():
     clustered = centers[torch.arange(900) % 60] + 0.3 * torch.randn(900, 12, generator=generator)
     wide = spec(columns=range(12), sizes=((64,), (64,)), widths=(12, 12))
     widths = [
-        _smoothing.choose_bootstrap(rows[:300], rows[300:], wide, torch.ones(300), StartOptions(0))[
-            1
-        ]
+        _smoothing.choose_bootstrap(rows, wide, torch.ones(900), StartOptions(0))[1]
         for rows in (gaussian, clustered)
     ]
     assert widths[0] == classical.NEARLY_GAUSSIAN > widths[1]
@@ -61,12 +59,13 @@ NEAR = classical.TOWARDS_NEIGHBOURS
 @pytest.mark.parametrize(
     ("narrow", "wide", "between", "chosen", "of_plenty"),
     [
-        (0.99, 0.995, 0.99, 0.0, 0.0),  # nothing gains enough
-        (1.0, 0.5, 0.99, 0.0, 0.0),  # a little noise does not help: no Gaussian
+        (0.99, 0.995, 1.02, 0.0, 0.0),  # nothing gains enough
+        (0.99, 0.995, 1.005, NEAR, 0.0),  # does no harm where rows are sparse
+        (1.0, 0.5, 1.02, 0.0, 0.0),  # a little noise does not help: no Gaussian
         (0.99, 0.98, 0.99, 2.0, 2.0),
-        (0.9, 0.895, 0.89, 0.5, 0.5),
-        (0.9, 0.8, 0.79, 2.0, 2.0),
-        (0.9, 0.8, 0.7, NEAR, 2.0),
+        (0.8, 0.795, 0.89, 0.5, 0.5),
+        (0.9, 0.8, 0.79, NEAR, 2.0),
+        (0.9, 0.8, 0.85, 2.0, 2.0),
         (2.0, 3.0, 0.9, NEAR, 0.0),
     ],
 )
@@ -81,8 +80,9 @@ def test_smoothing_is_chosen_by_its_error(narrow, wide, between, chosen, of_plen
     ("grown", "grown_from_draws", "chosen"),
     [
         (0.9, 0.9, (0.5, False)),  # no better than draws
-        (0.88, 0.95, (0.0, True)),
-        (0.95, 0.88, (0.5, True)),
+        (0.885, 0.95, (0.5, False)),
+        (0.87, 0.95, (0.0, True)),
+        (0.95, 0.87, (0.5, True)),
         (0.88, 0.87, (0.5, True)),
     ],
 )
@@ -95,7 +95,19 @@ def test_codebooks_are_grown_where_that_is_clearly_better(grown, grown_from_draw
 
     assert _smoothing.start_and_smoothing(error, sparse=False, gaussian=False) == chosen
     errors[0.5, False] = 0.99  # no draws then
-    assert _smoothing.start_and_smoothing(error, False, False) == (0.0, grown < 0.99)
+    assert _smoothing.start_and_smoothing(error, False, False) == (0.0, grown < 0.98)
+
+
+def test_on_draws_from_a_gaussian_grown_codebooks_need_to_gain_less():
+    for width, grown in ((classical.NEARLY_GAUSSIAN, True), (0.5, False)):
+        errors = {0.0: 1.0, 0.5: 0.9, classical.NEARLY_GAUSSIAN: 1.5}
+        errors[width] = 0.5
+        found = _smoothing.start_and_smoothing(
+            lambda width, grown, errors=errors: errors[width] * (0.985 if grown else 1.0),
+            sparse=False,
+            gaussian=True,
+        )
+        assert found == (width, grown)
 
 
 @pytest.mark.parametrize("better", [True, False])
@@ -104,10 +116,8 @@ def test_whether_codebooks_are_grown_is_part_of_the_category(table, monkeypatch,
         return 0.9 if part.spec.grown is better else 1.0
 
     monkeypatch.setattr(classical, "category_error", error)
-    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(200)
-    chosen, width = _smoothing.choose_bootstrap(
-        table[:200], table[200:], wanted, ones, StartOptions(0)
-    )
+    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(250)
+    chosen, width = _smoothing.choose_bootstrap(table, wanted, ones, StartOptions(0))
     assert (chosen.grown, width) == (better, 0.0)
     assert chosen.sizes == wanted.sizes
     chains = [
@@ -154,19 +164,25 @@ def test_tails_of_a_gaussian_are_told_from_heavier_ones():
     assert may_be(constant)
 
 
-@pytest.mark.parametrize(("n", "share"), [(3_000, 1), (4_000, 2), (9_000, 4), (90_000, 7.5)])
+@pytest.mark.parametrize(("n", "share"), [(3_000, 2), (6_000, 3), (9_000, 4), (90_000, 7.5)])
 def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
-    rows, seen = normal(n, 3), []
+    rows, seen, judged = normal(n, 3), [], []
 
     def noted(table, tried, weight, options, width, standing_for):
         seen.append((len(table), len(weight), tried.sizes, standing_for))
-        return width
+        return table
+
+    def judge(fitted_on, table, _, weight):
+        assert not torch.isin(table[:, 0], fitted_on[:, 0]).any()
+        judged.append((len(table), len(weight)))
+        return 1.0
 
     monkeypatch.setattr(classical, "fit_category", noted)
-    monkeypatch.setattr(classical, "category_error", lambda *_: 1.0)
+    monkeypatch.setattr(classical, "category_error", judge)
     wanted = spec(sizes=((256, 2), (64,)))
-    ones = torch.ones(n)
-    _smoothing.choose_bootstrap(rows, rows[:50], wanted, ones, StartOptions(0), ones[:50])
+    _smoothing.choose_bootstrap(rows, wanted, torch.ones(n), StartOptions(0))
     smaller = min(share, _smoothing.MOST_SHRUNKEN)
     sizes = [[256 // smaller, 2], [64 // smaller]]
+    most = min(n - int(n / share), _smoothing.JUDGED_ROWS)
+    assert set(judged) == {(most, most)}
     assert set(map(str, seen)) == {str((int(n / share), int(n / share), sizes, n))}

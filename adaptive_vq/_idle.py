@@ -1,0 +1,188 @@
+"""Codewords of a chain that no row uses: brought to where a row does (torch and numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adaptive_vq import quantize
+from adaptive_vq.quantize import Chain
+
+__all__ = ["nudged", "replaced"]
+
+BEAM = 8
+MOST_ROWS = 3_000
+"""Rows, evenly spread, among which one is looked for that comes close to using a codeword."""
+CLOSER = 0.9
+"""A row leaves its codes for those that leave this share of its distance."""
+ROUNDS = 6
+_EXACT = 1e-9
+"""Share of the mean energy of rows below which a row is coded exactly."""
+
+Index = NDArray[np.int64]
+
+
+@torch.no_grad()
+def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> tuple[Chain, Tensor]:
+    """Move idle codewords by as little as it takes for a row to use each of them.
+
+    A codebook is trained on what all candidates of a row leave, not only the best ones. Some of its
+    codewords no row uses, but unseen rows will: those without a codeword of the first codebook next
+    to them, which outliers among the training rows have all for themselves. They are worth most
+    where they stand. Each is moved towards what that row would need which comes closest to using
+    it, whatever its other codes are then, and no further than until it does.
+
+    Parameters
+    ----------
+    latents : Tensor of shape (n, width)
+    chain : list of Tensors (K_j, w_j)
+    weight : Tensor of shape (n,)
+        Weights of the rows; those of none are not looked at.
+    codes : long Tensor of shape (n, len(chain))
+        What the search found for the rows.
+
+    Returns
+    -------
+    chain : list of Tensors (K_j, w_j)
+        Equal to the given one but for the codewords that have moved.
+    codes : long Tensor of shape (n, len(chain))
+        With what the rows use for which they have moved. The search may find even better ones.
+    """
+    counts = _counts(codes, chain)
+    if all(count.all() for count in counts):
+        return chain, codes
+    search = _Nudge(latents, chain, weight, codes, counts)
+    for j in range(len(chain)):
+        for _ in range(ROUNDS):
+            if not search.move(j):
+                break
+    return search.chain, search.codes
+
+
+def _counts(codes: Tensor, chain: Chain) -> list[Index]:
+    """Rows that use each codeword."""
+    return [
+        np.bincount(column, minlength=len(book))
+        for column, book in zip(codes.T.numpy(), chain, strict=True)
+    ]
+
+
+class _Nudge:
+    """Some of the rows, the codes that they have by now, and who uses which codeword."""
+
+    def __init__(
+        self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Index]
+    ) -> None:
+        self.chain, self.codes, self.counts = [c.clone() for c in chain], codes.clone(), counts
+        self.rows = torch.arange(0, len(latents), -(-len(latents) // MOST_ROWS))
+        self.latents = latents[self.rows]
+        self.own = codes[self.rows].numpy()
+        left = self.latents - quantize.decode(codes[self.rows], chain, latents.shape[1])
+        self.distance = left.norm(dim=1).numpy()
+        _, group, sizes = self.latents.unique(dim=0, return_inverse=True, return_counts=True)
+        self.group, self.size = group.numpy(), sizes[group].numpy()
+        energy = float(self.latents.square().sum(1).mean())
+        inexact = self.distance**2 > _EXACT * energy
+        self.free = inexact & (weight[self.rows] > 0).numpy()
+
+    def move(self, j: int) -> bool:
+        """Move idle codewords of a codebook; whether any has moved, and others are left."""
+        idle = np.flatnonzero(self.counts[j] == 0)
+        free = np.flatnonzero(self.free)
+        if not len(idle) or not len(free):
+            return False
+        forced, width = list(self.chain), self.chain[j].shape[1]
+        forced[j] = self.chain[j][idle]
+        found, left = quantize.search(self.latents[free], forced, BEAM)
+        codes = found.numpy()
+        codes[:, j] = idle[codes[:, j]]
+        # What a row may have left for the codeword to make good, beside what it does not reach.
+        within, beyond = (part.norm(dim=1).numpy() for part in (left[:, :width], left[:, width:]))
+        room = (CLOSER * self.distance[free]) ** 2 - beyond**2
+        allowed = np.sqrt(np.maximum(room, 0.0))
+        may = (room > 0.0) & self._can_leave(self.own[free], codes, self.size[free])
+        n_moved = 0
+        for at in _least(within - allowed, codes[:, j], may):
+            row = int(free[at])
+            if (
+                self.free[row]
+                and self._can_leave(self.own[[row]], codes[[at]], self.size[[row]])[0]
+            ):
+                share = max(0.0, 1.0 - float(allowed[at] / max(within[at], 1e-30)))
+                self.chain[j][codes[at, j]] += share * left[at, :width]
+                self._use(row, codes[at])
+                n_moved += 1
+        return 0 < n_moved < len(idle)
+
+    def _can_leave(self, own: Index, codes: Index, size: Index) -> NDArray[np.bool_]:
+        """Whether every codeword that rows give up has other users."""
+        users = np.stack([count[own[:, q]] for q, count in enumerate(self.counts)], axis=1)
+        return np.asarray(((codes == own) | (users > size[:, None])).all(axis=1))
+
+    def _use(self, row: int, codes: Index) -> None:
+        """Let a row, and those equal to it, use other codes."""
+        for count, before, after in zip(self.counts, self.own[row], codes, strict=True):
+            count[before] -= self.size[row]
+            count[after] += self.size[row]
+        equal = self.group == self.group[row]
+        self.own[equal] = codes
+        self.codes[self.rows[equal]] = torch.from_numpy(codes)
+        self.free[equal] = False
+
+
+def _least(effort: NDArray[np.float32], words: Index, may: NDArray[np.bool_]) -> Index:
+    """Of the rows that may use each codeword the one that takes least effort, least first."""
+    rows = np.flatnonzero(may)
+    rows = rows[np.argsort(effort[rows], kind="stable")]
+    _, first = np.unique(words[rows], return_index=True)
+    return rows[np.sort(first)]
+
+
+@torch.no_grad()
+def replaced(
+    latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor
+) -> tuple[Chain, list[tuple[int, int]]]:
+    """Move idle codewords to where rows are served worst.
+
+    Each is moved so that one row, with its other codes as they are, is coded exactly.
+
+    Parameters
+    ----------
+    latents, chain, weight, codes
+        As for `nudged`.
+
+    Returns
+    -------
+    chain : list of Tensors (K_j, w_j)
+    moved : list of (int, int)
+        Codebook and codeword of those that have moved.
+    """
+    counts = _counts(codes, chain)
+    idle = [(j, int(word)) for j, count in enumerate(counts) for word in np.flatnonzero(count == 0)]
+    if not idle:
+        return chain, []
+    left = latents - quantize.decode(codes, chain, latents.shape[1])
+    moved = list(zip(idle, _worst_served(latents, left, weight, len(idle)), strict=False))
+    new = [book.clone() for book in chain]
+    for (j, word), row in moved:  # all of them from the chain as it was: rows keep their codes
+        new[j][word] = chain[j][codes[row, j]] + left[row, : chain[j].shape[1]]
+    return new, [place for place, _ in moved]
+
+
+def _worst_served(latents: Tensor, left: Tensor, weight: Tensor, most: int) -> Iterator[int]:
+    """Rows with the largest weighted error, worst first; of equal rows one, for all of them.
+
+    Rows coded exactly are left out.
+    """
+    _, group = latents.unique(dim=0, return_inverse=True)
+    mass = weight.new_zeros(len(latents)).index_add_(0, group, weight)[group]
+    error = left.square().sum(1) * mass
+    order = error.argsort(descending=True, stable=True)
+    _, first = np.unique(group[order].numpy(), return_index=True)
+    worst = order[torch.from_numpy(np.sort(first)[:most])]
+    floor = _EXACT * float((latents.square().sum(1) * weight).sum() / weight.sum())
+    return (int(row) for row in worst[error[worst] > floor])
