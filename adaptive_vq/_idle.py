@@ -78,7 +78,8 @@ class _Nudge:
         self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Index]
     ) -> None:
         self.chain, self.codes, self.counts = [c.clone() for c in chain], codes.clone(), counts
-        self.rows = torch.arange(0, len(latents), -(-len(latents) // MOST_ROWS))
+        step = max(1, -(-len(latents) // MOST_ROWS))
+        self.rows = torch.arange(0, len(latents), step)
         self.latents = latents[self.rows]
         self.own = codes[self.rows].numpy()
         left = self.latents - quantize.decode(codes[self.rows], chain, latents.shape[1])
@@ -97,7 +98,7 @@ class _Nudge:
             return False
         forced, width = list(self.chain), self.chain[j].shape[1]
         forced[j] = self.chain[j][idle]
-        found, left = quantize.search(self.latents[free], forced, BEAM)
+        found, left = quantize.search(self.latents[free], forced, BEAM, tile=MOST_ROWS)
         codes = found.numpy()
         codes[:, j] = idle[codes[:, j]]
         # What a row may have left for the codeword to make good, beside what it does not reach.
