@@ -98,7 +98,7 @@ class _Nudge:
             return False
         forced, width = list(self.chain), self.chain[j].shape[1]
         forced[j] = self.chain[j][idle]
-        found, left = quantize.search(self.latents[free], forced, BEAM, tile=MOST_ROWS)
+        found, left = quantize.search_in_fit(self.latents[free], forced, BEAM)
         codes = found.numpy()
         codes[:, j] = idle[codes[:, j]]
         # What a row may have left for the codeword to make good, beside what it does not reach.

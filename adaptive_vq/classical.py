@@ -15,7 +15,6 @@ from torch import Tensor
 
 from adaptive_vq import _draws, quantize
 from adaptive_vq._idle import nudged
-from adaptive_vq.beam import tile_of
 from adaptive_vq.quantize import Chain
 
 JOINT_RIDGES = (10.0, 100.0)
@@ -226,7 +225,7 @@ def _refitted(
     error, pays = math.inf, True
     for _ in range(options.n_refits):
         if codes is None:
-            codes, left = _searched(latents, chain, options.beam)
+            codes, left = quantize.search_in_fit(latents, chain, options.beam)
         else:
             left = latents - quantize.decode(codes, chain, latents.shape[1])
         before, error = error, float((left.square().sum(1) * weight).sum())
@@ -239,19 +238,14 @@ def _refitted(
     return chain
 
 
-def _searched(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
-    """Search in a fit, where rows are always the same ones: few are not filled up to a tile."""
-    return quantize.search(rows, chain, beam, len(rows) if len(rows) < tile_of(beam) else None)
-
-
 def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
     """Chain of which each codeword is some row's choice: others are moved a little, or go.
 
     They would cost bits and serve none.
     """
-    codes, _ = _searched(latents, chain, beam)
+    codes, _ = quantize.search_in_fit(latents, chain, beam)
     chain, _ = nudged(latents, chain, weight, codes)
-    codes, _ = _searched(latents, chain, beam)
+    codes, _ = quantize.search_in_fit(latents, chain, beam)
     return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
 
 
@@ -278,7 +272,7 @@ def category_error(
 ) -> float:
     """Summed squared error of a category's own reconstruction, weighted by row."""
     latents = part.latents(table)
-    codes, _ = _searched(latents, part.chain, beam)
+    codes, _ = quantize.search_in_fit(latents, part.chain, beam)
     own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
     error = (table[:, part.spec.columns] - own) ** 2
     return float((error if weight is None else error * weight[:, None]).sum())
@@ -286,7 +280,7 @@ def category_error(
 
 def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:
     """Codes of every category, side by side (n, number of codebooks)."""
-    codes = [_searched(part.latents(table), part.chain, beam)[0] for part in parts]
+    codes = [quantize.search_in_fit(part.latents(table), part.chain, beam)[0] for part in parts]
     return torch.cat([torch.zeros(len(table), 0, dtype=torch.long), *codes], 1)
 
 

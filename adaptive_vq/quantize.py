@@ -93,6 +93,11 @@ def search(
     return codes, rows - decode(codes, chain, rows.shape[1])
 
 
+def search_in_fit(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
+    """`search` where the rows are always the same ones: few are not filled up to a tile."""
+    return search(rows, chain, beam, len(rows) if len(rows) < tile_of(beam) else None)
+
+
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, shape (n, width)."""
     out = torch.zeros(len(codes), width, device=codes.device)

@@ -73,6 +73,21 @@ def test_stages_are_trained_on_good_candidates_only():
     assert used[2] >= 28  # half of them used to serve combinations that no search ends with
 
 
+@pytest.mark.parametrize(("n", "n_searched"), [(300, 300), (1500, 2048)])
+def test_few_rows_of_a_fit_are_not_filled_up_to_a_tile(chain, monkeypatch, n, n_searched):
+    rows, seen, codes = normal(n, 4), [], quantize.ChainSearch.codes
+    monkeypatch.setattr(
+        quantize.ChainSearch,
+        "codes",
+        lambda self, part: seen.append(len(part)) or codes(self, part),
+    )
+    found = quantize.search_in_fit(rows, chain, 4)
+    assert sum(seen) == n_searched
+    for one, other in zip(found, quantize.search(rows, chain, 4), strict=True):
+        assert torch.equal(one, other)
+    assert len(quantize.search_in_fit(rows[:0], chain, 4)[0]) == 0
+
+
 def test_chain_stops_where_nothing_is_left():
     rows = normal(3, 2).repeat(30, 1)
     chain, codes = quantize.fit_chain(rows, [8, 8, 8], [2, 2, 2], generator())
