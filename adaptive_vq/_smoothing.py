@@ -30,9 +30,9 @@ CLOSE_KNIT = 20
 BOOTSTRAP_TRIAL_ROWS = 2_000
 LEAST_SHRUNKEN, MOST_SHRUNKEN = 2, 4
 """Smoothing is tried on a share of the rows with as much smaller codebooks: rows per codeword and
-draws per row are those of the fit, on which it depends whether smoothing helps. It is half of the
-rows at least, since the others judge, and less only of more rows than `BOOTSTRAP_TRIAL_ROWS` times
-that: shrinking flatters smoothing."""
+draws per row are those of the fit, on which it depends whether smoothing helps. The other rows
+judge, so that the share is half at most; it is smaller only where it then has
+`BOOTSTRAP_TRIAL_ROWS` rows, since shrinking flatters smoothing."""
 MOST_TRIAL_ROWS = 12_000
 """Of more rows than this a shrunken codebook has plenty, as the full one has of all."""
 JUDGED_ROWS = 2_000
