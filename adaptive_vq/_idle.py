@@ -27,7 +27,7 @@ Index = NDArray[np.int64]
 
 
 @torch.no_grad()
-def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> tuple[Chain, Tensor]:
+def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Chain:
     """Move idle codewords by as little as it takes for a row to use each of them.
 
     A codebook is trained on what all candidates of a row leave, not only the best ones. Some of its
@@ -48,19 +48,18 @@ def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> tupl
     Returns
     -------
     chain : list of Tensors (K_j, w_j)
-        Equal to the given one but for the codewords that have moved.
-    codes : long Tensor of shape (n, len(chain))
-        With what the rows use for which they have moved. The search may find even better ones.
+        Equal to the given one but for the codewords that have moved. Codes are to be searched
+        again: other rows may find better ones too, and leave a codeword idle.
     """
     counts = _counts(codes, chain)
     if all(count.all() for count in counts):
-        return chain, codes
+        return chain
     search = _Nudge(latents, chain, weight, codes, counts)
     for j in range(len(chain)):
         for _ in range(ROUNDS):
             if not search.move(j):
                 break
-    return search.chain, search.codes
+    return search.chain
 
 
 def _counts(codes: Tensor, chain: Chain) -> list[Index]:
@@ -77,18 +76,16 @@ class _Nudge:
     def __init__(
         self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Index]
     ) -> None:
-        self.chain, self.codes, self.counts = [c.clone() for c in chain], codes.clone(), counts
-        step = max(1, -(-len(latents) // MOST_ROWS))
-        self.rows = torch.arange(0, len(latents), step)
-        self.latents = latents[self.rows]
-        self.own = codes[self.rows].numpy()
-        left = self.latents - quantize.decode(codes[self.rows], chain, latents.shape[1])
+        self.chain, self.counts = [c.clone() for c in chain], counts
+        some = slice(None, None, max(1, -(-len(latents) // MOST_ROWS)))
+        self.latents, self.own = latents[some], codes[some].numpy().copy()
+        left = self.latents - quantize.decode(codes[some], chain, latents.shape[1])
         self.distance = left.norm(dim=1).numpy()
         _, group, sizes = self.latents.unique(dim=0, return_inverse=True, return_counts=True)
         self.group, self.size = group.numpy(), sizes[group].numpy()
         energy = float(self.latents.square().sum(1).mean())
         inexact = self.distance**2 > _EXACT * energy
-        self.free = inexact & (weight[self.rows] > 0).numpy()
+        self.free = inexact & (weight[some] > 0).numpy()
 
     def move(self, j: int) -> bool:
         """Move idle codewords of a codebook; whether any has moved, and others are left."""
@@ -131,7 +128,6 @@ class _Nudge:
             count[after] += self.size[row]
         equal = self.group == self.group[row]
         self.own[equal] = codes
-        self.codes[self.rows[equal]] = torch.from_numpy(codes)
         self.free[equal] = False
 
 
@@ -144,9 +140,7 @@ def _least(effort: NDArray[np.float32], words: Index, may: NDArray[np.bool_]) ->
 
 
 @torch.no_grad()
-def replaced(
-    latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor
-) -> tuple[Chain, list[tuple[int, int]]]:
+def replaced(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Chain:
     """Move idle codewords to where rows are served worst.
 
     Each is moved so that one row, with its other codes as they are, is coded exactly.
@@ -154,24 +148,19 @@ def replaced(
     Parameters
     ----------
     latents, chain, weight, codes
-        As for `nudged`.
-
-    Returns
-    -------
-    chain : list of Tensors (K_j, w_j)
-    moved : list of (int, int)
-        Codebook and codeword of those that have moved.
+        As for `nudged`, and so is what it returns.
     """
     counts = _counts(codes, chain)
     idle = [(j, int(word)) for j, count in enumerate(counts) for word in np.flatnonzero(count == 0)]
     if not idle:
-        return chain, []
+        return chain
     left = latents - quantize.decode(codes, chain, latents.shape[1])
-    moved = list(zip(idle, _worst_served(latents, left, weight, len(idle)), strict=False))
     new = [book.clone() for book in chain]
-    for (j, word), row in moved:  # all of them from the chain as it was: rows keep their codes
+    worst = _worst_served(latents, left, weight, len(idle))
+    for (j, word), row in zip(idle, worst, strict=False):
+        # All of them from the chain as it was: rows keep their codes.
         new[j][word] = chain[j][codes[row, j]] + left[row, : chain[j].shape[1]]
-    return new, [place for place, _ in moved]
+    return new
 
 
 def _worst_served(latents: Tensor, left: Tensor, weight: Tensor, most: int) -> Iterator[int]:

@@ -13,12 +13,13 @@ from adaptive_vq.modules import CodecModule
 
 
 @torch.no_grad()
-def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor) -> bool:
+def put_to_use(
+    module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor, *, from_afar: bool
+) -> bool:
     """Move, in place, codewords that no code uses to where a row does.
 
     A wide search does without some codewords that a narrow one needed while they were fitted.
-    Removed, they would be missed by unseen rows: they are moved by as little as it takes, or to
-    where rows are served worst where that is not possible.
+    Removed, they would be missed by unseen rows.
 
     Parameters
     ----------
@@ -29,6 +30,9 @@ def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor
         Their weights.
     codes : long Tensor of shape (n, n_codebooks)
         Their codes.
+    from_afar : bool
+        Whether codewords go to where rows are served worst. If not, they move by as little as it
+        takes for a row to use them, and stay where no row comes into question.
 
     Returns
     -------
@@ -40,29 +44,32 @@ def put_to_use(module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor
         chain, own = module.chain(g), codes[:, start:end]
         if all(bool(_used(own[:, j], len(book)).all()) for j, book in enumerate(chain)):
             continue
-        latents = module.encoders[g](table)
-        closer, own = nudged(latents, chain, weight, own)
-        final, far = replaced(latents, closer, weight, own)
-        for j, (before, after) in enumerate(zip(chain, final, strict=True), start):
+        move = replaced if from_afar else nudged
+        new = move(module.encoders[g](table), chain, weight, own)
+        for j, (before, after) in enumerate(zip(chain, new, strict=True), start):
             words = (before != after).any(1)
-            book = module.codebooks[j]
-            book.weight[words] = after[words]
-            book.total[words] = after[words] * book.count[words, None]
+            _set(module, j, words, after[words])
+            if from_afar:
+                _forget(module, j, words)
             moved = moved or bool(words.any())
-        for j, word in far:
-            _forget(module, start + j, word)
     return moved
+
+
+def _set(module: CodecModule, j: int, words: Tensor, values: Tensor) -> None:
+    book = module.codebooks[j]
+    book.weight[words] = values
+    book.total[words] = values * book.count[words, None]
+
+
+def _forget(module: CodecModule, j: int, words: Tensor) -> None:
+    """Let decoders know no more of codewords than their place."""
+    for n_levels in range(module.layout.book_levels[j] + 1, module.layout.n_levels + 1):
+        getattr(module, f"delta_{n_levels}_{j}")[words] = 0.0
 
 
 def _used(codes: Tensor, size: int) -> Tensor:
     """Whether any code is each codeword of a codebook, shape (size,)."""
     return torch.bincount(codes, minlength=size) > 0
-
-
-def _forget(module: CodecModule, j: int, word: int) -> None:
-    """Let decoders know no more of a codeword than its place."""
-    for n_levels in range(module.layout.book_levels[j] + 1, module.layout.n_levels + 1):
-        getattr(module, f"delta_{n_levels}_{j}")[word] = 0.0
 
 
 @torch.no_grad()

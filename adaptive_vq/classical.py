@@ -244,7 +244,7 @@ def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
     They would cost bits and serve none.
     """
     codes, _ = quantize.search_in_fit(latents, chain, beam)
-    chain, _ = nudged(latents, chain, weight, codes)
+    chain = nudged(latents, chain, weight, codes)
     codes, _ = quantize.search_in_fit(latents, chain, beam)
     return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
 

@@ -238,8 +238,10 @@ def _cleaned(
         return module.encode(rows.table, options.beam, joint=options.joint)
 
     codes, observed = codes_of_rows(), rows.observed()
-    if put_to_use(module, observed.table, observed.weight.amax(1), codes[seen]):
-        codes = codes_of_rows()
+    weight = observed.weight.amax(1)
+    for from_afar in (False, True):
+        if put_to_use(module, observed.table, weight, codes[seen], from_afar=from_afar):
+            codes = codes_of_rows()
     while True:
         n_codewords = sum(len(book.weight) for book in module.codebooks)
         smaller = without_unused(module, codes)

