@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq.quantize import Chain
+from adaptive_vq._spread import Chain, factors, like, rescaled, spreads_of
 
 __all__ = ["nudged", "replaced"]
 
@@ -76,7 +76,7 @@ class _Nudge:
     def __init__(
         self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Index]
     ) -> None:
-        self.chain, self.counts = [c.clone() for c in chain], counts
+        self.chain, self.counts = like(chain, (c.clone() for c in chain)), counts
         some = slice(None, None, max(1, -(-len(latents) // MOST_ROWS)))
         self.latents, self.own = latents[some], codes[some].numpy().copy()
         left = self.latents - quantize.decode(codes[some], chain, latents.shape[1])
@@ -93,9 +93,11 @@ class _Nudge:
         free = np.flatnonzero(self.free)
         if not len(idle) or not len(free):
             return False
-        forced, width = list(self.chain), self.chain[j].shape[1]
-        forced[j] = self.chain[j][idle]
+        every, width = [torch.arange(len(book)) for book in self.chain], self.chain[j].shape[1]
+        every[j] = torch.from_numpy(idle)
+        forced = rescaled(self.chain, every)
         found, left = quantize.search_in_fit(self.latents[free], forced, BEAM)
+        factor = factors(found, forced)
         codes = found.numpy()
         codes[:, j] = idle[codes[:, j]]
         # What a row may have left for the codeword to make good, beside what it does not reach.
@@ -111,7 +113,8 @@ class _Nudge:
                 and self._can_leave(self.own[[row]], codes[[at]], self.size[[row]])[0]
             ):
                 share = max(0.0, 1.0 - float(allowed[at] / max(within[at], 1e-30)))
-                self.chain[j][codes[at, j]] += share * left[at, :width]
+                needed = share * left[at, :width]
+                self.chain[j][codes[at, j]] += needed if factor is None else needed / factor[at, j]
                 self._use(row, codes[at])
                 n_moved += 1
         return 0 < n_moved < len(idle)
@@ -155,11 +158,17 @@ def replaced(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Ch
     if not idle:
         return chain
     left = latents - quantize.decode(codes, chain, latents.shape[1])
-    new = [book.clone() for book in chain]
+    new = rescaled(chain, [torch.arange(len(book)) for book in chain])
+    factor = factors(codes, chain)
     worst = _worst_served(latents, left, weight, len(idle))
     for (j, word), row in zip(idle, worst, strict=False):
         # All of them from the chain as it was: rows keep their codes.
-        new[j][word] = chain[j][codes[row, j]] + left[row, : chain[j].shape[1]]
+        needed = left[row, : chain[j].shape[1]]
+        needed = needed if factor is None else needed / factor[row, j]
+        new[j][word] = chain[j][codes[row, j]] + needed
+        spreads = spreads_of(new)
+        if spreads is not None:
+            spreads[j][word] = spreads[j][codes[row, j]]
     return new
 
 

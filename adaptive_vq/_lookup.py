@@ -29,16 +29,18 @@ class Lookup:
         sizes = torch.tensor([0, *(len(table) for table in tables)], device=start.device)
         self.firsts = sizes.cumsum(0)[:-1]
 
-    def __call__(self, codes: Tensor) -> Tensor:
-        """Rows (n, width) of codes (n, number of tables)."""
+    def __call__(self, codes: Tensor, factor: Tensor | None = None) -> Tensor:
+        """Rows (n, width) of codes (n, number of tables), entries times a factor where given."""
         if codes.shape[1] == 0:
             return self.start.expand(len(codes), -1).clone()
-        places = codes + self.firsts
-        return nn.functional.embedding_bag(places, self.stacked, mode="sum") + self.start
+        found = nn.functional.embedding_bag(
+            codes + self.firsts, self.stacked, mode="sum", per_sample_weights=factor
+        )
+        return found + self.start
 
 
 def latents(module: CodecModule) -> Lookup:
-    """Quantized latents of all categories side by side, from all codes."""
+    """Codewords of all categories side by side: quantized latents, from all codes and factors."""
     width, start = module.layout.latent_width, 0
     tables, shifts = [], [module.offsets.new_zeros(0)]
     spans = zip(module.encoders, module.layout.categories, module.layout.spans(), strict=True)
@@ -68,4 +70,23 @@ def correction(module: CodecModule) -> Callable[[Tensor], Tensor] | None:
     hidden = Lookup([], first.bias + of_latents.start @ weight.T)
     hidden.stacked, hidden.firsts = of_latents.stacked @ weight.T, of_latents.firsts
     rest = nn.Sequential(*others)
-    return lambda codes: rest(hidden(codes))
+    return lambda codes: rest(hidden(codes, module.factors(codes)))
+
+
+def excess(module: CodecModule, n_levels: int) -> Callable[[Tensor], Tensor] | None:
+    """What the spreads of codewords add to the tables of the first levels; None if there are none.
+
+    Tables hold codewords as if they were multiplied by 1.
+    """
+    books = module.spread_books(n_levels)
+    if not books:
+        return None
+    own = [module.own_table(j) for j in books]
+    look_up = Lookup(own, torch.zeros_like(module.offset))
+
+    def of(codes: Tensor) -> Tensor:
+        factor = module.factors(codes)
+        assert factor is not None
+        return look_up(codes[:, books], factor[:, books] - 1.0)
+
+    return of

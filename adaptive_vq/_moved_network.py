@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adaptive_vq import quantize
 from adaptive_vq._rows import Rows
 from adaptive_vq.classical import CategoryCodec
-from adaptive_vq.modules import CategoryLayout, CodecModule
+from adaptive_vq.modules import CodecModule, category_layout
 from adaptive_vq.training import valid_error
 
 TABLE_RIDGES = (100.0, 30.0)
@@ -64,8 +64,8 @@ def moved_network(
         if name in parts:
             moved.encoders[g].mean.copy_(parts[name].mean)
             moved.encoders[g].basis.copy_(parts[name].basis)
-            for j, (words, count) in enumerate(_counted(parts[name], rows, batch_size), start):
-                moved.codebooks[j].start(words, count)
+            counts = dict(enumerate(_counts(parts[name], rows, batch_size), start))
+            moved.start_chain(start, parts[name].chain, counts)
         else:
             moved.encoders[g].load_state_dict(module.encoders[old[name]].state_dict())
             _copy_books(module, moved, _books(module, old[name]), start)
@@ -113,7 +113,7 @@ def _shell(
     layouts, sizes, bodies = [], [], {}
     for name in names:
         if name in parts:
-            layouts.append(_layout_of(parts[name]))
+            layouts.append(category_layout(parts[name]))
             sizes += [len(words) for words in parts[name].chain]
         else:
             layouts.append(module.layout.categories[old[name]])
@@ -129,23 +129,13 @@ def _books(module: CodecModule, category: int) -> range:
     return range(*module.layout.spans()[category])
 
 
-def _layout_of(part: CategoryCodec) -> CategoryLayout:
-    return CategoryLayout(
-        part.spec.name,
-        part.spec.columns.tolist(),
-        part.basis.shape[1],
-        list(part.levels),
-        [codebook.shape[1] for codebook in part.chain],
-    )
-
-
-def _counted(part: CategoryCodec, rows: Rows, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """Codewords of every new codebook with their rows per batch."""
+def _counts(part: CategoryCodec, rows: Rows, batch_size: int) -> list[Tensor]:
+    """Rows per batch of the codewords of every new codebook."""
     codes, _ = quantize.search(part.latents(rows.table), part.chain, 1)
     share = min(1.0, batch_size / max(len(rows), 1))
     mass = rows.even().weight.amax(1)
     return [
-        (words, torch.bincount(codes[:, j], mass, len(words)).clamp_min(0.5) * share)
+        torch.bincount(codes[:, j], mass, len(words)).clamp_min(0.5) * share
         for j, words in enumerate(part.chain)
     ]
 

@@ -56,6 +56,9 @@ def _refit(
     if n_levels == module.layout.n_levels:
         module.corrects.fill_(False)
     module.offsets[n_levels - 1] = mean if n_levels == 1 else module.offsets[n_levels - 2]
+    if any(module.layout.book_spreads):  # nothing of new codebooks, their excess included
+        reach = module.spread_levels
+        reach[n_levels - 1] = reach[n_levels - 2] if n_levels > 1 else 0
     fewer, earlier = module.tables(n_levels - 1) if n_levels > 1 else ([], [])
     books, tables = module.tables(n_levels)
     if not books:
@@ -65,6 +68,8 @@ def _refit(
         for j, t in zip(books, tables, strict=True)
     ]
     target = torch.where(rows.weight > 0, rows.table, before) - module.offsets[n_levels - 1]
+    excess = module.excess(codes, n_levels)
+    target = target if excess is None else target - excess
     moved = quantize.refit(target, codes[:, books], start, _RIDGE, rows.weight.amax(1))
     for j, table, new in zip(books, tables, moved, strict=True):
         getattr(module, f"delta_{n_levels}_{j}").add_(new - table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq._idle import nudged, replaced
+from adaptive_vq._spread import spreads_of
 from adaptive_vq.modules import CodecModule
 
 
@@ -52,6 +54,8 @@ def put_to_use(
             if from_afar:
                 _forget(module, j, words)
             moved = moved or bool(words.any())
+        for j, spread in enumerate(spreads_of(new) or [], start):
+            module.codebooks[j].spread.copy_(spread)
     return moved
 
 
@@ -91,6 +95,11 @@ def without_unused(module: CodecModule, codes: Tensor) -> CodecModule:
         Decodes the codes, renumbered, to what they were decoded to.
     """
     used = [_used(codes[:, j], len(book.weight)) for j, book in enumerate(module.codebooks)]
+    if any(module.layout.book_spreads):
+        module = copy.deepcopy(module)
+        for j in reversed(range(len(used))):
+            if int(used[j].sum()) == 1:
+                _fold_into_neighbours(module, used, j)
     kept = [j for j, u in enumerate(used) if int(u.sum()) > 1]
     smaller = _shell(module, kept, [int(used[j].sum()) for j in kept])
     smaller.load_state_dict(_state(module, used, kept))
@@ -142,6 +151,35 @@ def _renamed(key: str, j: int) -> str:
     if key.startswith("delta_"):
         return f"{key.rsplit('_', 1)[0]}_{j}"
     return ".".join(["codebooks", str(j), *key.split(".")[2:]])
+
+
+def _fold_into_neighbours(module: CodecModule, used: Sequence[Tensor], j: int) -> None:
+    """Leave a codeword that all rows share nothing to say but what is said whatever comes before.
+
+    Codewords before it say what it says times their spreads, which take over its own; of a first
+    codebook, the codewords after it are multiplied by its spread. Decoders of fewer levels than its
+    own hear of it too.
+    """
+    layout = module.layout
+    owner = next(g for g, (start, end) in enumerate(layout.spans()) if start <= j < end)
+    if not layout.categories[owner].spread:
+        return
+    (start, end), book = layout.spans()[owner], module.codebooks[j]
+    word = int(used[j].long().argmax())
+    common, spread = book.weight[word].clone(), float(book.spread[word])
+    if j > start:
+        before = module.codebooks[j - 1]
+        widths = layout.categories[owner].book_widths
+        widths[j - 1 - start] = max(widths[j - 1 - start], len(common))
+        before.widen(len(common))
+        before.weight[:, : len(common)] += before.spread[:, None] * common
+        before.spread *= spread
+        book.weight[word] = 0.0
+    else:
+        several = (i for i in range(j + 1, end) if int(used[i].sum()) > 1)
+        for i in list(several)[:1]:
+            module.codebooks[i].weight *= spread
+            module.codebooks[i].spread *= spread
 
 
 def _fold_into_offset(smaller: CodecModule, module: CodecModule, j: int, word: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from adaptive_vq import _smoothing, classical, quantize
 from adaptive_vq._folds import folds
 from adaptive_vq._parallel import each
+from adaptive_vq._smoothing import spreads_pay
 from adaptive_vq.classical import CategorySpec, StartOptions
 
 __all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
@@ -136,16 +137,18 @@ def choose_start(
         if error(bits + 1, width, grown) >= MUST_GAIN * error(bits, width, grown):
             break
         bits += 1
-    spec = replace(spec, grown=grown)
+    spread = options.may_spread and spreads_pay(partial(error, bits, width, grown))
+    spec = replace(spec, grown=grown, spread=spread)
     return (spec if bits == start else with_codebooks_of(spec, bits)), width
 
 
 def _turns(
     table: Tensor, spec: CategorySpec, weight: Tensor, options: StartOptions, n_valid: int
-) -> Callable[[int, float, bool], float]:
+) -> Callable[..., float]:
     """Summed error of rows kept aside in turn.
 
-    By the bits of the largest codebook, the kernel width, and whether codebooks are grown. What is
+    By the bits of the largest codebook, the kernel width, whether codebooks are grown, and whether
+    their codewords have spreads. What is
     no better than the best so far after half of the turns does not get the others: its error is
     that of the best one times what it is worse by.
     """
@@ -155,9 +158,9 @@ def _turns(
     half, best = (len(parts) + 1) // 2, (math.inf, math.inf)
 
     @cache
-    def error(bits: int, width: float, grown: bool) -> float:
+    def error(bits: int, width: float, grown: bool, spread: bool = False) -> float:
         nonlocal best
-        tried = replace(with_codebooks_of(spec, bits), grown=grown)
+        tried = replace(with_codebooks_of(spec, bits), grown=grown, spread=spread)
 
         def of(part: tuple[Tensor, Tensor]) -> float:
             fit, valid = part

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from adaptive_vq.classical import (
     StartOptions,
 )
 
-__all__ = ["choose_bootstrap", "start_and_smoothing", "worth_trying"]
+__all__ = ["choose_bootstrap", "spreads_pay", "start_and_smoothing", "worth_trying"]
 
 BOOTSTRAP_WIDTH = 0.5
 HEAVY_TAILS = 0.05
@@ -41,6 +41,7 @@ NEIGHBOURS_MAY_LOSE = 1.01
 """Of sparse rows codewords are spoilt by the rows they happen to have more than trials can tell."""
 GAUSSIAN_MUST_GAIN = 0.99
 GROWN_MUST_GAIN = 0.98
+SPREAD_MUST_GAIN = 0.99
 CATEGORY_WORTH_A_BOOTSTRAP = 2
 
 
@@ -61,13 +62,19 @@ def choose_bootstrap(
     few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
 
     @cache
-    def error(width: float, grown: bool) -> float:
-        tried = replace(spec, sizes=smaller, grown=grown)
+    def error(width: float, grown: bool, spread: bool = False) -> float:
+        tried = replace(spec, sizes=smaller, grown=grown, spread=spread)
         part = classical.fit_category(table[few], tried, weight[few], quick, width, len(table))
         return classical.category_error(part, table[others], options.beam, weight[others])
 
     width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
-    return replace(spec, grown=grown), width
+    spread = options.may_spread and spreads_pay(partial(error, width, grown))
+    return replace(spec, grown=grown, spread=spread), width
+
+
+def spreads_pay(error: Callable[[bool], float]) -> bool:
+    """Whether codewords with spreads leave enough less of an error."""
+    return error(True) < SPREAD_MUST_GAIN * error(False)
 
 
 def worth_trying(table: Tensor, spec: CategorySpec, weight: Tensor) -> tuple[bool, bool]:

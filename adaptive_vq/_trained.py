@@ -237,7 +237,22 @@ class TrainedCodec(TransformerMixin):
     def _code_table(self) -> CodeTable:
         categories = [(c["name"], c["levels"]) for c in self._layout["categories"]]
         levels = [level for _, of_category in categories for level in of_category]
-        return CodeTable(code_names(categories), levels, list(self.codebooks_.values()))
+        names = code_names(categories)
+        spreads = [self.spreads_.get(name) for name in names]
+        last = np.cumsum([len(of_category) for _, of_category in categories]) - 1
+        # What the last codeword of a category leaves is coded by none.
+        spreads = [None if j in last else spread for j, spread in enumerate(spreads)]
+        return CodeTable(names, levels, list(self.codebooks_.values()), spreads)
+
+    @property
+    def spreads_(self) -> dict[str, NDArray[np.float32]]:
+        """Spreads per code column: see `HierarchicalVQVAE`."""
+        names = code_names([(c["name"], c["levels"]) for c in self._layout["categories"]])
+        return {
+            name: self._state[f"codebooks.{j}.spread"]
+            for j, name in enumerate(names)
+            if f"codebooks.{j}.spread" in self._state
+        }
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

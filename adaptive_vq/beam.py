@@ -4,6 +4,9 @@ A candidate of a row is a *state*: ``[1, ||r||^2, r]`` with the residual ``r`` t
 leave. A codebook is laid out so that one matrix product of states gives the squared error of every
 child, ``||r||^2 + ||c||^2 - 2 <r, c>``, with nothing to add afterwards. Of the children the best
 are kept; at the last codebook only the one best is looked for.
+
+Where codewords have spreads (`_spread`), what later ones add is multiplied by a factor f, and a
+state is ``[f^2, ||r||^2, f r]``: the same product gives ``||r - f c||^2``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from adaptive_vq._parallel import each
+from adaptive_vq._spread import spreads_of
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
@@ -147,10 +151,13 @@ class _Stage:
     codebook : Tensor of shape (K, w)
     width : int
         Width of the residuals, at least w.
+    spread : Tensor of shape (K,), default=None
+        What later codewords are multiplied by.
     """
 
-    def __init__(self, codebook: Tensor, width: int) -> None:
+    def __init__(self, codebook: Tensor, width: int, spread: Tensor | None = None) -> None:
         self.size, w = codebook.shape
+        self.spread = spread
         head = torch.stack([(codebook * codebook).sum(1), codebook.new_ones(self.size)])
         self.matrix = torch.cat([head, -2.0 * codebook.T])
         self.words = codebook.new_zeros(self.size, _HEAD + width)
@@ -170,10 +177,24 @@ class _Stage:
         n, b, width = state.shape
         rows = torch.arange(n, device=state.device)[:, None] * b + parent
         kept = state.view(n * b, width).index_select(0, rows.view(-1))
-        kept.sub_(self.words.index_select(0, word.reshape(-1)))
+        words = self.words.index_select(0, word.reshape(-1))
+        if self.spread is not None:
+            return self._spread_out(kept, words, word).view(n, -1, width)
+        kept.sub_(words)
         residual = kept[:, _HEAD:]
         kept[:, 1] = (residual * residual).sum(1)
         return kept.view(n, -1, width)
+
+    def _spread_out(self, kept: Tensor, words: Tensor, word: Tensor) -> Tensor:
+        """States of children of parents' states `kept`, with factors."""
+        assert self.spread is not None
+        factor = kept[:, :1].clone()
+        residual = kept[:, _HEAD:].addcmul_(words[:, _HEAD:], factor, value=-1.0)
+        kept[:, 1] = (residual * residual).sum(1) / factor[:, 0]
+        spread = self.spread[word.reshape(-1), None]
+        residual *= spread
+        kept[:, :1] = factor * spread * spread
+        return kept
 
 
 def _states(residual: Tensor) -> Tensor:
@@ -195,7 +216,10 @@ class ChainSearch:
     """
 
     def __init__(self, chain: Sequence[Tensor], width: int, beam: int) -> None:
-        self.stages = [_Stage(codebook, width) for codebook in chain]
+        spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
+        self.stages = [
+            _Stage(codebook, width, spread) for codebook, spread in zip(chain, spreads, strict=True)
+        ]
         self.beam = beam
 
     def codes(self, rows: Tensor) -> Tensor:
@@ -242,6 +266,7 @@ class Candidates:
         self._codes = torch.zeros((len(rows), 1, 0), dtype=torch.uint8, device=rows.device)
         self._taken_off = rows.new_empty(0, rows.shape[1])  # all codewords, their signs changed
         self._starts: list[int] = []  # where those of each codebook begin
+        self._spreads: Tensor | None = None  # of all codewords
 
     @torch.no_grad()
     def residuals(self, count: int, width: int) -> Tensor:
@@ -265,6 +290,21 @@ class Candidates:
         return left
 
     @torch.no_grad()
+    def best_factors(self, place: int) -> Tensor:
+        """What a codeword of the best candidate of every row is multiplied by; -1 is the next."""
+        return self._factors(self._codes[:, 0])[:, place]
+
+    @torch.no_grad()
+    def factors(self, row: Tensor, candidate: Tensor) -> Tensor:
+        """What the next codeword of candidates that rows and places name is multiplied by (m,)."""
+        return self._factors(self._codes[row, candidate])[:, -1]
+
+    def spread_out(self, spread: Tensor) -> None:
+        """Set the spreads of the last codebook; all have some, or none has."""
+        earlier = spread.new_empty(0) if self._spreads is None else self._spreads
+        self._spreads = torch.cat([earlier, spread])
+
+    @torch.no_grad()
     def extend(self, codebook: Tensor, beam: int) -> None:
         """Extend the candidates of every row by one codebook; keep the `beam` best, best first."""
         stage = _Stage(codebook, self.rows.shape[1])
@@ -276,7 +316,12 @@ class Candidates:
         tile = tile_of(max(before, self.count))
         parts = (t.split(tile) for t in (self.rows, self._codes, extended))
         for rows, codes, place in zip(*parts, strict=True):
-            parent, word = stage.children(_states(self._left(rows, codes)), self.count)
+            state = _states(self._left(rows, codes))
+            if self._spreads is not None:
+                factor = self._factors(codes)[..., -1:]
+                state[..., :1] = factor * factor
+                state[..., _HEAD:] *= factor
+            parent, word = stage.children(state, self.count)
             place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
             place[:, :, -1] = word
         self._codes = extended
@@ -295,6 +340,23 @@ class Candidates:
         places[:, :, 0] = torch.arange(n, device=rows.device)[:, None]
         places[:, :, 1:] = codes
         places[:, :, 1:] += places.new_tensor(self._starts) + n
-        table = torch.cat([rows, self._taken_off])
-        left = embedding_bag(places.view(n * b, 1 + n_books), table, mode="sum")
+        table, shares = torch.cat([rows, self._taken_off]), None
+        if self._spreads is not None:
+            factors = self._factors(codes)[..., :-1]
+            shares = torch.cat([torch.ones_like(factors[..., :1]), factors], 2)
+            shares = shares.view(n * b, 1 + n_books)
+        bags = places.view(n * b, 1 + n_books)
+        left = embedding_bag(bags, table, mode="sum", per_sample_weights=shares)
         return left.view(n, b, -1)
+
+    def _factors(self, codes: Tensor) -> Tensor:
+        """What codewords (..., books) and the one after them are multiplied by: one entry more."""
+        found = torch.ones((*codes.shape[:-1], codes.shape[-1] + 1), device=codes.device)
+        if self._spreads is not None:
+            # Those of the last codebook are not known before it has left something.
+            n_known = len(self._spreads)
+            known = (start for start in self._starts if start < n_known)
+            for j, start in enumerate(known):
+                spread = self._spreads[codes[..., j].long() + start]
+                found[..., j + 1] = found[..., j] * spread
+        return found

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adaptive_vq import _draws, quantize
 from adaptive_vq._idle import nudged
-from adaptive_vq.quantize import Chain
+from adaptive_vq._spread import Chain, Spreading, factors, rescaled, spreads_of
 
 JOINT_RIDGES = (10.0, 100.0)
 """Ridges, in rows, tried for the joint tables; the error on rows kept aside chooses."""
@@ -57,6 +57,8 @@ class CategorySpec:
         Latent width per level: how many principal directions a level codes.
     grown : bool
         Whether codebooks start from codewords placed in ever more directions, not from rows.
+    spread : bool
+        Whether codewords multiply what later ones add.
     """
 
     name: str
@@ -64,6 +66,7 @@ class CategorySpec:
     sizes: list[list[int]]
     widths: list[int]
     grown: bool = False
+    spread: bool = False
 
     def flat(self) -> tuple[list[int], list[int], list[int]]:
         """Sizes, widths and levels of all codebooks; widths never shrink from level to level."""
@@ -90,6 +93,15 @@ class CategoryCodec:
     chain: Chain
     levels: list[int]
     bootstrap: float = 0.0
+    spreads: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Keep spreads beside the chain, which is a plain list where a start is stored."""
+        own = spreads_of(self.chain)
+        if own:
+            self.spreads = own
+        elif self.spreads:
+            self.chain = Spreading(self.chain, self.spreads)
 
     def latents(self, table: Tensor) -> Tensor:
         """Principal coordinates of rows of the whole table, shape (n, latent width)."""
@@ -132,7 +144,8 @@ class StartOptions:
     """How the start is fitted; the defaults were chosen on rows kept aside.
 
     Refits are `n_refits` at most, and end before where they no longer pay. A `quick_start` looks at
-    fewer of the rows drawn from a Gaussian, which has no outliers to miss.
+    fewer of the rows drawn from a Gaussian, which has no outliers to miss. `may_spread` is whether
+    codewords may get spreads.
     """
 
     seed: int
@@ -141,6 +154,7 @@ class StartOptions:
     n_refits: int = 8
     beam: int = SEARCH_BEAM_IN_FIT
     quick_start: bool = False
+    may_spread: bool = True
 
 
 def fit_category(
@@ -172,6 +186,7 @@ def fit_category(
         n_iter=options.n_iter,
         grown=spec.grown,
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
+        spread=spec.spread,
     )
     chain = _settled(latents, chain, weight, options, len(rows), codes)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
@@ -246,7 +261,7 @@ def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
     codes, _ = quantize.search_in_fit(latents, chain, beam)
     chain = nudged(latents, chain, weight, codes)
     codes, _ = quantize.search_in_fit(latents, chain, beam)
-    return [codebook[codes[:, j].unique()] for j, codebook in enumerate(chain)]
+    return rescaled(chain, [codes[:, j].unique() for j in range(len(chain))])
 
 
 def _copies(width: float, n_rows: int) -> int:
@@ -325,8 +340,9 @@ def fit_tables(
     for prefix in range(1, codec.n_levels + 1):
         books = [j for j, level in enumerate(levels) if level < prefix]
         start = [own[j] for j in books]
+        target = _linear_target(codec, own, prefix, table, codes)
         right = quantize.right_sides(
-            _with_decoded_holes(table - codec.offset, codes[:, books], start, missing),
+            _with_decoded_holes(target, codes[:, books], start, missing),
             codes[:, books],
             start,
             weight,
@@ -334,7 +350,8 @@ def fit_tables(
         fits = _ridge_path(right, codes[:, books], start, weight, known[prefix - 1 : prefix])
         best = 0
         if valid is not None and valid_codes is not None:
-            best = _best_tables(fits, valid, valid_codes[:, books], codec.offset)
+            judged = _linear_target(codec, own, prefix, valid[0], valid_codes), valid[1]
+            best = _best_tables(fits, judged, valid_codes[:, books])
         codec.tables.append(fits[best][1])
         codec.ridges.append(fits[best][0])
 
@@ -357,13 +374,31 @@ def _ridge_path(
     return [(ridge, moved.get(ridge, start)) for ridge in ridges]
 
 
+def _linear_target(codec: Codec, own: Chain, prefix: int, rows: Tensor, codes: Tensor) -> Tensor:
+    """What the tables of the first levels are to say of rows: all but the mean and the excess.
+
+    The excess is what codewords add by being multiplied by the spreads of those before them.
+    """
+    target, start = rows - codec.offset, 0
+    for part in codec.parts:
+        end = start + len(part.chain)
+        factor = factors(codes[:, start:end], part.chain)
+        if factor is not None:
+            for j, level in enumerate(part.levels):
+                if level < prefix:
+                    excess = factor[:, j, None] - 1.0
+                    target -= excess * own[start + j][codes[:, start + j]]
+        start = end
+    return target
+
+
 def _best_tables(
-    fits: list[tuple[float, Chain]], valid: tuple[Tensor, Tensor], codes: Tensor, offset: Tensor
+    fits: list[tuple[float, Chain]], judged: tuple[Tensor, Tensor], codes: Tensor
 ) -> int:
-    rows, observed = valid
-    target = rows - offset
+    target, observed = judged
+    width = target.shape[1]
     errors = [
-        float((((target - quantize.decode(codes, tables, rows.shape[1])) ** 2) * observed).sum())
+        float((((target - quantize.decode(codes, tables, width)) ** 2) * observed).sum())
         for _, tables in fits
     ]
     return min(range(len(errors)), key=lambda i: errors[i])

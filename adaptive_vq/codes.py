@@ -36,12 +36,20 @@ class CodeTable:
         Level of each codebook.
     codebooks : list of ndarray of shape (K, width)
         Codewords of each codebook.
+    spreads : list of ndarray of shape (K,) or None, default=()
+        What later codewords of the same category are multiplied by; None for a codebook of a
+        category without spreads, and for the last of each category. None given is None for all.
     """
 
     def __init__(
-        self, names: Sequence[str], levels: Sequence[int], codebooks: Sequence[NDArray[np.float32]]
+        self,
+        names: Sequence[str],
+        levels: Sequence[int],
+        codebooks: Sequence[NDArray[np.float32]],
+        spreads: Sequence[NDArray[np.float32] | None] = (),
     ) -> None:
         self.names, self.levels, self.codebooks = list(names), list(levels), list(codebooks)
+        self.spreads = list(spreads) or [None] * len(self.codebooks)
         self.sizes = [len(codebook) for codebook in codebooks]
 
     def prefix(self, n_levels: int) -> list[int]:
@@ -71,10 +79,21 @@ class CodeTable:
                 smallest_dtype(max(sum(self.sizes) - 1, 0))
             )
         if encode == "embedding":
-            blocks = [codebook[codes[:, j]] for j, codebook in enumerate(self.codebooks)]
+            blocks = [
+                codebook[codes[:, j]] * self._factor(codes, j)
+                for j, codebook in enumerate(self.codebooks)
+            ]
             return np.concatenate([np.zeros((len(codes), 0), np.float32), *blocks], axis=1)
         onehot = self._one_hot(codes)
         return onehot if sparse_output else onehot.toarray()
+
+    def _factor(self, codes: Ints, j: int) -> NDArray[np.float32]:
+        """What codewords of a codebook are multiplied by, given the codes before (n, 1)."""
+        factor = np.ones((len(codes), 1), dtype=np.float32)
+        while j > 0 and (spread := self.spreads[j - 1]) is not None:
+            j -= 1
+            factor *= spread[codes[:, j], None]
+        return factor
 
     def _one_hot(self, codes: Ints) -> sp.csr_matrix:
         n, m = codes.shape
@@ -110,7 +129,11 @@ class CodeTable:
         for j in books:
             end = start + len(self._columns_of(j, encode))
             if j in wanted:
-                codes[:, j] = self._column(values[:, start:end], j, encode)
+                block = values[:, start:end]
+                if encode == "embedding":
+                    codes[:, j] = self._nearest(block, j, self._factor(codes, j))
+                else:
+                    codes[:, j] = self._column(block, j, encode)
             start = end
         return codes, levels
 
@@ -172,8 +195,6 @@ class CodeTable:
         return self.prefix(matching[0]), matching[0] if n_levels is None else n_levels
 
     def _column(self, block: Any, j: int, encode: str) -> Ints:
-        if encode == "embedding":
-            return self._nearest(np.asarray(block, dtype=np.float32), j)
         if encode == "onehot":
             return self._from_one_hot(block, j)
         return self._whole(
@@ -204,8 +225,8 @@ class CodeTable:
             )
         return dense.indices.astype(np.int64)
 
-    def _nearest(self, block: NDArray[np.float32], j: int) -> Ints:
-        book = self.codebooks[j]
+    def _nearest(self, given: Any, j: int, factor: NDArray[np.float32]) -> Ints:
+        book, block = self.codebooks[j], np.asarray(given, dtype=np.float32) / factor
         if not np.isfinite(block).all():
             raise ValueError(f"Embedded codes of {self.names[j]!r} must be finite.")
         found = [

@@ -266,7 +266,7 @@ def _start(
     rows: Rows, valid: Rows | None, specs: list[CategorySpec], n_levels: int, options: FitOptions
 ) -> tuple[Decided, Codec]:
     """Classical start; smoothing is chosen where rows are kept aside, which choose the ridges."""
-    start = StartOptions(options.seed)
+    start = StartOptions(options.seed, may_spread=not options.joint)
     row_weight = rows.weight.amax(1)
     moves: list[dict[str, Any]] = []
     if options.may_move and valid is not None:

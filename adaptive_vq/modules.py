@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
+from adaptive_vq._spread import Chain, Spreading, factors, spreads_of
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
-from adaptive_vq.classical import Codec
+from adaptive_vq.classical import CategoryCodec, Codec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -33,13 +34,17 @@ _ABSORB_RIDGE = 30.0
 
 @dataclass(frozen=True)
 class CategoryLayout:
-    """Shape of one category: its columns, latent width, and the level of each of its codebooks."""
+    """Shape of one category: its columns, latent width, and the level of each of its codebooks.
+
+    `spread` says whether its codewords have spreads.
+    """
 
     name: str
     columns: list[int]
     width: int
     levels: list[int]
     book_widths: list[int]
+    spread: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,11 @@ class Layout:
 
     def to_json(self) -> dict[str, Any]:
         """Return the layout as JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        for category in values["categories"]:
+            if not category["spread"]:  # as in files of before there were any
+                del category["spread"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layout:
@@ -69,9 +78,18 @@ class Layout:
         """Level of every codebook in the order of the codes."""
         return [level for category in self.categories for level in category.levels]
 
+    @property
+    def book_spreads(self) -> list[bool]:
+        """Whether each codebook's codewords have spreads, in the order of the codes."""
+        return [category.spread for category in self.categories for _ in category.levels]
+
     def books_of_prefix(self, n_levels: int) -> list[int]:
         """Positions of the codebooks of the first `n_levels` levels."""
         return [j for j, level in enumerate(self.book_levels) if level < n_levels]
+
+    def owners(self) -> list[int]:
+        """Category of every codebook in the order of the codes."""
+        return [g for g, category in enumerate(self.categories) for _ in category.levels]
 
     def spans(self) -> list[tuple[int, int]]:
         """First and last-plus-one codebook of every category."""
@@ -87,21 +105,23 @@ class Layout:
         return sum(category.width for category in self.categories)
 
 
+def category_layout(part: CategoryCodec) -> CategoryLayout:
+    """Layout of a category of a classical codec."""
+    return CategoryLayout(
+        part.spec.name,
+        part.spec.columns.tolist(),
+        part.basis.shape[1],
+        list(part.levels),
+        [codebook.shape[1] for codebook in part.chain],
+        spreads_of(part.chain) is not None,
+    )
+
+
 def layout_of(
     codec: Codec, hidden: int, embedding: int, dropout: float, activation: str = "gelu"
 ) -> Layout:
     """Layout of the network that starts as `codec`; categories without a codebook need no part."""
-    categories = [
-        CategoryLayout(
-            part.spec.name,
-            part.spec.columns.tolist(),
-            part.basis.shape[1],
-            list(part.levels),
-            [codebook.shape[1] for codebook in part.chain],
-        )
-        for part in codec.parts
-        if part.chain
-    ]
+    categories = [category_layout(part) for part in codec.parts if part.chain]
     return Layout(
         codec.n_features, codec.n_levels, hidden, embedding, dropout, categories, activation
     )
@@ -178,10 +198,13 @@ class Codebook(nn.Module):
     weight: Tensor
     count: Tensor
     total: Tensor
+    spread: Tensor
 
-    def __init__(self, size: int, width: int) -> None:
+    def __init__(self, size: int, width: int, spread: bool = False) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(size, width))
+        if spread:
+            self.register_buffer("spread", torch.ones(size))
         self.register_buffer("count", torch.ones(size))
         self.register_buffer("total", torch.zeros(size, width))
 
@@ -192,7 +215,22 @@ class Codebook(nn.Module):
         self.total.copy_(weight * count[:, None])
 
     @torch.no_grad()
-    def update(self, rows: Tensor, codes: Tensor, row_weight: Tensor, decay: float) -> None:
+    def widen(self, width: int) -> None:
+        """Let codewords reach so many coordinates, with nothing in those that are new."""
+        for name in ("weight", "total"):
+            old = getattr(self, name)
+            more = max(0, width - old.shape[1])
+            setattr(self, name, nn.functional.pad(old, (0, more)))
+
+    @torch.no_grad()
+    def update(
+        self,
+        rows: Tensor,
+        codes: Tensor,
+        row_weight: Tensor,
+        decay: float,
+        factor: Tensor | None = None,
+    ) -> None:
         """Move codewords towards the weighted mean of the rows that chose them.
 
         Parameters
@@ -202,7 +240,14 @@ class Codebook(nn.Module):
         codes : long Tensor of shape (n,)
         row_weight : Tensor of shape (n,)
         decay : float
+        factor : Tensor of shape (n,), default=None
+            What the codewords of the rows are multiplied by; `rows` are divided by it, and their
+            errors count with its square.
         """
+        least = 1.0
+        if factor is not None:
+            row_weight = row_weight * factor.square()
+            least = float(factor.square().min().clamp_max(1.0))
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
         add_up = kmeans.sums if rows.device.type == "cpu" else _sums_by_product
         count, total = add_up(rows, codes, row_weight, len(self.weight))
@@ -210,8 +255,8 @@ class Codebook(nn.Module):
         count, total = _distributed.total(count), _distributed.total(total)
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
-        alive = self.count > _REVIVE_BELOW
-        means = self.total / self.count[:, None].clamp_min(_REVIVE_BELOW)
+        alive = self.count > _REVIVE_BELOW * least
+        means = self.total / self.count[:, None].clamp_min(_REVIVE_BELOW * least)
         self.weight.copy_(torch.where(alive[:, None], means, self.weight))
         # On an accelerator the question would wait for all that is under way.
         if self.weight.device.type != "cpu" or not bool(alive.all()):
@@ -273,6 +318,7 @@ class CodecModule(nn.Module):
     codebooks: Sequence[Codebook]
     offsets: Tensor
     corrects: Tensor
+    spread_levels: Tensor
 
     def __init__(
         self, layout: Layout, sizes: Sequence[int], encoders: Mapping[str, nn.Module] | None = None
@@ -285,8 +331,12 @@ class CodecModule(nn.Module):
         )
         widths = [w for c in layout.categories for w in c.book_widths]
         self.codebooks = nn.ModuleList(  # type: ignore[assignment]
-            Codebook(k, w) for k, w in zip(sizes, widths, strict=True)
+            Codebook(k, w, spread)
+            for k, w, spread in zip(sizes, widths, layout.book_spreads, strict=True)
         )
+        if any(layout.book_spreads):
+            # Of how many levels spreads count in the decoder of the first 1, 2, ... levels.
+            self.register_buffer("spread_levels", torch.arange(1, layout.n_levels + 1))
         self.register_buffer("offsets", torch.zeros(layout.n_levels, layout.n_features))
         for prefix in range(1, layout.n_levels + 1):
             for j in layout.books_of_prefix(prefix):
@@ -310,23 +360,63 @@ class CodecModule(nn.Module):
     def start_from(self, codec: Codec, counts: Sequence[Tensor]) -> None:
         """Take over the classical start; `counts` are the codewords' rows per batch."""
         own = classical.own_tables(codec.parts, codec.n_features)
-        position = 0
+        position, at = 0, dict(enumerate(counts))
         coded = [part for part in codec.parts if part.chain]
         for encoder, part in zip(self.encoders, coded, strict=True):
             encoder.mean.copy_(part.mean)
             encoder.basis.copy_(part.basis)
-            for codebook in part.chain:
-                self.codebooks[position].start(codebook, counts[position])
-                position += 1
+            position = self.start_chain(position, part.chain, at)
         self.offsets.copy_(codec.offset.expand_as(self.offsets))
         for prefix, tables in enumerate(codec.tables, start=1):
             for j, table in zip(self.layout.books_of_prefix(prefix), tables, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").copy_(table - own[j])
 
-    def chain(self, category: int) -> list[Tensor]:
+    @torch.no_grad()
+    def start_chain(self, position: int, chain: Chain, counts: Mapping[int, Tensor]) -> int:
+        """Set the codebooks from a position on; `counts` by position.
+
+        Returns the position after them.
+        """
+        spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
+        for codewords, spread in zip(chain, spreads, strict=True):
+            self.codebooks[position].start(codewords, counts[position])
+            if spread is not None:
+                self.codebooks[position].spread.copy_(spread)
+            position += 1
+        return position
+
+    def chain(self, category: int) -> Chain:
         """Codewords of one category in coding order."""
         start, end = self.layout.spans()[category]
-        return [self.codebooks[j].weight for j in range(start, end)]
+        return self.with_spreads(category, [self.codebooks[j].weight for j in range(start, end)])
+
+    def with_spreads(self, category: int, words: Sequence[Tensor]) -> Chain:
+        """Chain of the first codebooks of a category with other codewords."""
+        if not self.layout.categories[category].spread:
+            return list(words)
+        start, _ = self.layout.spans()[category]
+        return Spreading(words, [self.codebooks[start + j].spread for j in range(len(words))])
+
+    def factors(self, codes: Tensor) -> Tensor | None:
+        """What each codeword of rows is multiplied by (n, n_codebooks); None if all by 1."""
+        if not any(self.layout.book_spreads):
+            return None
+        found = [
+            factors(codes[:, start:end], self.chain(g))
+            for g, (start, end) in enumerate(self.layout.spans())
+        ]
+        one = torch.ones(codes.shape, device=codes.device)
+        spans = zip(found, self.layout.spans(), strict=True)
+        return torch.cat([one[:, a:b] if f is None else f for f, (a, b) in spans], 1)
+
+    def spread_books(self, n_levels: int) -> list[int]:
+        """Codebooks of the first levels that are multiplied by what comes before them."""
+        spread = self.layout.book_spreads
+        if not any(spread):
+            return []
+        firsts = {start for start, _ in self.layout.spans()}
+        books = self.layout.books_of_prefix(int(self.spread_levels[n_levels - 1]))
+        return [j for j in books if spread[j] and j not in firsts]
 
     def quantize(self, table: Tensor, beam: int, tile: int) -> Quantized:
         """Latents, codes and quantized latents of rows; the search itself has no gradient."""
@@ -368,21 +458,39 @@ class CodecModule(nn.Module):
         return codes
 
     def tables(self, prefix: int) -> tuple[list[int], list[Tensor]]:
-        """Codebooks of a prefix and what each of their codewords adds to every column."""
-        books = self.layout.books_of_prefix(prefix)
-        owner = [g for g, (a, b) in enumerate(self.layout.spans()) for _ in range(a, b)]
+        """Codebooks of a prefix and what each of their codewords adds to every column.
+
+        What spreads add to that depends on several codes: `excess`.
+        """
+        books, owners = self.layout.books_of_prefix(prefix), self.layout.owners()
         tables = []
         for j in books:
-            encoder = self.encoders[owner[j]]
+            columns, own = self._own(j, owners[j])
             table = getattr(self, f"delta_{prefix}_{j}").clone()
-            weight = self.codebooks[j].weight
-            table[:, encoder.columns] += weight @ encoder.basis[:, : weight.shape[1]].T
+            table[:, columns] += own
             tables.append(table)
         return books, tables
 
+    def own_table(self, j: int) -> Tensor:
+        """What the codewords of a codebook say of every column by themselves."""
+        columns, own = self._own(j, self.layout.owners()[j])
+        table = own.new_zeros(len(own), self.layout.n_features)
+        table[:, columns] = own
+        return table
+
+    def _own(self, j: int, category: int) -> tuple[Tensor, Tensor]:
+        """Columns that a codebook of a category codes, and its codewords in them."""
+        encoder, weight = self.encoders[category], self.codebooks[j].weight
+        return encoder.columns, weight @ encoder.basis[:, : weight.shape[1]].T
+
+    def excess(self, codes: Tensor, n_levels: int) -> Tensor | None:
+        """What spreads add to the tables of the first levels (n, n_features); None if nothing."""
+        add = _lookup.excess(self, n_levels)
+        return None if add is None else add(codes)
+
     def embed(self, codes: Tensor) -> Tensor:
         """Quantized latents of all categories side by side, shape (n, latent width)."""
-        return _lookup.latents(self)(codes)
+        return _lookup.latents(self)(codes, self.factors(codes))
 
     @torch.no_grad()
     def decode(self, codes: Tensor, n_levels: int) -> Tensor:
@@ -395,11 +503,15 @@ class CodecModule(nn.Module):
             return self.offsets.new_zeros(0, self.layout.n_features)
         books, tables = self.tables(n_levels)
         linear = _lookup.Lookup(tables, self.offsets[n_levels - 1])
-        correct = _lookup.correction(self) if n_levels == self.layout.n_levels else None
+        full = n_levels == self.layout.n_levels
+        further = [_lookup.excess(self, n_levels), _lookup.correction(self) if full else None]
 
         def rows_of(tile: Tensor) -> Tensor:
             rows = linear(tile[:, books])
-            return rows if correct is None else rows.add_(correct(tile))
+            for add in further:
+                if add is not None:
+                    rows.add_(add(tile))
+            return rows
 
         return in_tiles(rows_of, codes)
 
@@ -434,6 +546,8 @@ class CodecModule(nn.Module):
             # The tables are to fit what the learned correction leaves.
             target = torch.where(weight > 0, table, self.decode(codes, prefix))
             target = target - self.offsets[prefix - 1]
+            excess = self.excess(codes, prefix)
+            target = target if excess is None else target - excess
             if prefix == self.layout.n_levels:
                 target = target - self._corrected(codes)
             moved = quantize.refit(target, codes[:, books], tables, _ABSORB_RIDGE, row_weight)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._spread import factors
 from adaptive_vq.modules import CodecModule
 
 _TINY = 1e-12
@@ -127,8 +128,10 @@ def row_terms(codec: CodecModule, step: Step, objectives: Objectives) -> Tensor:
     total = step.table.new_zeros(len(step.table))
     if objectives.trains_codebooks:
         distance = sum(
-            ((z.detach() - _value(step, start, end, z.shape[1])) ** 2).sum(1)
-            for (start, end), z in zip(codec.layout.spans(), step.latents, strict=True)
+            ((z.detach() - _value(codec, step, g, end - start)) ** 2).sum(1)
+            for g, ((start, end), z) in enumerate(
+                zip(codec.layout.spans(), step.latents, strict=True)
+            )
         )
         total = total + objectives.codebook_weight * step.weight.amax(1) * distance
     if objectives.partial_weight:
@@ -149,16 +152,19 @@ def penalties(codec: CodecModule, step: Step, objectives: Objectives) -> Tensor:
     return total
 
 
-def _value(step: Step, start: int, end: int, width: int) -> Tensor:
-    return quantize.decode(step.codes[:, start:end], list(step.words[start:end]), width)
+def _value(codec: CodecModule, step: Step, category: int, n_books: int) -> Tensor:
+    """Quantized latents of a category by its first codebooks."""
+    start, _ = codec.layout.spans()[category]
+    books = slice(start, start + n_books)
+    chain = codec.with_spreads(category, step.words[books])
+    return quantize.decode(step.codes[:, books], chain, codec.layout.categories[category].width)
 
 
 def prefix_values(codec: CodecModule, step: Step, category: int) -> list[tuple[int, Tensor]]:
     """Quantized latents of a category after each of its levels: level, Tensor (n, width)."""
-    start, _ = codec.layout.spans()[category]
     layout = codec.layout.categories[category]
-    ends = {level: start + i + 1 for i, level in enumerate(layout.levels)}
-    return [(level, _value(step, start, end, layout.width)) for level, end in ends.items()]
+    n_books = {level: i + 1 for i, level in enumerate(layout.levels)}
+    return [(level, _value(codec, step, category, n)) for level, n in n_books.items()]
 
 
 def partial_error(codec: CodecModule, step: Step) -> Tensor:
@@ -229,11 +235,14 @@ def unevenness(codec: CodecModule, step: Step) -> Tensor:
     found = []
     row_weight = step.weight.amax(1)
     row_weight = row_weight / row_weight.sum().clamp_min(_TINY)
-    for (start, end), z in zip(codec.layout.spans(), step.latents, strict=True):
-        left = z - _value(step, start, end, z.shape[1]).detach()
+    spans = codec.layout.spans()
+    for g, ((start, end), z) in enumerate(zip(spans, step.latents, strict=True)):
+        left = z - _value(codec, step, g, end - start).detach()
+        factor = factors(step.codes[:, start:end], codec.chain(g))
         for j in range(start, end):
             words = step.words[j]
-            target = left[:, : words.shape[1]] + words.detach()[step.codes[:, j]]
+            rest = left if factor is None else left / factor[:, j - start, None]
+            target = rest[:, : words.shape[1]] + words.detach()[step.codes[:, j]]
             use = row_weight @ _shares(target, words)
             entropy = -(use * use.clamp_min(_TINY).log()).sum()
             found.append(1 - entropy / math.log(len(words)))

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from adaptive_vq._memory import return_freed
+from adaptive_vq._spread import Chain, Spreading, factors, like, measured
 from adaptive_vq.beam import TILE, Candidates, ChainSearch, in_tiles, padded, tile_of
 from adaptive_vq.kmeans import kmeans, nearest
-
-Chain = list[Tensor]
 
 MAX_CODEBOOK_BITS = 8
 COMBINATIONS_PER_CANDIDATE = 32
@@ -99,13 +98,17 @@ def search_in_fit(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor
 
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
-    """Sum of the chosen codewords, shape (n, width)."""
+    """Sum of the chosen codewords, times the spreads of those before them, shape (n, width)."""
     out = torch.zeros(len(codes), width, device=codes.device)
     # In parts, since what is looked up for all rows would be as large as the result.
     for start in range(0, len(codes), _DECODED_TILE):
         part = slice(start, start + _DECODED_TILE)
+        factor = factors(codes[part], chain)
         for position, codebook in enumerate(chain):
-            out[part, : codebook.shape[1]] += codebook[codes[part, position]]
+            words = codebook[codes[part, position]]
+            if factor is not None:
+                words *= factor[:, position, None]
+            out[part, : codebook.shape[1]] += words
     return out
 
 
@@ -120,6 +123,7 @@ def fit_chain(
     n_iter: int = 10,
     grown: bool = False,
     quick_start: bool = False,
+    spread: bool = False,
 ) -> tuple[Chain, Tensor]:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
@@ -135,26 +139,39 @@ def fit_chain(
     """
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
-    found, chain = Candidates(rows), list[Tensor]()
+    found, chain, spreads = Candidates(rows), list[Tensor](), list[Tensor]()
     combinations = 1
     for size, width in zip(sizes, widths, strict=True):
         if chain:
             found.extend(chain[-1], beam)
-        if float(found.residuals(1, rows.shape[1]).square_().sum()) <= _NEGLIGIBLE * scale:
-            return chain, found.best()
+        left = found.residuals(1, rows.shape[1])[:, 0]
+        if spread and chain:
+            spreads.append(_measure_spreads(found, left, weight, len(chain[-1])))
+        if float(left.square_().sum()) <= _NEGLIGIBLE * scale:
+            break
         # Of few combinations even the worst is a candidate, which no search would end with.
         good = max(1, min(found.count, combinations // COMBINATIONS_PER_CANDIDATE))
         most = max(MOST_RESIDUALS, len(rows))
         reach = min(width, rows.shape[1])
-        flat, every = _candidates(found, good, reach, weight, most, generator)
+        flat, every = _candidates(found, good, reach, weight, most, generator, spread)
         codebook = kmeans(
             flat, size, generator, every, n_iter, grown=grown, quick_start=quick_start
         )
         chain.append(codebook)
         combinations *= len(codebook)
-    if chain:
-        found.extend(chain[-1], 1)
-    return chain, found.best()
+    else:
+        if chain:
+            found.extend(chain[-1], 1)
+            spreads.append(torch.ones(len(chain[-1])))  # nothing comes after
+    return Spreading(chain, spreads) if spread and len(chain) > 1 else chain, found.best()
+
+
+def _measure_spreads(found: Candidates, left: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Spreads of the last codebook by what the best candidates leave; the candidates get them."""
+    factor = found.best_factors(-2)
+    spread = measured(left, factor, found.best()[:, -1], weight, size)
+    found.spread_out(spread)
+    return spread
 
 
 def _candidates(
@@ -164,37 +181,57 @@ def _candidates(
     weight: Tensor,
     most: int,
     generator: torch.Generator,
+    spread: bool,
 ) -> tuple[Tensor, Tensor]:
-    """At most so many residuals of the `good` best candidates, and the weights of their rows."""
+    """At most so many residuals of the `good` best candidates, and the weights of their rows.
+
+    With `spread` in units of what the next codeword is multiplied by, which its error counts in.
+    """
     n_all = len(weight) * good
-    if n_all <= most:
-        flat = found.residuals(good, width).view(n_all, width)
-        return flat, weight.repeat_interleave(good)
-    drawn = torch.randperm(n_all, generator=generator)[:most]
+    drawn = torch.arange(n_all)
+    if n_all > most:
+        drawn = torch.randperm(n_all, generator=generator)[:most]
     row = drawn // good
-    return found.chosen(row, drawn - row * good, width), weight[row]
+    if n_all > most:
+        flat, every = found.chosen(row, drawn - row * good, width), weight[row]
+    else:
+        flat = found.residuals(good, width).view(n_all, width)
+        every = weight.repeat_interleave(good)
+    if spread:
+        factor = found.factors(row, drawn - row * good)
+        flat, every = flat / factor[:, None], every * factor.square()
+    return flat, every
 
 
-def _gram(codes: Tensor, sizes: Sequence[int], weight: Tensor) -> Tensor:
-    """Weighted co-occurrence counts of all codewords, float64 (sum K, sum K)."""
+def _gram(
+    codes: Tensor, sizes: Sequence[int], weight: Tensor, factor: Tensor | None = None
+) -> Tensor:
+    """Weighted co-occurrence counts of all codewords, float64 (sum K, sum K).
+
+    Codewords count as often as their `factor` (n, books) says.
+    """
     offsets = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
     gram = torch.zeros(offsets[-1], offsets[-1], dtype=torch.float64)
     weight = weight.double()
     for a, size_a in enumerate(sizes):
         for b in range(a, len(sizes)):
             pair = codes[:, a] * sizes[b] + codes[:, b]
-            block = torch.bincount(pair, weights=weight, minlength=size_a * sizes[b])
+            mass = weight if factor is None else weight * factor[:, a] * factor[:, b]
+            block = torch.bincount(pair, weights=mass, minlength=size_a * sizes[b])
             block = block.view(size_a, sizes[b])
             gram[offsets[a] : offsets[a + 1], offsets[b] : offsets[b + 1]] = block
             gram[offsets[b] : offsets[b + 1], offsets[a] : offsets[a + 1]] = block.T
     return gram
 
 
-def _right_side(codes: Tensor, sizes: Sequence[int], target: Tensor) -> Tensor:
-    parts = [
-        torch.zeros(size, target.shape[1], dtype=torch.float64).index_add_(0, codes[:, j], target)
-        for j, size in enumerate(sizes)
-    ]
+def _right_side(
+    codes: Tensor, sizes: Sequence[int], target: Tensor, factor: Tensor | None
+) -> Tensor:
+    parts = []
+    for j, size in enumerate(sizes):
+        total = torch.zeros(size, target.shape[1], dtype=torch.float64)
+        share = target if factor is None else target * factor[:, j, None]
+        parts.append(total.index_add_(0, codes[:, j], share))
     return torch.cat(parts)
 
 
@@ -205,7 +242,7 @@ def refit(
 
     Minimizes ``sum_i w_i ||target_i - sum_j C_j[code_ij]||^2 + ridge * sum ||C - C_start||^2``: a
     codeword with few rows hardly moves, one with many goes to the optimum given all the others.
-    `ridge` is in rows. Coordinates that a narrow codebook does not reach stay zero.
+    `ridge` is in rows. Spreads stay. Coordinates that a narrow codebook does not reach stay zero.
     """
     right = right_sides(target, codes, chain, weight)
     return solve_path(right, codes, chain, [ridge], weight)[0]
@@ -224,8 +261,14 @@ def right_sides(
     left = decode(codes, chain, target.shape[1]).neg_().add_(target).double()
     if weight is not None:
         left *= weight.double()[:, None]
+    factor = factors(codes, chain)
     return [
-        _right_side(codes[:, active], [len(chain[j]) for j in active], left[:, low:high])
+        _right_side(
+            codes[:, active],
+            [len(chain[j]) for j in active],
+            left[:, low:high],
+            None if factor is None else factor[:, active],
+        )
         for low, high, active in _reaches(chain)
     ]
 
@@ -239,15 +282,18 @@ def solve_path(
 ) -> list[Chain]:
     """Chains for several ridges from the sums that `right_sides` gives."""
     weight = torch.ones(len(codes)) if weight is None else weight
-    moved = [[c.clone() for c in chain] for _ in ridges]
+    moved = [like(chain, (c.clone() for c in chain)) for _ in ridges]
+    shares = factors(codes, chain)
+    shares = None if shares is None else shares.double()
     for sums, (low, high, active) in zip(right, _reaches(chain), strict=True):
         chosen, sizes = codes[:, active], [len(chain[j]) for j in active]
+        share = None if shares is None else shares[:, active]
         if sum(sizes) >= _MANY_CODEWORDS:
             return_freed()
         for ridge, tables in zip(ridges, moved, strict=True):
             # Counted again for every ridge and factored in place, in the order LAPACK wants: of
             # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
-            system = _gram(chosen, sizes, weight).T
+            system = _gram(chosen, sizes, weight, share).T
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
             # What cholesky_solve does, which would copy the factor first.

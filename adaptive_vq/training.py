@@ -17,6 +17,7 @@ from adaptive_vq import _distributed
 from adaptive_vq._moments import column_variances
 from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq._rows import Rows, TensorBatches
+from adaptive_vq._spread import factors
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
@@ -56,6 +57,8 @@ class TrainingModule(nn.Module):
         out = codec.offset.expand(len(table), -1)
         books, tables = codec.tables(codec.layout.n_levels)
         out = out + sum(t[found.codes[:, j]] for j, t in zip(books, tables, strict=True))
+        excess = codec.excess(found.codes, codec.layout.n_levels)
+        out = out if excess is None else out + excess
         straight = [table.new_zeros(len(table), 0)]
         for encoder, z, value in zip(codec.encoders, found.latents, found.values, strict=True):
             commitment = commitment + ((z - value) ** 2).sum(1)
@@ -86,6 +89,7 @@ class TrainingModule(nn.Module):
         for g, (start, end) in enumerate(self.codec.layout.spans()):
             left = step.latents[g] - values[g]
             partial = self._partial_targets(step, g)
+            factor = factors(step.codes[:, start:end], self.codec.chain(g))
             for j in range(start, end):
                 book, codes = self.codec.codebooks[j], step.codes[:, j]
                 self.usage[j].index_add_(0, codes, self.usage[j].new_ones(len(codes)))
@@ -93,8 +97,12 @@ class TrainingModule(nn.Module):
                     continue
                 # What this codebook would have to say, given what all others say.
                 rest = self._rest(left, partial, self.codec.layout.book_levels[j])
-                target = rest[:, : book.weight.shape[1]] + book.weight[codes]
-                book.update(target, codes, row_weight, self.decay)
+                rest, share = rest[:, : book.weight.shape[1]], None
+                if factor is not None:
+                    share = factor[:, j - start]
+                    rest = rest / share[:, None]
+                target = rest + book.weight[codes]
+                book.update(target, codes, row_weight, self.decay, share)
 
     def _partial_targets(self, step: Step, category: int) -> dict[int, Tensor]:
         if not self.objectives.partial_weight or self.objectives.trains_codebooks:

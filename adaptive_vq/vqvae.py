@@ -165,6 +165,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         aside while fitting; without such rows the plan's), a reason, and ``bits_spent``.
     codebooks_ : dict of str to ndarray of shape (K, width)
         Codewords in latent coordinates per code column, float32.
+    spreads_ : dict of str to ndarray of shape (K,)
+        What the later codewords of the same category are multiplied by, per codeword of those code
+        columns where that lowers the error: dense and sparse regions get codewords as close.
     n_bits_ : float
         Bits per row really spent: sum of log2 of the codebook sizes, never above the budget.
     budget_ : int
