@@ -16,6 +16,7 @@ from adaptive_vq import quantize
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
 from adaptive_vq._parallel import each
 from adaptive_vq._small_tables import largest_codebook, too_few
+from adaptive_vq._smoothing import spreads_pay
 from adaptive_vq.classical import (
     CategorySpec,
     StartOptions,
@@ -132,6 +133,7 @@ class Node:
         self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())
         self._gains: dict[int, float] = {}
         self._refitted: dict[tuple[int, int], float] = {}
+        self._spread: bool | None = None
 
     @property
     def max_bits(self) -> int:
@@ -206,9 +208,19 @@ class Node:
         return self._refitted[bits, max_bits]
 
     def _refit(self, bits: int, max_bits: int) -> float:
+        """Error of a chain, with spreads where the first one of several codebooks gained by them."""
+        if len(quantize.split_bits(bits, max_bits)) == 1:
+            return self._error(bits, max_bits, spread=False)
+        if self._spread is not None:
+            return self._error(bits, max_bits, self._spread)
+        errors = {spread: self._error(bits, max_bits, spread) for spread in (False, True)}
+        self._spread = spreads_pay(errors.__getitem__)
+        return errors[self._spread]
+
+    def _error(self, bits: int, max_bits: int, spread: bool) -> float:
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
-        spec = CategorySpec("refitted", self.columns, sizes, [width])
+        spec = CategorySpec("refitted", self.columns, sizes, [width], spread=spread)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
         def error(fold: Fold) -> float:
