@@ -208,7 +208,7 @@ class Node:
         return self._refitted[bits, max_bits]
 
     def _refit(self, bits: int, max_bits: int) -> float:
-        """Error of a chain, with spreads where the first one of several codebooks gained by them."""
+        """Error of a chain; with spreads, where the first of several codebooks gained by them."""
         if len(quantize.split_bits(bits, max_bits)) == 1:
             return self._error(bits, max_bits, spread=False)
         if self._spread is not None:

@@ -56,7 +56,7 @@ def _refit(
     if n_levels == module.layout.n_levels:
         module.corrects.fill_(False)
     module.offsets[n_levels - 1] = mean if n_levels == 1 else module.offsets[n_levels - 2]
-    if any(module.layout.book_spreads):  # nothing of new codebooks, their excess included
+    if module.layout.has_spreads:  # nothing of new codebooks, their excess included
         reach = module.spread_levels
         reach[n_levels - 1] = reach[n_levels - 2] if n_levels > 1 else 0
     fewer, earlier = module.tables(n_levels - 1) if n_levels > 1 else ([], [])

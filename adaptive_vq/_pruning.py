@@ -95,7 +95,7 @@ def without_unused(module: CodecModule, codes: Tensor) -> CodecModule:
         Decodes the codes, renumbered, to what they were decoded to.
     """
     used = [_used(codes[:, j], len(book.weight)) for j, book in enumerate(module.codebooks)]
-    if any(module.layout.book_spreads):
+    if module.layout.has_spreads:
         module = copy.deepcopy(module)
         for j in reversed(range(len(used))):
             if int(used[j].sum()) == 1:

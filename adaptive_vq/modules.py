@@ -79,6 +79,11 @@ class Layout:
         return [level for category in self.categories for level in category.levels]
 
     @property
+    def has_spreads(self) -> bool:
+        """Whether codewords of any category have spreads."""
+        return any(category.spread for category in self.categories)
+
+    @property
     def book_spreads(self) -> list[bool]:
         """Whether each codebook's codewords have spreads, in the order of the codes."""
         return [category.spread for category in self.categories for _ in category.levels]
@@ -334,7 +339,7 @@ class CodecModule(nn.Module):
             Codebook(k, w, spread)
             for k, w, spread in zip(sizes, widths, layout.book_spreads, strict=True)
         )
-        if any(layout.book_spreads):
+        if layout.has_spreads:
             # Of how many levels spreads count in the decoder of the first 1, 2, ... levels.
             self.register_buffer("spread_levels", torch.arange(1, layout.n_levels + 1))
         self.register_buffer("offsets", torch.zeros(layout.n_levels, layout.n_features))
@@ -399,7 +404,7 @@ class CodecModule(nn.Module):
 
     def factors(self, codes: Tensor) -> Tensor | None:
         """What each codeword of rows is multiplied by (n, n_codebooks); None if all by 1."""
-        if not any(self.layout.book_spreads):
+        if not self.layout.has_spreads:
             return None
         found = [
             factors(codes[:, start:end], self.chain(g))
@@ -411,9 +416,9 @@ class CodecModule(nn.Module):
 
     def spread_books(self, n_levels: int) -> list[int]:
         """Codebooks of the first levels that are multiplied by what comes before them."""
-        spread = self.layout.book_spreads
-        if not any(spread):
+        if not self.layout.has_spreads:
             return []
+        spread = self.layout.book_spreads
         firsts = {start for start, _ in self.layout.spans()}
         books = self.layout.books_of_prefix(int(self.spread_levels[n_levels - 1]))
         return [j for j in books if spread[j] and j not in firsts]

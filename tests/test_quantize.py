@@ -116,10 +116,10 @@ def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
     found.extend(normal(8, 3, seed=1), 4)
     every = {tuple(r.tolist()): i for i, row in enumerate(found.residuals(4, 3)) for r in row}
     for most in (50, 200):
-        drawn, mass = quantize._candidates(found, 4, 3, weight, most, generator())
+        drawn, mass = quantize._candidates(found, 4, 3, weight, most, generator(), False)
         assert len(drawn) == len(set(map(tuple, drawn.tolist()))) == min(most, 120)
         assert mass.tolist() == [every[tuple(r.tolist())] for r in drawn]
-    narrow, _ = quantize._candidates(found, 1, 2, weight, 200, generator())
+    narrow, _ = quantize._candidates(found, 1, 2, weight, 200, generator(), False)
     assert torch.equal(narrow, found.residuals(1, 2)[:, 0])
 
 
