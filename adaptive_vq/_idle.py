@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq._spread import Chain, factors, like, rescaled, spreads_of
+from adaptive_vq._spread import Chain, factors, like, selected, spreads_of
 
 __all__ = ["nudged", "replaced"]
 
@@ -95,7 +95,7 @@ class _Nudge:
             return False
         every, width = [torch.arange(len(book)) for book in self.chain], self.chain[j].shape[1]
         every[j] = torch.from_numpy(idle)
-        forced = rescaled(self.chain, every)
+        forced = selected(self.chain, every)
         found, left = quantize.search_in_fit(self.latents[free], forced, BEAM)
         factor = factors(found, forced)
         codes = found.numpy()
@@ -158,7 +158,7 @@ def replaced(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Ch
     if not idle:
         return chain
     left = latents - quantize.decode(codes, chain, latents.shape[1])
-    new = rescaled(chain, [torch.arange(len(book)) for book in chain])
+    new = selected(chain, [torch.arange(len(book)) for book in chain])
     factor = factors(codes, chain)
     worst = _worst_served(latents, left, weight, len(idle))
     for (j, word), row in zip(idle, worst, strict=False):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Chain", "Spreading", "factors", "like", "measured", "rescaled", "spreads_of"]
+__all__ = ["Chain", "Spreading", "factors", "like", "measured", "selected", "spreads_of"]
 
 Chain = list[Tensor]
 
@@ -42,7 +42,7 @@ def like(chain: Sequence[Tensor], books: Iterable[Tensor]) -> Chain:
     return list(books) if spreads is None else Spreading(books, spreads)
 
 
-def rescaled(chain: Sequence[Tensor], kept: Sequence[Tensor]) -> Chain:
+def selected(chain: Sequence[Tensor], kept: Sequence[Tensor]) -> Chain:
     """Chain of those codewords of every codebook that an index names."""
     books = [book[index] for book, index in zip(chain, kept, strict=True)]
     spreads = spreads_of(chain)

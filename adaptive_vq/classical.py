@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adaptive_vq import _draws, quantize
 from adaptive_vq._idle import nudged
-from adaptive_vq._spread import Chain, Spreading, factors, rescaled, spreads_of
+from adaptive_vq._spread import Chain, Spreading, factors, selected, spreads_of
 
 JOINT_RIDGES = (10.0, 100.0)
 """Ridges, in rows, tried for the joint tables; the error on rows kept aside chooses."""
@@ -261,7 +261,7 @@ def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
     codes, _ = quantize.search_in_fit(latents, chain, beam)
     chain = nudged(latents, chain, weight, codes)
     codes, _ = quantize.search_in_fit(latents, chain, beam)
-    return rescaled(chain, [codes[:, j].unique() for j in range(len(chain))])
+    return selected(chain, [codes[:, j].unique() for j in range(len(chain))])
 
 
 def _copies(width: float, n_rows: int) -> int:

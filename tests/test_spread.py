@@ -21,7 +21,7 @@ from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows
 from adaptive_vq._small_tables import choose_start
-from adaptive_vq._spread import Spreading, factors, like, measured, rescaled, spreads_of
+from adaptive_vq._spread import Spreading, factors, like, measured, selected, spreads_of
 from adaptive_vq.beam import Candidates
 from adaptive_vq.checkpoints import pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
@@ -83,10 +83,10 @@ def test_chains_keep_their_spreads(chain):
     assert spreads_of(list(chain)) is None
     assert same(spreads_of(like(chain, [book + 1 for book in chain])), chain.spreads)
     assert spreads_of(like(list(chain), chain)) is None
-    few = rescaled(chain, [torch.tensor([1, 3])] * 3)
+    few = selected(chain, [torch.tensor([1, 3])] * 3)
     assert [len(book) for book in few] == [len(s) for s in few.spreads] == [2, 2, 2]
     assert torch.equal(few.spreads[1], chain.spreads[1][[1, 3]])
-    assert spreads_of(rescaled(list(chain), [torch.tensor([0])] * 3)) is None
+    assert spreads_of(selected(list(chain), [torch.tensor([0])] * 3)) is None
 
 
 def test_decoding_multiplies_by_the_spreads_before(chain):
@@ -184,8 +184,9 @@ def test_a_refit_is_the_least_squares_solution(rows, chain):
             1,
         )
         root = weight.double().sqrt()[:, None]
+        # A codebook may take over what a later one says of all rows: the rank is not full.
         best = torch.linalg.lstsq(
-            root * design, root * rows[:, low:high].double(), driver="gelsd"
+            root * design, root * rows[:, low:high].double(), rcond=1e-5, driver="gelsd"
         ).solution
         expected = (weight.double()[:, None] * (rows[:, low:high] - design @ best) ** 2).sum()
         error = rows - quantize.decode(codes, moved, 5)
@@ -221,9 +222,9 @@ def test_the_row_served_worst_is_coded_exactly(rows, chain):
 # --- the choice ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "size"), [(1200, 256), (3000, 64)])
-def test_spreads_are_chosen_where_rows_are_uneven(n, size):
-    spec = CategorySpec("a", torch.arange(5), [[size], [size]], [5, 5])
+@pytest.mark.parametrize(("n", "sizes"), [(1200, [[256], [16]]), (3000, [[64], [64]])])
+def test_spreads_are_chosen_where_rows_are_uneven(n, sizes):
+    spec = CategorySpec("a", torch.arange(5), sizes, [5, 5])
     weight = torch.ones(n)
     assert choose_start(uneven(n), spec, weight, StartOptions(0), True)[0].spread
     forbidden = StartOptions(0, may_spread=False)
