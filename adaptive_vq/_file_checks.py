@@ -187,7 +187,11 @@ def _network(estimator: Any, d: int, n_levels: int) -> None:
         _require(levels == part["levels"] == sorted(levels), "_layout")
         _require(all(0 <= level < n_levels for level in levels), "_layout")
         _require(all(0 < width <= part["width"] for width in part["book_widths"]), "_layout")
+        _require(type(part.get("spread", False)) is bool, "_layout")
         n_books += len(levels)
+    reach = layout.get("spread_levels", [])
+    _require(len(reach) in (0, n_levels), "_layout")
+    _require(all(type(n) is int and 0 <= n <= n_levels for n in reach), "_layout")
     _require(len(estimator.codebooks_) == n_books, "codebooks_")
     for name, book in estimator.codebooks_.items():
         good = isinstance(name, str) and isinstance(book, np.ndarray)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -56,9 +58,11 @@ def _refit(
     if n_levels == module.layout.n_levels:
         module.corrects.fill_(False)
     module.offsets[n_levels - 1] = mean if n_levels == 1 else module.offsets[n_levels - 2]
-    if module.layout.has_spreads:  # nothing of new codebooks, their excess included
-        reach = module.spread_levels
+    layout = module.layout
+    if layout.has_spreads:  # nothing of new codebooks, their excess included
+        reach = [layout.spread_reach(n + 1) for n in range(layout.n_levels)]
         reach[n_levels - 1] = reach[n_levels - 2] if n_levels > 1 else 0
+        module.layout = replace(layout, spread_levels=reach)
     fewer, earlier = module.tables(n_levels - 1) if n_levels > 1 else ([], [])
     books, tables = module.tables(n_levels)
     if not books:

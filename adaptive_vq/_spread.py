@@ -14,7 +14,16 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Chain", "Spreading", "factors", "like", "measured", "selected", "spreads_of"]
+__all__ = [
+    "Chain",
+    "Spreading",
+    "factors",
+    "least_factors",
+    "like",
+    "measured",
+    "selected",
+    "spreads_of",
+]
 
 Chain = list[Tensor]
 
@@ -71,6 +80,16 @@ def factors(codes: Tensor, chain: Sequence[Tensor]) -> Tensor | None:
     for j, spread in enumerate(spreads[: len(chain) - 1]):
         found[:, j + 1] = found[:, j] * spread[codes[:, j]]
     return found
+
+
+def least_factors(chain: Sequence[Tensor]) -> list[Tensor]:
+    """Least that a codeword of each codebook may be multiplied by; none without spreads."""
+    spreads = spreads_of(chain)
+    if not spreads:
+        return []
+    one = torch.ones((), device=spreads[0].device)
+    lowest = torch.stack([one, *(spread.min().clamp_max(1.0) for spread in spreads[:-1])])
+    return list(lowest.cumprod(0))
 
 
 def measured(left: Tensor, factor: Tensor, codes: Tensor, weight: Tensor, size: int) -> Tensor:

@@ -289,15 +289,13 @@ class Candidates:
             place.copy_(self._left(self.rows[at], self._codes[at, which][:, None])[:, 0, :width])
         return left
 
-    @torch.no_grad()
-    def best_factors(self, place: int) -> Tensor:
-        """What a codeword of the best candidate of every row is multiplied by; -1 is the next."""
-        return self._factors(self._codes[:, 0])[:, place]
+    def last_factors(self) -> Tensor:
+        """What the last codeword of the best candidate of every row is multiplied by (n,)."""
+        return self._factors(self._codes[:, 0])[:, -2]
 
-    @torch.no_grad()
-    def factors(self, row: Tensor, candidate: Tensor) -> Tensor:
-        """What the next codeword of candidates that rows and places name is multiplied by (m,)."""
-        return self._factors(self._codes[row, candidate])[:, -1]
+    def factors(self, count: int) -> Tensor:
+        """What the next codeword of the best candidates is multiplied by (n, count)."""
+        return self._factors(self._codes[:, :count])[..., -1]
 
     def spread_out(self, spread: Tensor) -> None:
         """Set the spreads of the last codebook; all have some, or none has."""

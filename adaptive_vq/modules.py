@@ -49,7 +49,11 @@ class CategoryLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything about the network that is not a weight; JSON values only."""
+    """Everything about the network that is not a weight; JSON values only.
+
+    `spread_levels` says up to which level spreads count in the decoders of the first 1, 2, ...
+    levels; empty where they do in all of their levels.
+    """
 
     n_features: int
     n_levels: int
@@ -58,6 +62,7 @@ class Layout:
     dropout: float
     categories: list[CategoryLayout] = field(default_factory=list)
     activation: str = "gelu"
+    spread_levels: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the layout as JSON values."""
@@ -65,6 +70,8 @@ class Layout:
         for category in values["categories"]:
             if not category["spread"]:  # as in files of before there were any
                 del category["spread"]
+        if not self.spread_levels:
+            del values["spread_levels"]
         return values
 
     @classmethod
@@ -91,6 +98,10 @@ class Layout:
     def books_of_prefix(self, n_levels: int) -> list[int]:
         """Positions of the codebooks of the first `n_levels` levels."""
         return [j for j, level in enumerate(self.book_levels) if level < n_levels]
+
+    def spread_reach(self, n_levels: int) -> int:
+        """Number of levels whose spreads count in the decoder of the first `n_levels` levels."""
+        return self.spread_levels[n_levels - 1] if self.spread_levels else n_levels
 
     def owners(self) -> list[int]:
         """Category of every codebook in the order of the codes."""
@@ -234,7 +245,7 @@ class Codebook(nn.Module):
         codes: Tensor,
         row_weight: Tensor,
         decay: float,
-        factor: Tensor | None = None,
+        least: Tensor | float = 1.0,
     ) -> None:
         """Move codewords towards the weighted mean of the rows that chose them.
 
@@ -245,14 +256,9 @@ class Codebook(nn.Module):
         codes : long Tensor of shape (n,)
         row_weight : Tensor of shape (n,)
         decay : float
-        factor : Tensor of shape (n,), default=None
-            What the codewords of the rows are multiplied by; `rows` are divided by it, and their
-            errors count with its square.
+        least : Tensor or float, default=1
+            Least that a row of weight 1 in the table may count as here.
         """
-        least = 1.0
-        if factor is not None:
-            row_weight = row_weight * factor.square()
-            least = float(factor.square().min().clamp_max(1.0))
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
         add_up = kmeans.sums if rows.device.type == "cpu" else _sums_by_product
         count, total = add_up(rows, codes, row_weight, len(self.weight))
@@ -261,7 +267,7 @@ class Codebook(nn.Module):
         self.count.mul_(decay).add_(count, alpha=1 - decay)
         self.total.mul_(decay).add_(total, alpha=1 - decay)
         alive = self.count > _REVIVE_BELOW * least
-        means = self.total / self.count[:, None].clamp_min(_REVIVE_BELOW * least)
+        means = self.total / self.count[:, None].clamp_min(1e-30)
         self.weight.copy_(torch.where(alive[:, None], means, self.weight))
         # On an accelerator the question would wait for all that is under way.
         if self.weight.device.type != "cpu" or not bool(alive.all()):
@@ -323,7 +329,6 @@ class CodecModule(nn.Module):
     codebooks: Sequence[Codebook]
     offsets: Tensor
     corrects: Tensor
-    spread_levels: Tensor
 
     def __init__(
         self, layout: Layout, sizes: Sequence[int], encoders: Mapping[str, nn.Module] | None = None
@@ -339,9 +344,6 @@ class CodecModule(nn.Module):
             Codebook(k, w, spread)
             for k, w, spread in zip(sizes, widths, layout.book_spreads, strict=True)
         )
-        if layout.has_spreads:
-            # Of how many levels spreads count in the decoder of the first 1, 2, ... levels.
-            self.register_buffer("spread_levels", torch.arange(1, layout.n_levels + 1))
         self.register_buffer("offsets", torch.zeros(layout.n_levels, layout.n_features))
         for prefix in range(1, layout.n_levels + 1):
             for j in layout.books_of_prefix(prefix):
@@ -420,7 +422,7 @@ class CodecModule(nn.Module):
             return []
         spread = self.layout.book_spreads
         firsts = {start for start, _ in self.layout.spans()}
-        books = self.layout.books_of_prefix(int(self.spread_levels[n_levels - 1]))
+        books = self.layout.books_of_prefix(self.layout.spread_reach(n_levels))
         return [j for j in books if spread[j] and j not in firsts]
 
     def quantize(self, table: Tensor, beam: int, tile: int) -> Quantized:

@@ -147,7 +147,9 @@ def fit_chain(
         left = found.residuals(1, rows.shape[1])[:, 0]
         if spread and chain:
             spreads.append(_measure_spreads(found, left, weight, len(chain[-1])))
-        if float(left.square_().sum()) <= _NEGLIGIBLE * scale:
+        negligible = float(left.square_().sum()) <= _NEGLIGIBLE * scale
+        del left  # as large as the rows
+        if negligible:
             break
         # Of few combinations even the worst is a candidate, which no search would end with.
         good = max(1, min(found.count, combinations // COMBINATIONS_PER_CANDIDATE))
@@ -168,8 +170,7 @@ def fit_chain(
 
 def _measure_spreads(found: Candidates, left: Tensor, weight: Tensor, size: int) -> Tensor:
     """Spreads of the last codebook by what the best candidates leave; the candidates get them."""
-    factor = found.best_factors(-2)
-    spread = measured(left, factor, found.best()[:, -1], weight, size)
+    spread = measured(left, found.last_factors(), found.best()[:, -1], weight, size)
     found.spread_out(spread)
     return spread
 
@@ -188,19 +189,18 @@ def _candidates(
     With `spread` in units of what the next codeword is multiplied by, which its error counts in.
     """
     n_all = len(weight) * good
-    drawn = torch.arange(n_all)
-    if n_all > most:
-        drawn = torch.randperm(n_all, generator=generator)[:most]
-    row = drawn // good
-    if n_all > most:
-        flat, every = found.chosen(row, drawn - row * good, width), weight[row]
-    else:
+    if n_all <= most:
         flat = found.residuals(good, width).view(n_all, width)
         every = weight.repeat_interleave(good)
-    if spread:
-        factor = found.factors(row, drawn - row * good)
-        flat, every = flat / factor[:, None], every * factor.square()
-    return flat, every
+        factor = found.factors(good).view(n_all) if spread else None
+    else:
+        drawn = torch.randperm(n_all, generator=generator)[:most]
+        row = drawn // good
+        flat, every = found.chosen(row, drawn - row * good, width), weight[row]
+        factor = found.factors(good)[row, drawn - row * good] if spread else None
+    if factor is None:
+        return flat, every
+    return flat.div_(factor[:, None]), every * factor.square()
 
 
 def _gram(

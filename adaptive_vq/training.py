@@ -17,7 +17,7 @@ from adaptive_vq import _distributed
 from adaptive_vq._moments import column_variances
 from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq._rows import Rows, TensorBatches
-from adaptive_vq._spread import factors
+from adaptive_vq._spread import factors, least_factors
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, penalties, row_terms
@@ -89,7 +89,8 @@ class TrainingModule(nn.Module):
         for g, (start, end) in enumerate(self.codec.layout.spans()):
             left = step.latents[g] - values[g]
             partial = self._partial_targets(step, g)
-            factor = factors(step.codes[:, start:end], self.codec.chain(g))
+            chain = self.codec.chain(g)
+            factor, least = factors(step.codes[:, start:end], chain), least_factors(chain)
             for j in range(start, end):
                 book, codes = self.codec.codebooks[j], step.codes[:, j]
                 self.usage[j].index_add_(0, codes, self.usage[j].new_ones(len(codes)))
@@ -97,12 +98,15 @@ class TrainingModule(nn.Module):
                     continue
                 # What this codebook would have to say, given what all others say.
                 rest = self._rest(left, partial, self.codec.layout.book_levels[j])
-                rest, share = rest[:, : book.weight.shape[1]], None
-                if factor is not None:
-                    share = factor[:, j - start]
-                    rest = rest / share[:, None]
-                target = rest + book.weight[codes]
-                book.update(target, codes, row_weight, self.decay, share)
+                rest = rest[:, : book.weight.shape[1]]
+                if factor is None:
+                    book.update(rest + book.weight[codes], codes, row_weight, self.decay)
+                    continue
+                # In units of the factor, with whose square errors there count.
+                share = factor[:, j - start]
+                target = rest / share[:, None] + book.weight[codes]
+                mass, floor = row_weight * share.square(), least[j - start].square()
+                book.update(target, codes, mass, self.decay, floor)
 
     def _partial_targets(self, step: Step, category: int) -> dict[int, Tensor]:
         if not self.objectives.partial_weight or self.objectives.trains_codebooks:

@@ -139,8 +139,8 @@ def test_candidates_leave_what_decoding_does_not_say(rows, chain):
     torch.testing.assert_close(
         found.residuals(1, 5)[:, 0], rows - decoded(codes, chain, 5), rtol=1e-4, atol=1e-4
     )
-    torch.testing.assert_close(found.best_factors(-2), factors(codes, chain)[:, 2])
-    after = found.factors(torch.arange(600), torch.zeros(600, dtype=torch.long))
+    torch.testing.assert_close(found.last_factors(), factors(codes, chain)[:, 2])
+    after = found.factors(1)[:, 0]
     torch.testing.assert_close(after, factors(codes, chain)[:, 2] * chain.spreads[2][codes[:, 2]])
 
 
@@ -391,6 +391,7 @@ def test_more_levels_are_never_worse(module, table):
         [torch.randint(len(b.weight), (600,), generator=generator(7)) for b in module.codebooks], 1
     )
     settle_prefixes(module, Rows(table, torch.ones_like(table)), codes)
+    assert module.layout.spread_levels == [0, 0, 0]
     errors = [error(module, table, codes, n) for n in (1, 2, 3)]
     mean = float((table - table.mean(0)).square().sum())
     assert all(a * (1 + 1e-4) >= b for a, b in itertools.pairwise([mean, *errors]))
