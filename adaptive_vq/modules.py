@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
-from adaptive_vq._spread import Chain, Spreading, factors, spreads_of
+from adaptive_vq._spread import Chain, Spreading, spreads_of
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.classical import CategoryCodec, Codec
 
@@ -404,18 +404,6 @@ class CodecModule(nn.Module):
         start, _ = self.layout.spans()[category]
         return Spreading(words, [self.codebooks[start + j].spread for j in range(len(words))])
 
-    def factors(self, codes: Tensor) -> Tensor | None:
-        """What each codeword of rows is multiplied by (n, n_codebooks); None if all by 1."""
-        if not self.layout.has_spreads:
-            return None
-        found = [
-            factors(codes[:, start:end], self.chain(g))
-            for g, (start, end) in enumerate(self.layout.spans())
-        ]
-        one = torch.ones(codes.shape, device=codes.device)
-        spans = zip(found, self.layout.spans(), strict=True)
-        return torch.cat([one[:, a:b] if f is None else f for f, (a, b) in spans], 1)
-
     def spread_books(self, n_levels: int) -> list[int]:
         """Codebooks of the first levels that are multiplied by what comes before them."""
         if not self.layout.has_spreads:
@@ -497,7 +485,7 @@ class CodecModule(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Quantized latents of all categories side by side, shape (n, latent width)."""
-        return _lookup.latents(self)(codes, self.factors(codes))
+        return _lookup.latents(self)(codes)
 
     @torch.no_grad()
     def decode(self, codes: Tensor, n_levels: int) -> Tensor:
@@ -508,17 +496,12 @@ class CodecModule(nn.Module):
         self.eval()
         if len(codes) == 0:
             return self.offsets.new_zeros(0, self.layout.n_features)
-        books, tables = self.tables(n_levels)
-        linear = _lookup.Lookup(tables, self.offsets[n_levels - 1])
-        full = n_levels == self.layout.n_levels
-        further = [_lookup.excess(self, n_levels), _lookup.correction(self) if full else None]
+        linear = _lookup.decoder(self, n_levels)
+        correct = _lookup.correction(self) if n_levels == self.layout.n_levels else None
 
         def rows_of(tile: Tensor) -> Tensor:
-            rows = linear(tile[:, books])
-            for add in further:
-                if add is not None:
-                    rows.add_(add(tile))
-            return rows
+            rows = linear(tile)
+            return rows if correct is None else rows.add_(correct(tile))
 
         return in_tiles(rows_of, codes)
 
