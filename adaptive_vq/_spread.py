@@ -23,13 +23,17 @@ __all__ = [
     "measured",
     "selected",
     "spreads_of",
+    "widest",
 ]
 
 Chain = list[Tensor]
 
 PRIOR_ROWS = 4.0
 """Rows of usual spread that are added to those of every codeword."""
-NARROWEST, WIDEST = 0.125, 8.0
+WIDEST = 8.0
+"""No spread is larger, and none smaller than its inverse."""
+_WIDEST_OF_CHAINS = 2.0**45
+"""The same for what the last codeword of a chain is multiplied by: float32 holds its square."""
 
 
 class Spreading(list[Tensor]):
@@ -92,7 +96,21 @@ def least_factors(chain: Sequence[Tensor]) -> list[Tensor]:
     return list(lowest.cumprod(0))
 
 
-def measured(left: Tensor, factor: Tensor, codes: Tensor, weight: Tensor, size: int) -> Tensor:
+def widest(n_books: int) -> float:
+    """Largest spread in a chain of so many codebooks.
+
+    Examples
+    --------
+    >>> from adaptive_vq._spread import widest
+    >>> widest(8), widest(45)
+    (8.0, 2.0)
+    """
+    return float(min(WIDEST, _WIDEST_OF_CHAINS ** (1.0 / n_books)))
+
+
+def measured(
+    left: Tensor, factor: Tensor, codes: Tensor, weight: Tensor, size: int, limit: float = WIDEST
+) -> Tensor:
     """Spreads (size,) of codewords: root mean square of what rows leave, over that of all rows.
 
     Parameters
@@ -104,6 +122,8 @@ def measured(left: Tensor, factor: Tensor, codes: Tensor, weight: Tensor, size: 
     codes : long Tensor of shape (n,)
     weight : Tensor of shape (n,)
     size : int
+    limit : float
+        Largest spread, and inverse of the smallest.
     """
     energy = (left.square().sum(1) / factor.square()).double()
     mass = torch.bincount(codes, weight.double(), size)
@@ -112,4 +132,4 @@ def measured(left: Tensor, factor: Tensor, codes: Tensor, weight: Tensor, size: 
     if usual == 0.0:
         return torch.ones(size)
     mean = (total + PRIOR_ROWS * usual) / (mass + PRIOR_ROWS)
-    return (mean / usual).sqrt().clamp(NARROWEST, WIDEST).float()
+    return (mean / usual).sqrt().clamp(1.0 / limit, limit).float()

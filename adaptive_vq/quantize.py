@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq._memory import return_freed
-from adaptive_vq._spread import Chain, Spreading, factors, like, measured
+from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
 from adaptive_vq.beam import TILE, Candidates, ChainSearch, in_tiles, padded, tile_of
 from adaptive_vq.kmeans import kmeans, nearest
 
@@ -146,7 +146,8 @@ def fit_chain(
             found.extend(chain[-1], beam)
         left = found.residuals(1, rows.shape[1])[:, 0]
         if spread and chain:
-            spreads.append(_measure_spreads(found, left, weight, len(chain[-1])))
+            limit = widest(len(sizes))
+            spreads.append(_measure_spreads(found, left, weight, len(chain[-1]), limit))
         negligible = float(left.square_().sum()) <= _NEGLIGIBLE * scale
         del left  # as large as the rows
         if negligible:
@@ -168,9 +169,12 @@ def fit_chain(
     return Spreading(chain, spreads) if spread and len(chain) > 1 else chain, found.best()
 
 
-def _measure_spreads(found: Candidates, left: Tensor, weight: Tensor, size: int) -> Tensor:
+def _measure_spreads(
+    found: Candidates, left: Tensor, weight: Tensor, size: int, limit: float
+) -> Tensor:
     """Spreads of the last codebook by what the best candidates leave; the candidates get them."""
-    spread = measured(left, found.last_factors(), found.best()[:, -1], weight, size)
+    codes = found.best()[:, -1]
+    spread = measured(left, found.last_factors(), codes, weight, size, limit)
     found.spread_out(spread)
     return spread
 

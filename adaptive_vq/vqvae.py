@@ -210,6 +210,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     ----------
     van den Oord, Vinyals and Kavukcuoglu (2017), "Neural discrete representation learning".
     Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression".
+    Sabin and Gray (1984), "Product code vector quantizers for waveform and voice coding".
     Fifty et al. (2024), "Restructuring vector quantization with the rotation trick".
 
     Examples

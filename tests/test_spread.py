@@ -21,7 +21,7 @@ from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows
 from adaptive_vq._small_tables import choose_start
-from adaptive_vq._spread import Spreading, factors, like, measured, selected, spreads_of
+from adaptive_vq._spread import Spreading, factors, like, measured, selected, spreads_of, widest
 from adaptive_vq.beam import Candidates
 from adaptive_vq.checkpoints import pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
@@ -109,6 +109,18 @@ def test_spreads_are_measured_by_what_rows_leave():
     heavy = measured(left, torch.ones(300), codes, torch.where(codes == 0, 1e-6, 1.0), 4)
     assert heavy[0] > 0.9 > plain[0]
     assert torch.equal(measured(0 * left, scale, codes, torch.ones(300), 4), torch.ones(4))
+
+
+@pytest.mark.parametrize("n_books", [2, 16, 100])
+def test_factors_of_chains_stay_within_what_float32_holds(n_books):
+    left = torch.tensor([[0.0], [1.0]]).repeat(5000, 1)
+    codes, ones = torch.arange(10_000) % 2, torch.ones(10_000)
+    limit = widest(n_books)
+    low, high = measured(left, ones, codes, ones, 2, limit).tolist()
+    assert low == pytest.approx(1 / limit)
+    assert 1 < high <= limit <= 8
+    square = torch.tensor(low).double() ** (2 * n_books)
+    assert float(square.float()) > 1e-30
 
 
 def test_a_wide_search_finds_the_best_of_all_combinations(rows, chain):
