@@ -20,8 +20,8 @@ from adaptive_vq._smoothing import spreads_pay
 from adaptive_vq.classical import (
     CategorySpec,
     StartOptions,
-    category_error,
     fit_category,
+    row_errors,
     seed_of,
 )
 from adaptive_vq.gaussian import gaussian_curve
@@ -213,19 +213,26 @@ class Node:
             return self._error(bits, max_bits, spread=False)
         if self._spread is not None:
             return self._error(bits, max_bits, self._spread)
-        errors = {spread: self._error(bits, max_bits, spread) for spread in (False, True)}
+        errors = {spread: self._errors(bits, max_bits, spread) for spread in (False, True)}
         self._spread = spreads_pay(errors.__getitem__)
-        return errors[self._spread]
+        return self._per_row(errors[self._spread])
 
     def _error(self, bits: int, max_bits: int, spread: bool) -> float:
+        return self._per_row(self._errors(bits, max_bits, spread))
+
+    def _per_row(self, errors: Tensor) -> float:
+        mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
+        return float(errors.sum()) / mass
+
+    def _errors(self, bits: int, max_bits: int, spread: bool) -> Tensor:
+        """Errors of the rows kept aside, of all folds."""
         width = min(len(self.columns), self.bench.most_directions)
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width], spread=spread)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
-        def error(fold: Fold) -> float:
+        def errors(fold: Fold) -> Tensor:
             part = fit_category(fold.train, spec, fold.weight, options, 0.0)
-            return category_error(part, fold.valid, 16, fold.valid_weight)
+            return row_errors(part, fold.valid, 16, fold.valid_weight)
 
-        errors = each(error, self.bench.folds, split=True)
-        return sum(errors) / sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
+        return torch.cat(each(errors, self.bench.folds, split=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ from torch import Tensor
 from adaptive_vq import _smoothing, classical, quantize
 from adaptive_vq._folds import folds
 from adaptive_vq._parallel import each
-from adaptive_vq._smoothing import spreads_pay
 from adaptive_vq.classical import CategorySpec, StartOptions
 
 __all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
 
 SMALLEST_BITS = 4
 MUST_GAIN = 0.99
+SPREAD_MUST_GAIN = 0.97
+"""Of so few rows a few may make up the error."""
 VALIDATION_SHARE = 0.1
 
 
@@ -137,7 +138,9 @@ def choose_start(
         if error(bits + 1, width, grown) >= MUST_GAIN * error(bits, width, grown):
             break
         bits += 1
-    spread = options.may_spread and spreads_pay(partial(error, bits, width, grown))
+    spread = options.may_spread and (
+        error(bits, width, grown, True) < SPREAD_MUST_GAIN * error(bits, width, grown)
+    )
     spec = replace(spec, grown=grown, spread=spread)
     return (spec if bits == start else with_codebooks_of(spec, bits)), width
 

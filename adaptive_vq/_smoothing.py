@@ -62,19 +62,38 @@ def choose_bootstrap(
     few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
 
     @cache
-    def error(width: float, grown: bool, spread: bool = False) -> float:
+    def errors(width: float, grown: bool, spread: bool = False) -> Tensor:
         tried = replace(spec, sizes=smaller, grown=grown, spread=spread)
         part = classical.fit_category(table[few], tried, weight[few], quick, width, len(table))
-        return classical.category_error(part, table[others], options.beam, weight[others])
+        return classical.row_errors(part, table[others], options.beam, weight[others])
 
-    width, grown = start_and_smoothing(error, *worth_trying(table, spec, weight))
-    spread = options.may_spread and spreads_pay(partial(error, width, grown))
+    width, grown = start_and_smoothing(
+        lambda width, grown: float(errors(width, grown).sum()), *worth_trying(table, spec, weight)
+    )
+    spread = options.may_spread and spreads_pay(partial(errors, width, grown))
     return replace(spec, grown=grown, spread=spread), width
 
 
-def spreads_pay(error: Callable[[bool], float]) -> bool:
-    """Whether codewords with spreads leave enough less of an error."""
-    return error(True) < SPREAD_MUST_GAIN * error(False)
+def spreads_pay(errors: Callable[[bool], Tensor]) -> bool:
+    """Whether codewords with spreads leave less of rows than those without: errors (n,).
+
+    Where columns take few values a few rows make up the whole error: what is gained has to be more
+    than its standard error as well.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from adaptive_vq._smoothing import spreads_pay
+    >>> plain = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    >>> spreads_pay(lambda spread: 0.9 * plain if spread else plain)
+    True
+    >>> spreads_pay(lambda spread: torch.tensor([1.0, 2.0, 0.0, 6.0]) if spread else plain)
+    False
+    """
+    before, after = errors(False).double(), errors(True).double()
+    gain = before - after
+    noise = float((gain - gain.mean()).square().sum().sqrt())
+    return float(gain.sum()) > max((1.0 - SPREAD_MUST_GAIN) * float(before.sum()), noise)
 
 
 def worth_trying(table: Tensor, spec: CategorySpec, weight: Tensor) -> tuple[bool, bool]:

@@ -286,11 +286,18 @@ def category_error(
     part: CategoryCodec, table: Tensor, beam: int, weight: Tensor | None = None
 ) -> float:
     """Summed squared error of a category's own reconstruction, weighted by row."""
+    return float(row_errors(part, table, beam, weight).sum())
+
+
+def row_errors(
+    part: CategoryCodec, table: Tensor, beam: int, weight: Tensor | None = None
+) -> Tensor:
+    """Squared error of a category's own reconstruction per row (n,), weighted."""
     latents = part.latents(table)
     codes, _ = quantize.search_in_fit(latents, part.chain, beam)
     own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
-    error = (table[:, part.spec.columns] - own) ** 2
-    return float((error if weight is None else error * weight[:, None]).sum())
+    error = ((table[:, part.spec.columns] - own) ** 2).sum(1)
+    return error if weight is None else error * weight
 
 
 def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:

@@ -419,7 +419,7 @@ SELECTOR = AdaptiveRatioSelector(
 
 @pytest.fixture(scope="module")
 def X():
-    return np.asarray(uneven(1200, 6).double().numpy() * [1, 2, 3, 4, 5, 6] + 10)
+    return np.asarray(uneven(3000, 6).double().numpy() * [1, 2, 3, 4, 5, 6] + 10)
 
 
 @pytest.fixture(scope="module")
