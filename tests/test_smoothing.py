@@ -107,9 +107,9 @@ def test_on_draws_from_a_gaussian_grown_codebooks_need_to_gain_less():
 @pytest.mark.parametrize("better", [True, False])
 def test_whether_codebooks_are_grown_is_part_of_the_category(monkeypatch, better):
     def error(part, *_):
-        return 0.9 if part.spec.grown is better else 1.0
+        return torch.full((20,), 0.9 if part.spec.grown is better else 1.0)
 
-    monkeypatch.setattr(classical, "category_error", error)
+    monkeypatch.setattr(classical, "row_errors", error)
     table, ones = normal(250, 3), torch.ones(250)
     wanted = spec(sizes=((8,), (8,)))
     chosen, width = _smoothing.choose_bootstrap(table, wanted, ones, StartOptions(0))
@@ -170,10 +170,10 @@ def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
     def judge(fitted_on, table, _, weight):
         assert not torch.isin(table[:, 0], fitted_on[:, 0]).any()
         judged.append((len(table), len(weight)))
-        return 1.0
+        return weight
 
     monkeypatch.setattr(classical, "fit_category", noted)
-    monkeypatch.setattr(classical, "category_error", judge)
+    monkeypatch.setattr(classical, "row_errors", judge)
     wanted = spec(sizes=((256, 2), (64,)))
     _smoothing.choose_bootstrap(rows, wanted, torch.ones(n), StartOptions(0))
     smaller = min(share, _smoothing.MOST_SHRUNKEN)
