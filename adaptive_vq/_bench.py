@@ -209,18 +209,13 @@ class Node:
 
     def _refit(self, bits: int, max_bits: int) -> float:
         """Error of a chain; with spreads, where the first of several codebooks gained by them."""
-        if len(quantize.split_bits(bits, max_bits)) == 1:
-            return self._error(bits, max_bits, spread=False)
-        if self._spread is not None:
-            return self._error(bits, max_bits, self._spread)
-        errors = {spread: self._errors(bits, max_bits, spread) for spread in (False, True)}
-        self._spread = spreads_pay(errors.__getitem__)
-        return self._per_row(errors[self._spread])
-
-    def _error(self, bits: int, max_bits: int, spread: bool) -> float:
-        return self._per_row(self._errors(bits, max_bits, spread))
-
-    def _per_row(self, errors: Tensor) -> float:
+        several = len(quantize.split_bits(bits, max_bits)) > 1
+        if several and self._spread is None:
+            tried = {spread: self._errors(bits, max_bits, spread) for spread in (False, True)}
+            self._spread = spreads_pay(tried.__getitem__)
+            errors = tried[self._spread]
+        else:
+            errors = self._errors(bits, max_bits, several and bool(self._spread))
         mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
         return float(errors.sum()) / mass
 

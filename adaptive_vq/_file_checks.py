@@ -217,7 +217,8 @@ def _weights(estimator: Any, d: int) -> None:
     # Loaded late: the other estimators do without torch.
     import torch
 
-    from adaptive_vq.modules import CodecModule, Layout
+    from adaptive_vq._layout import Layout
+    from adaptive_vq.modules import CodecModule
 
     sizes = [len(book) for book in estimator.codebooks_.values()]
     # On this device tensors have a shape and no memory, whatever size the file claims.

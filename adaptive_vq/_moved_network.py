@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import quantize
+from adaptive_vq._layout import category_layout
 from adaptive_vq._rows import Rows
 from adaptive_vq.classical import CategoryCodec
-from adaptive_vq.modules import CodecModule, category_layout
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import valid_error
 
 TABLE_RIDGES = (100.0, 30.0)

@@ -161,7 +161,7 @@ def _fold_into_neighbours(module: CodecModule, used: Sequence[Tensor], j: int) -
     own hear of it too.
     """
     layout = module.layout
-    owner = next(g for g, (start, end) in enumerate(layout.spans()) if start <= j < end)
+    owner = layout.owners()[j]
     if not layout.categories[owner].spread:
         return
     (start, end), book = layout.spans()[owner], module.codebooks[j]
@@ -185,7 +185,7 @@ def _fold_into_neighbours(module: CodecModule, used: Sequence[Tensor], j: int) -
 def _fold_into_offset(smaller: CodecModule, module: CodecModule, j: int, word: int) -> None:
     """Make the codeword that all rows share part of what is decoded without any code."""
     layout = module.layout
-    owner = next(g for g, (start, end) in enumerate(layout.spans()) if start <= j < end)
+    owner = layout.owners()[j]
     codeword = module.codebooks[j].weight[word]
     smaller.encoders[owner].shift[: len(codeword)] += codeword
     for n_levels in range(layout.book_levels[j] + 1, layout.n_levels + 1):

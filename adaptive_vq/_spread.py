@@ -21,6 +21,7 @@ __all__ = [
     "least_factors",
     "like",
     "measured",
+    "products",
     "selected",
     "spreads_of",
     "widest",
@@ -78,11 +79,17 @@ def factors(codes: Tensor, chain: Sequence[Tensor]) -> Tensor | None:
     [[1.0, 0.5, 0.25], [1.0, 2.0, 1.0]]
     """
     spreads = spreads_of(chain)
-    if spreads is None:
-        return None
-    found = torch.ones(len(codes), len(chain), device=codes.device)
-    for j, spread in enumerate(spreads[: len(chain) - 1]):
-        found[:, j + 1] = found[:, j] * spread[codes[:, j]]
+    return None if spreads is None else products(codes, spreads, len(chain))
+
+
+def products(codes: Tensor, spreads: Sequence[Tensor], n_books: int) -> Tensor:
+    """Products of the spreads that codes (..., m) name before each of `n_books` codebooks.
+
+    Spreads that are not known yet, at the end, count as 1. Shape (..., n_books).
+    """
+    found = torch.ones((*codes.shape[:-1], n_books), device=codes.device)
+    for j, spread in enumerate(spreads[: n_books - 1]):
+        found[..., j + 1] = found[..., j] * spread[codes[..., j].long()]
     return found
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from adaptive_vq._parallel import each
-from adaptive_vq._spread import spreads_of
+from adaptive_vq._spread import products, spreads_of
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
@@ -266,7 +266,7 @@ class Candidates:
         self._codes = torch.zeros((len(rows), 1, 0), dtype=torch.uint8, device=rows.device)
         self._taken_off = rows.new_empty(0, rows.shape[1])  # all codewords, their signs changed
         self._starts: list[int] = []  # where those of each codebook begin
-        self._spreads: Tensor | None = None  # of all codewords
+        self._spreads: list[Tensor] = []  # per codebook, if codewords have any
 
     @torch.no_grad()
     def residuals(self, count: int, width: int) -> Tensor:
@@ -299,8 +299,7 @@ class Candidates:
 
     def spread_out(self, spread: Tensor) -> None:
         """Set the spreads of the last codebook; all have some, or none has."""
-        earlier = spread.new_empty(0) if self._spreads is None else self._spreads
-        self._spreads = torch.cat([earlier, spread])
+        self._spreads.append(spread)
 
     @torch.no_grad()
     def extend(self, codebook: Tensor, beam: int) -> None:
@@ -315,7 +314,7 @@ class Candidates:
         parts = (t.split(tile) for t in (self.rows, self._codes, extended))
         for rows, codes, place in zip(*parts, strict=True):
             state = _states(self._left(rows, codes))
-            if self._spreads is not None:
+            if self._spreads:
                 factor = self._factors(codes)[..., -1:]
                 state[..., :1] = factor * factor
                 state[..., _HEAD:] *= factor
@@ -339,7 +338,7 @@ class Candidates:
         places[:, :, 1:] = codes
         places[:, :, 1:] += places.new_tensor(self._starts) + n
         table, shares = torch.cat([rows, self._taken_off]), None
-        if self._spreads is not None:
+        if self._spreads:
             factors = self._factors(codes)[..., :-1]
             shares = torch.cat([torch.ones_like(factors[..., :1]), factors], 2)
             shares = shares.view(n * b, 1 + n_books)
@@ -349,12 +348,4 @@ class Candidates:
 
     def _factors(self, codes: Tensor) -> Tensor:
         """What codewords (..., books) and the one after them are multiplied by: one entry more."""
-        found = torch.ones((*codes.shape[:-1], codes.shape[-1] + 1), device=codes.device)
-        if self._spreads is not None:
-            # Those of the last codebook are not known before it has left something.
-            n_known = len(self._spreads)
-            known = (start for start in self._starts if start < n_known)
-            for j, start in enumerate(known):
-                spread = self._spreads[codes[..., j].long() + start]
-                found[..., j + 1] = found[..., j] * spread
-        return found
+        return products(codes, self._spreads, codes.shape[-1] + 1)

@@ -20,13 +20,14 @@ from sklearn.utils import check_random_state
 from adaptive_vq import quantize
 from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
+from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
 from adaptive_vq._rows import Rows
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.fitting import FitOptions, Fitted, fit_codec
-from adaptive_vq.modules import CodecModule, Layout
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.objectives import objectives_of
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adaptive_vq import classical, quantize
 from adaptive_vq._foresight import Optimism, category_errors, measure_optimism
 from adaptive_vq._freed_bits import offer_freed_bits, spent
+from adaptive_vq._layout import layout_of
 from adaptive_vq._moments import column_means
 from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
@@ -26,7 +27,7 @@ from adaptive_vq._small_tables import choose_start
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
-from adaptive_vq.modules import CodecModule, layout_of
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import TrainingOptions, train
 
 FOLD_IN_ROWS = 20_000

@@ -9,8 +9,9 @@ from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr
 
 from adaptive_vq import HierarchicalVQVAE, classical
+from adaptive_vq._layout import layout_of
 from adaptive_vq.classical import CategorySpec, StartOptions
-from adaptive_vq.modules import ACTIVATIONS, CodecModule, layout_of
+from adaptive_vq.modules import ACTIVATIONS, CodecModule
 from adaptive_vq.objectives import (
     Objectives,
     Step,

@@ -17,6 +17,7 @@ from adaptive_vq import (
     quantize,
     save,
 )
+from adaptive_vq._layout import Layout, layout_of
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows
@@ -25,8 +26,9 @@ from adaptive_vq._spread import Spreading, factors, like, measured, selected, sp
 from adaptive_vq.beam import Candidates
 from adaptive_vq.checkpoints import pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
-from adaptive_vq.modules import CodecModule, Layout, layout_of
-from adaptive_vq.objectives import Objectives
+from adaptive_vq.estimation import working_module_of
+from adaptive_vq.modules import CodecModule
+from adaptive_vq.objectives import Objectives, Step, prefix_values
 from adaptive_vq.training import TrainingModule
 
 
@@ -176,6 +178,7 @@ def test_a_chain_that_needs_none_has_no_spreads_to_lose(sizes):
     rows = normal(8, 3)
     chain, codes = quantize.fit_chain(rows, sizes, [3] * len(sizes), generator(), spread=True)
     assert codes.shape == (8, len(chain))
+    assert (spreads_of(chain) is None) == (len(chain) == 1)
     torch.testing.assert_close(
         quantize.decode(codes, chain, 3), rows - quantize.search(rows, chain)[1]
     )
@@ -351,8 +354,12 @@ def test_objectives_know_of_spreads(module, table):
     terms = TrainingModule(module, 0.9, wanted).train()(table, torch.ones_like(table))
     assert len(terms) == 5
     assert all(bool(torch.isfinite(t).all()) for t in terms)
-    prefixes = [quantize.decode(module.encode(table, 4)[:, :3], module.chain(0), 5)]
-    assert torch.isfinite(prefixes[0]).all()
+    found = module.quantize(table, 4, 600)
+    words = [book.weight for book in module.codebooks]
+    step = Step(table, torch.ones_like(table), found.latents, found.codes, words)
+    values = dict(prefix_values(module, step, 0))
+    torch.testing.assert_close(values[0], words[0][found.codes[:, 0]])
+    torch.testing.assert_close(values[2], decoded(found.codes[:, :3], module.chain(0), 5))
 
 
 def test_absorbing_lowers_the_error_on_new_rows(module):
@@ -450,8 +457,8 @@ def test_embedded_codes_add_up_to_the_latents(fitted, X):
     total = np.zeros((len(X), max(widths)))
     for block, width in zip(np.split(embedded, np.cumsum(widths)[:-1], 1), widths, strict=True):
         total[:, :width] += block
-    again = np.corrcoef(np.linalg.norm(total, axis=1), np.linalg.norm(X - X.mean(0), axis=1))[0, 1]
-    assert again > 0.5
+    latents = working_module_of(fitted).embed(torch.from_numpy(fitted.transform(X)).long())
+    np.testing.assert_allclose(total, latents.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_files_keep_spreads(fitted, X, tmp_path):

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from adaptive_vq import classical
+from adaptive_vq._layout import layout_of
 from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq.classical import CategorySpec, StartOptions
-from adaptive_vq.modules import CodecModule, layout_of
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import (
     CodecLoss,
     Rows,
