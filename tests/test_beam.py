@@ -8,6 +8,9 @@ import torch
 from adaptive_vq import beam, quantize
 
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -20,9 +23,10 @@ def normal(*shape, seed=0):
     ("b", "size"), [(1, 1), (1, 64), (1, 1500), (4, 250), (12, 3), (16, 256), (60, 32), (7, 199)]
 )
 @pytest.mark.parametrize("k", [1, 2, 4, 16, 60])
-def test_smallest_equals_topk(b, size, k):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_smallest_equals_topk(b, size, k, device):
     k = min(k, b * size)
-    scores = normal(30, b, size, seed=b) - 1.0
+    scores = (normal(30, b, size, seed=b) - 1.0).to(device)
     place = beam.smallest(scores, k)
     expected = torch.topk(scores.view(30, -1), k, largest=False).values
     assert torch.equal(torch.gather(scores.view(30, -1), 1, place), expected)
