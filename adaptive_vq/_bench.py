@@ -211,7 +211,10 @@ class Node:
         """Error of a chain; with spreads, where the first of several codebooks gained by them."""
         several = len(quantize.split_bits(bits, max_bits)) > 1
         if several and self._spread is None:
-            tried = {spread: self._errors(bits, max_bits, spread) for spread in (False, True)}
+            both = each(
+                lambda spread: self._errors(bits, max_bits, spread), (False, True), split=True
+            )
+            tried = dict(zip((False, True), both, strict=True))
             self._spread = spreads_pay(tried.__getitem__)
             errors = tried[self._spread]
         else:

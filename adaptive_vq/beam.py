@@ -19,6 +19,7 @@ from torch.nn.functional import embedding_bag
 
 from adaptive_vq._parallel import each
 from adaptive_vq._spread import products, spreads_of
+from adaptive_vq.kmeans import argmin
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
@@ -43,7 +44,7 @@ def tile_of(beam: int) -> int:
     return max(TILE, min(_LARGEST_TILE, _CANDIDATES // beam))
 
 
-def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, tile: int = TILE) -> Tensor:
+def in_tiles(function: Callable[..., Tensor], *tables: Tensor, tile: int = TILE) -> Tensor:
     """Apply a function to tiles of fixed size, the last one padded, and join what it returns.
 
     As many tiles are worked on at a time as torch has threads; inside a tile there is one thread,
@@ -52,8 +53,9 @@ def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, tile: int = TIL
     Parameters
     ----------
     function : callable
-        From a tile (tile, width) to a result with one entry per row. Gradients are off.
-    rows : Tensor of shape (n, width)
+        From a tile (tile, width) of each table to a result with one entry per row. Gradients are
+        off.
+    *tables : Tensors of shape (n, width)
         At least one row.
     tile : int, default=256
         Rows of a tile on a processor.
@@ -62,16 +64,17 @@ def in_tiles(function: Callable[[Tensor], Tensor], rows: Tensor, tile: int = TIL
     -------
     Tensor of shape (n, ...)
     """
-    size = tile if rows.device.type == "cpu" else DEVICE_TILE
-    tiles = list(rows.split(size))
-    tiles[-1] = padded(tiles[-1], size)
+    on_cpu = tables[0].device.type == "cpu"
+    size = tile if on_cpu else DEVICE_TILE
+    tiles = [table.split(size) for table in tables]
+    tiles = [(*whole, padded(last, size)) for *whole, last in tiles]
 
-    def work(tile: Tensor) -> Tensor:
+    def work(*parts: Tensor) -> Tensor:
         with torch.no_grad():  # the switch is one per thread
-            return function(tile)
+            return function(*parts)
 
-    done = each(work, tiles) if rows.device.type == "cpu" else [work(tile) for tile in tiles]
-    return torch.cat(done)[: len(rows)]
+    done = each(work, *tiles) if on_cpu else list(map(work, *tiles))
+    return torch.cat(done)[: len(tables[0])]
 
 
 def padded(rows: Tensor, size: int) -> Tensor:
@@ -102,7 +105,7 @@ def smallest(scores: Tensor, k: int) -> Tensor:
     n, b, size = scores.shape
     flat, device = scores.view(n, b * size), scores.device
     if k == 1:
-        return _first(flat)
+        return argmin(flat)[:, None]
     parts = _parts(b, size, k)
     members = b // parts
     if b * size <= _SORTED or members == 1 or parts * size <= k:
@@ -113,13 +116,6 @@ def smallest(scores: Tensor, k: int) -> Tensor:
     places = groups[:, :, None] + size * torch.arange(members, device=device)
     places = places.view(n, k * members)
     return _ranked(torch.gather(flat, 1, places), places, k)
-
-
-def _first(scores: Tensor) -> Tensor:
-    """Place of the smallest of every row (n, 1); on a processor numpy is faster."""
-    if scores.device.type != "cpu":
-        return scores.argmin(1, keepdim=True)
-    return torch.from_numpy(scores.numpy().argmin(1, keepdims=True))
 
 
 def _parts(b: int, size: int, k: int) -> int:
@@ -319,8 +315,8 @@ class Candidates:
         dtype = torch.promote_types(self._codes.dtype, small)
         extended = self._codes.new_empty((n, self.count, n_books + 1), dtype=dtype)
         tile = tile_of(max(before, self.count))
-        parts = (t.split(tile) for t in (self.rows, self._codes, extended))
-        for rows, codes, place in zip(*parts, strict=True):
+
+        def work(rows: Tensor, codes: Tensor, place: Tensor) -> None:
             state = _states(self._left(rows, codes))
             if self._spreads:
                 factor = self._factors(codes)[..., -1:]
@@ -329,6 +325,8 @@ class Candidates:
             parent, word = stage.children(state, self.count)
             place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
             place[:, :, -1] = word
+
+        each(work, *(t.split(tile) for t in (self.rows, self._codes, extended)))
         self._codes = extended
         self._starts.append(len(self._taken_off))
         self._taken_off = torch.cat([self._taken_off, -stage.words[:, _HEAD:]])

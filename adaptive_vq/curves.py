@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
 from adaptive_vq._cut_search import search_cuts
-from adaptive_vq._parallel import each
+from adaptive_vq._parallel import each, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 
 Floats = NDArray[np.float64]
@@ -56,6 +56,7 @@ class Measured:
     cuts: dict[int, float] = field(default_factory=dict)
 
 
+@one_thread_each()
 def measure(
     Z: NDArray[np.float32],
     cuts: Sequence[Categories],

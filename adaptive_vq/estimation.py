@@ -22,6 +22,7 @@ from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
+from adaptive_vq._parallel import one_thread_each
 from adaptive_vq._rows import Rows
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
@@ -57,7 +58,7 @@ def fit_estimator(
     if estimator.warm_start and getattr(estimator, "_request", None) == _request(estimator, specs):
         before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
-    with seeded(options):
+    with seeded(options), one_thread_each():
         rows = rows_of(Z, observed, weight)
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     store(estimator, plan, specs, fitted, Z, observed, weight)
@@ -412,6 +413,7 @@ def update_estimator(
     module = module_of(estimator)
     rows = rows_of(Z, observed, weight)
     joint = estimator.context == "joint"
-    module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
+    with one_thread_each():
+        module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
     keep(estimator, module)
     remember(estimator, Z, observed, estimator._codes(Z), weight)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
+from adaptive_vq._parallel import each, n_workers
+
+__all__ = ["argmin", "kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
 
 _NEGLIGIBLE = 1e-9
 _CANCELLED = 1e-6
@@ -17,6 +19,8 @@ _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
 _SEEDING_ROWS_PER_CODEWORD = 16
 _NEAREST_TILE = 1024
+_SHARED_TILES = 8
+"""Of fewer tiles threads take longer to start than to work."""
 _SUMMED_TILE = 4096
 _GROWING_STEPS = 5
 _GROWING_ITERATIONS = 2
@@ -29,14 +33,27 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
     """
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
     lengths, transposed = (codebook * codebook).sum(1), codebook.T
-    parts = (t.split(_NEAREST_TILE) for t in (rows, best, index))
-    for part, least, place in zip(*parts, strict=True):
-        scores = torch.addmm(lengths, part, transposed, alpha=-2.0)
-        # numpy's argmin is vectorized along rows, torch's is not: a factor of six.
-        place.copy_(torch.from_numpy(scores.numpy().argmin(1)))
-        torch.gather(scores, 1, place[:, None], out=least[:, None])
+
+    def work(rows: Tensor, best: Tensor, index: Tensor) -> None:
+        parts = (t.split(_NEAREST_TILE) for t in (rows, best, index))
+        for part, least, place in zip(*parts, strict=True):
+            scores = torch.addmm(lengths, part, transposed, alpha=-2.0)
+            place.copy_(argmin(scores))
+            torch.gather(scores, 1, place[:, None], out=least[:, None])
+
+    n_tiles = -(-len(rows) // _NEAREST_TILE)
+    share = -(-n_tiles // (n_workers() if n_tiles >= _SHARED_TILES else 1)) * _NEAREST_TILE
+    each(work, *(t.split(max(1, share)) for t in (rows, best, index)), split=True)
     best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
+
+
+def argmin(scores: Tensor) -> Tensor:
+    """Place of the smallest of every row (n,)."""
+    if scores.device.type != "cpu":
+        return scores.argmin(1)
+    # numpy's is vectorized along rows, torch's is not: a factor of six.
+    return torch.from_numpy(scores.numpy().argmin(1))
 
 
 def _squared_norms(rows: Tensor) -> Tensor:

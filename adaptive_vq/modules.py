@@ -335,7 +335,7 @@ class CodecModule(nn.Module):
             parts = zip(self.encoders, searches, learned, strict=True)
             return torch.cat([find.codes(encoder(rows, use)) for encoder, find, use in parts], 1)
 
-        codes = in_tiles(codes_of, table, tile_of(beam))
+        codes = in_tiles(codes_of, table, tile=tile_of(beam))
         if joint:
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from adaptive_vq._memory import return_freed
 from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
-from adaptive_vq.beam import TILE, Candidates, ChainSearch, in_tiles, padded, tile_of
+from adaptive_vq.beam import Candidates, ChainSearch, in_tiles, tile_of
 from adaptive_vq.kmeans import kmeans, nearest
 
 MAX_CODEBOOK_BITS = 8
@@ -86,7 +86,7 @@ def search(
         return rows.new_zeros((len(rows), len(chain)), dtype=torch.long), rows.clone()
     found = ChainSearch(chain, rows.shape[1], beam)
     if tile is None:
-        codes = in_tiles(found.codes, rows, tile_of(beam))
+        codes = in_tiles(found.codes, rows, tile=tile_of(beam))
     else:
         codes = torch.cat([found.codes(part) for part in rows.split(tile)])
     return codes, rows - decode(codes, chain, rows.shape[1])
@@ -318,18 +318,17 @@ def _reaches(chain: Chain) -> list[tuple[int, int, list[int]]]:
     ]
 
 
-def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int, tile: int = TILE) -> Tensor:
+def refine(target: Tensor, codes: Tensor, tables: Chain, n_sweeps: int) -> Tensor:
     """Coordinate descent on the joint error, one codebook at a time.
 
     The error ``||target - sum_j T_j[code_j]||^2`` never grows (iterated conditional modes; Besag,
     1986).
     """
-    done = []
-    for start in range(0, len(target), tile):
-        rows = padded(target[start : start + tile], tile)
-        chosen = padded(codes[start : start + tile], tile).clone()
-        done.append(_refine_tile(rows, chosen, tables, n_sweeps)[: len(target) - start])
-    return torch.cat(done) if done else codes
+    if len(target) == 0:
+        return codes
+    return in_tiles(
+        lambda rows, chosen: _refine_tile(rows, chosen.clone(), tables, n_sweeps), target, codes
+    )
 
 
 def _refine_tile(rows: Tensor, codes: Tensor, tables: Chain, n_sweeps: int) -> Tensor:

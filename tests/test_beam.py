@@ -79,7 +79,7 @@ def test_tiles_have_one_size_whatever_the_table(tile):
     for n in (1, tile - 1, tile, tile + 1, 2 * tile + 200):
         shapes = []
         out = beam.in_tiles(
-            lambda part, shapes=shapes: shapes.append(part.shape) or part, normal(n, 2), tile
+            lambda part, shapes=shapes: shapes.append(part.shape) or part, normal(n, 2), tile=tile
         )
         assert set(shapes) == {(tile, 2)}
         assert torch.equal(out, normal(n, 2))
