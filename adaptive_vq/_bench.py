@@ -48,6 +48,8 @@ _MOST_LONGER = 2.5
 too much has it measured for nothing, too little not at all."""
 _FIRST_GUESS = -0.3
 """Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
+_SHORT, _FIRST = 4, 3
+"""In longer chains than short ones whether spreads pay is tried on so many of the codebooks."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
@@ -209,16 +211,16 @@ class Node:
 
     def _refit(self, bits: int, max_bits: int) -> float:
         """Error of a chain; with spreads, where the first of several codebooks gained by them."""
-        several = len(quantize.split_bits(bits, max_bits)) > 1
-        if several and self._spread is None:
-            both = each(
-                lambda spread: self._errors(bits, max_bits, spread), (False, True), split=True
-            )
+        books, tried = quantize.split_bits(bits, max_bits), dict[bool, Tensor]()
+        if len(books) > 1 and self._spread is None:
+            # The first codebooks of a long chain tell as well, and take less time.
+            first = bits if len(books) <= _SHORT else sum(books[:_FIRST])
+            both = each(lambda s: self._errors(first, max_bits, s), (False, True), split=True)
             tried = dict(zip((False, True), both, strict=True))
             self._spread = spreads_pay(tried.__getitem__)
-            errors = tried[self._spread]
-        else:
-            errors = self._errors(bits, max_bits, several and bool(self._spread))
+            tried = tried if first == bits else {}
+        spread = len(books) > 1 and bool(self._spread)
+        errors = tried[spread] if tried else self._errors(bits, max_bits, spread)
         mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
         return float(errors.sum()) / mass
 

@@ -213,7 +213,6 @@ def open_checkpoint(
         "the table": _digest([np.shape(table), np.ascontiguousarray(table), names]),
         "sample_weight": _digest(None if sample_weight is None else np.asarray(sample_weight)),
         "what an earlier step decided": _digest(note),
-        "the number of threads": str(torch.get_num_threads()),
         "the version of adaptive-vq": adaptive_vq.__version__,
         **{f"the version of {name}": version(name) for name in _LIBRARIES},
     }

@@ -355,6 +355,13 @@ class CodecModule(nn.Module):
             tables.append(table)
         return books, tables
 
+    def shared_part(self, codes: Tensor) -> Tensor:
+        """What the full linear decode adds to what the codewords say of their own columns."""
+        rows = self.offset.repeat(len(codes), 1)
+        for j in range(codes.shape[1]):
+            rows += getattr(self, f"delta_{self.layout.n_levels}_{j}")[codes[:, j]]
+        return rows
+
     def own_table(self, j: int) -> Tensor:
         """What the codewords of a codebook say of every column by themselves."""
         columns, own = self._own(j, self.layout.owners()[j])

@@ -25,7 +25,7 @@ from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, pe
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
-_WITNESSES = 2000  # training rows that tell whether training has run off
+_WITNESSES = 500  # training rows, evenly spread, that tell whether training has run off
 _STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
 
 
@@ -54,18 +54,14 @@ class TrainingModule(nn.Module):
         codec = self.codec
         found = codec.quantize(table, TRAIN_BEAM, max(len(table), 1))
         commitment = table.new_zeros(len(table))
-        out = codec.offset.expand(len(table), -1)
-        books, tables = codec.tables(codec.layout.n_levels)
-        out = out + sum(t[found.codes[:, j]] for j, t in zip(books, tables, strict=True))
-        excess = codec.excess(found.codes, codec.layout.n_levels)
-        out = out if excess is None else out + excess
+        out = codec.shared_part(found.codes)
         straight = [table.new_zeros(len(table), 0)]
         for encoder, z, value in zip(codec.encoders, found.latents, found.values, strict=True):
             commitment = commitment + ((z - value) ** 2).sum(1)
             # The value of the codeword, the gradient of the latent.
             through = passed(z, value, self.objectives.gradient)
             straight.append(through + encoder.shift)
-            out = out.index_add(1, encoder.columns, (through - through.detach()) @ encoder.basis.T)
+            out = out.index_add(1, encoder.columns, through @ encoder.basis.T)
         joined = torch.cat(straight, 1)
         if joined.shape[1] == 0:
             joined = table.new_zeros(len(table), 1)
@@ -343,7 +339,8 @@ class _Judge:
 
     def __init__(self, codec: CodecModule, rows: Rows, valid: Rows | None, beam: int) -> None:
         self.codec, self.beam, self.judges = codec, beam, valid is not None
-        self.seen = valid or Rows(rows.table[:_WITNESSES], rows.weight[:_WITNESSES])
+        some = slice(None, None, -(-len(rows) // _WITNESSES) or None)
+        self.seen = valid or Rows(rows.table[some], rows.weight[some])
         self.kept = copy.deepcopy(codec.state_dict())
         self.improved, self.waited = False, 0
         energy = float((self.seen.weight * (self.seen.table - codec.offset) ** 2).sum())

@@ -145,7 +145,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         File that keeps what `fit` has done so far, written after planning, after the start and
         after every epoch, and removed when the fit is complete. After an interruption, at whatever
         moment, the same `fit` goes on from it and ends with the same bits as without the
-        interruption. A file of another fit (other rows, parameters, versions or number of threads)
+        interruption. A file of another fit (other rows, parameters or versions)
         is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
         again.
     random_state : int, RandomState instance or None, default=None

@@ -7,7 +7,6 @@ import torch
 
 from adaptive_vq import beam, quantize
 
-
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 

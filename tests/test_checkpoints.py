@@ -256,10 +256,10 @@ def test_another_version_is_refused(X, left_over, monkeypatch):
         codec(checkpoint=left_over).fit(X)
 
 
-def test_another_number_of_threads_is_refused(X, left_over):
-    torch.set_num_threads(2)
-    with pytest.raises(ValueError, match="differs in the number of threads"):
-        codec(checkpoint=left_over).fit(X)
+def test_another_number_of_threads_goes_on_to_the_same_bits(X, left_over, threads):
+    expected = content(codec().fit(X))
+    threads(2)
+    assert content(codec(checkpoint=left_over).fit(X)) == expected
 
 
 def test_what_does_not_change_the_fit_does_not_matter(X, left_over):
