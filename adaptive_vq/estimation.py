@@ -58,7 +58,7 @@ def fit_estimator(
     if estimator.warm_start and getattr(estimator, "_request", None) == _request(estimator, specs):
         before = module_of(estimator)
     on_epoch = _Bridge(estimator, plan, context, X)
-    with seeded(options), one_thread_each():
+    with seeded(options):
         rows = rows_of(Z, observed, weight)
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     store(estimator, plan, specs, fitted, Z, observed, weight)
@@ -66,9 +66,13 @@ def fit_estimator(
 
 @contextmanager
 def seeded(options: FitOptions) -> Iterator[None]:
-    """Draw from the seed of the fit, and leave torch's random numbers as they were."""
+    """Draw from the seed of the fit, and leave torch's random numbers as they were.
+
+    With one thread per operation, so that the same seed gives the same bits.
+    """
     generators = range(torch.cuda.device_count() if options.training.device == "cuda" else 0)
-    with _ONE_SEED_AT_A_TIME, torch.random.fork_rng(devices=list(generators)):
+    own_draws = torch.random.fork_rng(devices=list(generators))
+    with _ONE_SEED_AT_A_TIME, own_draws, one_thread_each():
         torch.manual_seed(options.seed)
         yield
 
