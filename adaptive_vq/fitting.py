@@ -280,20 +280,16 @@ def _start(
             valid.weight.amax(1),
             options.most_codewords,
         )
-    bootstraps = dict.fromkeys((spec.name for spec in specs), 0.0)
-    if valid is not None:
-
-        def choose(spec: CategorySpec) -> tuple[CategorySpec, float]:
-            return choose_start(rows.table, spec, row_weight, start, options.may_grow)
-
-        chosen = each(choose, specs, split=True)
-        specs = [spec for spec, _ in chosen]
-        bootstraps = {spec.name: width for spec, width in chosen}
 
     def fit(spec: CategorySpec) -> CategoryCodec:
-        return classical.fit_category(rows.table, spec, row_weight, start, bootstraps[spec.name])
+        width = 0.0
+        if valid is not None:
+            spec, width = choose_start(rows.table, spec, row_weight, start, options.may_grow)
+        return classical.fit_category(rows.table, spec, row_weight, start, width)
 
     parts = each(fit, specs, split=True)
+    specs = [part.spec for part in parts]
+    bootstraps = {part.spec.name: part.bootstrap for part in parts}
     if options.may_grow:
         parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
