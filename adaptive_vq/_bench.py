@@ -49,7 +49,7 @@ too much has it measured for nothing, too little not at all."""
 _FIRST_GUESS = -0.3
 """Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
 _SHORT, _FIRST = 4, 3
-"""In longer chains than short ones whether spreads pay is tried on so many of the codebooks."""
+"""Codebooks of the longest chain on the whole of which spreads are tried, and of longer ones."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 

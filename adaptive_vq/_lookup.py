@@ -150,9 +150,10 @@ def decoder(module: CodecModule, n_levels: int) -> Callable[[Tensor], Tensor]:
     return rows_of
 
 
-def excess(module: CodecModule, n_levels: int) -> Callable[[Tensor], Tensor] | None:
-    """What spreads add to the tables of the first levels; None if there are none."""
-    books = module.spread_books(n_levels)
+def excess(
+    module: CodecModule, books: Sequence[int], n_levels: int
+) -> Callable[[Tensor], Tensor] | None:
+    """What spreads add to the tables of codebooks of the first levels; None if there are none."""
     if not books:
         return None
     look_up = Lookup([module.own_table(j) for j in books], torch.zeros_like(module.offset))

@@ -1,4 +1,4 @@
-"""Independent work side by side, in as many threads as torch has (torch only).
+"""Independent work side by side, in as many threads as torch has outside of it (torch only).
 
 Operations of torch that share their work out add up in another order with another number of
 threads. Where results are to be the same bits everywhere each takes one thread, and the threads
@@ -20,10 +20,36 @@ R = TypeVar("R")
 _here = threading.local()
 
 
+class _Outside:
+    """Number of torch's threads before the first of the present users of `one_thread_each`."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_users, self._number = threading.Lock(), 0, 0
+
+    def number(self) -> int:
+        """Return it; torch's own would be 1 in a thread that starts now."""
+        with self._lock:
+            return self._number if self._n_users else torch.get_num_threads()
+
+    def enter(self) -> int:
+        with self._lock:
+            if self._n_users == 0:
+                self._number = torch.get_num_threads()
+            self._n_users += 1
+            return self._number
+
+    def leave(self) -> None:
+        with self._lock:
+            self._n_users -= 1
+
+
+_outside = _Outside()
+
+
 def n_workers() -> int:
     """Threads that what this thread does may be shared out to: as many as torch has, unless set."""
     own: int | None = getattr(_here, "workers", None)
-    return own or torch.get_num_threads()
+    return own or _outside.number()
 
 
 @contextmanager
@@ -39,16 +65,22 @@ def one_thread_each() -> Iterator[None]:
     ...     torch.get_num_threads(), n_workers() == before
     (1, True)
     """
-    workers, own, n_threads = n_workers(), getattr(_here, "workers", None), torch.get_num_threads()
+    own: int | None = getattr(_here, "workers", None)
+    if own is not None:  # a thread that has been given one thread already
+        yield
+        return
+    n_threads = _outside.enter()
     try:
-        _start(workers)
+        _start(n_threads)
         yield
     finally:
-        _here.workers = own
+        _here.workers = None
+        _outside.leave()
         torch.set_num_threads(n_threads)
 
 
 def _start(workers: int) -> None:
+    torch.get_num_threads()  # or the first operation sets the number of all threads once more
     torch.set_num_threads(1)
     _here.workers = workers
 
@@ -73,8 +105,9 @@ def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False)
     list
         What the function returned, in the order of the items.
     """
-    calls, n_threads, workers = list(zip(*items, strict=True)), torch.get_num_threads(), n_workers()
+    calls, workers = list(zip(*items, strict=True)), n_workers()
     at_a_time = min(workers, len(calls))
+    n_threads = 1 if getattr(_here, "workers", None) else workers
     if at_a_time == 0 or (at_a_time == 1 and (split or n_threads == 1)):
         return [function(*call) for call in calls]
     inside = workers // at_a_time if split else 1

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from adaptive_vq._argmin import argmin
 from adaptive_vq._parallel import each
 from adaptive_vq._spread import products, spreads_of
-from adaptive_vq.kmeans import argmin
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
@@ -47,8 +47,9 @@ def tile_of(beam: int) -> int:
 def in_tiles(function: Callable[..., Tensor], *tables: Tensor, tile: int = TILE) -> Tensor:
     """Apply a function to tiles of fixed size, the last one padded, and join what it returns.
 
-    As many tiles are worked on at a time as torch has threads; inside a tile there is one thread,
-    so that a row's result depends neither on the other rows nor on the number of threads.
+    As many tiles are worked on at a time as there are threads to share them out to; inside a tile
+    there is one, so that a row's result depends neither on the other rows nor on the number of
+    threads.
 
     Parameters
     ----------
@@ -305,7 +306,6 @@ class Candidates:
         """Set the spreads of the last codebook; all have some, or none has."""
         self._spreads.append(spread)
 
-    @torch.no_grad()
     def extend(self, codebook: Tensor, beam: int) -> None:
         """Extend the candidates of every row by one codebook; keep the `beam` best, best first."""
         stage = _Stage(codebook, self.rows.shape[1])
@@ -316,6 +316,7 @@ class Candidates:
         extended = self._codes.new_empty((n, self.count, n_books + 1), dtype=dtype)
         tile = tile_of(max(before, self.count))
 
+        @torch.no_grad()  # the switch is one per thread
         def work(rows: Tensor, codes: Tensor, place: Tensor) -> None:
             state = _states(self._left(rows, codes))
             if self._spreads:

@@ -71,8 +71,8 @@ def seeded(options: FitOptions) -> Iterator[None]:
     With one thread per operation, so that the same seed gives the same bits.
     """
     generators = range(torch.cuda.device_count() if options.training.device == "cuda" else 0)
-    own_draws = torch.random.fork_rng(devices=list(generators))
-    with _ONE_SEED_AT_A_TIME, own_draws, one_thread_each():
+    forked = torch.random.fork_rng(devices=list(generators))
+    with _ONE_SEED_AT_A_TIME, forked, one_thread_each():
         torch.manual_seed(options.seed)
         yield
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from adaptive_vq._argmin import argmin
 from adaptive_vq._parallel import each, n_workers
 
-__all__ = ["argmin", "kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
+__all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums"]
 
 _NEGLIGIBLE = 1e-9
 _CANCELLED = 1e-6
@@ -34,30 +35,23 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
     # One product with rows and 1 side by side is the distance less the norm, with nothing to add.
     matrix = torch.cat([-2.0 * codebook.T, (codebook * codebook).sum(1)[None]])
-    size = min(_NEAREST_TILE, len(rows))
+    tile = _NEAREST_TILE if rows.device.type == "cpu" else max(1, len(rows))
+    size = min(tile, len(rows))
 
     def work(rows: Tensor, best: Tensor, index: Tensor) -> None:
         beside, scores = rows.new_ones(size, len(matrix)), rows.new_empty(size, len(codebook))
-        parts = (t.split(_NEAREST_TILE) for t in (rows, best, index))
+        parts = (t.split(tile) for t in (rows, best, index))
         for part, least, place in zip(*parts, strict=True):
             beside[: len(part), :-1] = part
             found = torch.mm(beside[: len(part)], matrix, out=scores[: len(part)])
             place.copy_(argmin(found))
             torch.gather(found, 1, place[:, None], out=least[:, None])
 
-    n_tiles = -(-len(rows) // _NEAREST_TILE)
-    share = -(-n_tiles // (n_workers() if n_tiles >= _SHARED_TILES else 1)) * _NEAREST_TILE
+    n_tiles = -(-len(rows) // tile)
+    share = -(-n_tiles // (n_workers() if n_tiles >= _SHARED_TILES else 1)) * tile
     each(work, *(t.split(max(1, share)) for t in (rows, best, index)), split=True)
     best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
-
-
-def argmin(scores: Tensor) -> Tensor:
-    """Place of the smallest of every row (n,)."""
-    if scores.device.type != "cpu":
-        return scores.argmin(1)
-    # numpy's is vectorized along rows, torch's is not: a factor of six.
-    return torch.from_numpy(scores.numpy().argmin(1))
 
 
 def _squared_norms(rows: Tensor) -> Tensor:

@@ -293,13 +293,17 @@ class CodecModule(nn.Module):
         start, _ = self.layout.spans()[category]
         return Spreading(words, [self.codebooks[start + j].spread for j in range(len(words))])
 
-    def spread_books(self, n_levels: int) -> list[int]:
-        """Codebooks of the first levels that are multiplied by what comes before them."""
+    def spread_books(self, n_levels: int, reach: int | None = None) -> list[int]:
+        """Codebooks that are multiplied by what comes before them in the decoder of first levels.
+
+        Those of the first `reach` levels; None: as far as spreads count in this decoder.
+        """
         if not self.layout.has_spreads:
             return []
         spread = self.layout.book_spreads
         firsts = {start for start, _ in self.layout.spans()}
-        books = self.layout.books_of_prefix(self.layout.spread_reach(n_levels))
+        reach = self.layout.spread_reach(n_levels) if reach is None else reach
+        books = self.layout.books_of_prefix(reach)
         return [j for j in books if spread[j] and j not in firsts]
 
     def quantize(self, table: Tensor, beam: int, tile: int) -> Quantized:
@@ -356,11 +360,16 @@ class CodecModule(nn.Module):
         return books, tables
 
     def shared_part(self, codes: Tensor) -> Tensor:
-        """What the full linear decode adds to what the codewords say of their own columns."""
+        """What the full linear decode adds to what the chains say of their own columns."""
+        n_levels = self.layout.n_levels
         rows = self.offset.repeat(len(codes), 1)
         for j in range(codes.shape[1]):
-            rows += getattr(self, f"delta_{self.layout.n_levels}_{j}")[codes[:, j]]
-        return rows
+            rows += getattr(self, f"delta_{n_levels}_{j}")[codes[:, j]]
+        # Where the decoder does without spreads of late levels, so does what is decoded.
+        heard = self.spread_books(n_levels)
+        unheard = [j for j in self.spread_books(n_levels, reach=n_levels) if j not in heard]
+        add = _lookup.excess(self, unheard, n_levels)
+        return rows if add is None else rows - add(codes)
 
     def own_table(self, j: int) -> Tensor:
         """What the codewords of a codebook say of every column by themselves."""
@@ -376,7 +385,7 @@ class CodecModule(nn.Module):
 
     def excess(self, codes: Tensor, n_levels: int) -> Tensor | None:
         """What spreads add to the tables of the first levels (n, n_features); None if nothing."""
-        add = _lookup.excess(self, n_levels)
+        add = _lookup.excess(self, self.spread_books(n_levels), n_levels)
         return None if add is None else add(codes)
 
     def embed(self, codes: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, pe
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
-_WITNESSES = 500  # training rows, evenly spread, that tell whether training has run off
+_WITNESSES = 500  # most training rows, evenly spread, that tell whether training has run off
 _STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
 
 

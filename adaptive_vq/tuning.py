@@ -137,6 +137,7 @@ def tune_categories(
     >>> set(kept["category"]), set(kept["giver"])
     ({'cloud'}, {'line'})
     """
+    from adaptive_vq._parallel import one_thread_each
     from adaptive_vq._tuning_bench import Bench, settle
 
     _check(criteria, objective, steps, max_rounds, max_epochs, min_gain, validation_fraction)
@@ -156,11 +157,12 @@ def tune_categories(
     rows, aside = train_test_split(X, test_size=validation_fraction, random_state=random_state)
     fitted.fit(rows)
     codec, rows = codec_of(fitted, rows)
-    bench = Bench(codec, rows, codec_of(fitted, aside)[1], max_epochs)
-    tuner = _Tuner(bench, tuple(criteria), objective, tuple(sorted(set(steps))), min_gain)
-    report, state = tuner.run(max_rounds)
-    everything = codec_of(fitted, X)[1] if refit else rows
-    settle(codec, _final_plan(codec, state), state, everything, refit)
+    with one_thread_each():
+        bench = Bench(codec, rows, codec_of(fitted, aside)[1], max_epochs)
+        tuner = _Tuner(bench, tuple(criteria), objective, tuple(sorted(set(steps))), min_gain)
+        report, state = tuner.run(max_rounds)
+        everything = codec_of(fitted, X)[1] if refit else rows
+        settle(codec, _final_plan(codec, state), state, everything, refit)
     return Tuning(fitted, pd.DataFrame(report))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq import HierarchicalVQVAE, beam, kmeans, quantize
 from adaptive_vq._parallel import each, n_workers, one_thread_each
 
 
@@ -56,6 +56,65 @@ def test_what_goes_wrong_in_a_thread_is_raised(threads):
         with pytest.raises(ZeroDivisionError):
             each(fail, range(3))
         assert torch.get_num_threads() == n_threads
+
+
+def test_a_thread_that_comes_while_others_work_takes_their_number(threads):
+    threads(4)
+    begun, ended, found = threading.Event(), threading.Event(), []
+
+    def late():
+        begun.wait(60)
+        with one_thread_each():
+            found.append((n_workers(), torch.get_num_threads()))
+            ended.set()
+
+    other = threading.Thread(target=late)
+    other.start()
+    with one_thread_each():
+        begun.set()
+        ended.wait(60)
+    other.join()
+    assert found == [(4, 1)]
+    assert torch.get_num_threads() == n_workers() == 4
+    again = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    again.start()
+    again.join()
+    assert found[1:] == [4]
+
+
+def test_operations_of_a_fit_have_one_thread(monkeypatch, threads):
+    threads(3)
+    seen, own = set(), kmeans._seed_codewords
+
+    def seeding(*args):
+        seen.add(torch.get_num_threads())
+        return own(*args)
+
+    monkeypatch.setattr(kmeans, "_seed_codewords", seeding)
+    X = np.random.default_rng(0).normal(size=(150, 6))
+    HierarchicalVQVAE(bits=16, random_state=0, max_epochs=0).fit(X)
+    assert seen == {1}
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("n", [8192, 20_001])
+def test_shared_out_searches_give_the_same_bits(n, threads):
+    rows = torch.randn(n, 7, generator=torch.Generator().manual_seed(0))
+    words, more = rows[:50] + 0.1, rows[50:80] * 0.3
+
+    def found(n_threads):
+        threads(n_threads)
+        with one_thread_each():
+            candidates = beam.Candidates(rows)
+            candidates.extend(words, 6)
+            candidates.extend(more, 6)
+            codes = quantize.refine(rows, candidates.best(), [words, more], 2)
+            return [*kmeans.nearest(rows, words), candidates.residuals(6, 7), codes]
+
+    one = found(1)
+    for n_threads in (2, 3):
+        for a, b in zip(one, found(n_threads), strict=True):
+            assert torch.equal(a, b)
 
 
 def test_a_fit_in_several_threads_ends_with_the_same_bits_as_one_in_one(threads):

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -325,7 +326,9 @@ def test_joint_tables_do_not_raise_the_error_on_their_rows(module, table):
     assert with_tables <= error(module, table, codes) * (1 + 1e-5)
 
 
-def test_a_training_step_uses_what_the_network_decodes(module, table):
+@pytest.mark.parametrize("reach", [[], [1, 2, 2], [1, 1, 1], [0, 0, 0]])
+def test_a_training_step_uses_what_the_network_decodes(module, table, reach):
+    module.layout = replace(module.layout, spread_levels=reach)
     training = TrainingModule(module, 0.9).eval()
     out = training(table, torch.ones_like(table))[0]
     codes = module.quantize(table, 4, 600).codes

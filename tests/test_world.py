@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
@@ -95,6 +96,16 @@ def test_fits_side_by_side_in_threads(rows):
         found = list(pool.map(lambda _: codec().fit_transform(X), range(3)))
     for codes in found:
         assert_array_equal(codes, expected)
+
+
+def test_fits_side_by_side_leave_the_number_of_threads(rows, threads):
+    X = rows[0].to_numpy()
+    threads(2)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: codec().fit(X), range(3)))
+    assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
 
 
 # --- output --------------------------------------------------------------------------------------
