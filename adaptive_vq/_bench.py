@@ -211,16 +211,18 @@ class Node:
 
     def _refit(self, bits: int, max_bits: int) -> float:
         """Error of a chain; with spreads, where the first of several codebooks gained by them."""
-        books, tried = quantize.split_bits(bits, max_bits), dict[bool, Tensor]()
+        books = quantize.split_bits(bits, max_bits)
         if len(books) > 1 and self._spread is None:
             # The first codebooks of a long chain tell as well, and take less time.
             first = bits if len(books) <= _SHORT else sum(books[:_FIRST])
             both = each(lambda s: self._errors(first, max_bits, s), (False, True), split=True)
-            tried = dict(zip((False, True), both, strict=True))
-            self._spread = spreads_pay(tried.__getitem__)
-            tried = tried if first == bits else {}
+            self._spread = spreads_pay(lambda spread: both[spread])
+            if first == bits:
+                return self._per_row(both[self._spread])
         spread = len(books) > 1 and bool(self._spread)
-        errors = tried[spread] if tried else self._errors(bits, max_bits, spread)
+        return self._per_row(self._errors(bits, max_bits, spread))
+
+    def _per_row(self, errors: Tensor) -> float:
         mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
         return float(errors.sum()) / mass
 
