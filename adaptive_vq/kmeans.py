@@ -1,10 +1,11 @@
-"""k-means: starts from rows or grown in ever more directions, Lloyd's algorithm (torch only)."""
+"""k-means: starts from rows or grown in ever more directions, Lloyd's algorithm (torch, numpy)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,28 +71,33 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     norms = _squared_norms(rows)
     # Cancellation leaves noise of the size of the norms. They are shortened by what it may be, so
     # that rows closer than that count as equal: their distance comes out below zero.
-    short = (1.0 - _CANCELLED) * norms
+    short, one = (1.0 - _CANCELLED) * norms, torch.ones_like(norms)
     # One product with rows, 1 and norms side by side is the distance, with nothing to add to it.
-    every = torch.cat([-2.0 * rows.T, short[None], torch.ones_like(short)[None]])
-    total = float((weight * norms).sum())
-    n_drawn, picks = 2 + int(math.log(size)), list[int]()
-    distances, one = rows.new_empty(n_drawn, len(rows)), rows.new_ones(n_drawn, 1)
-    mass = torch.empty(len(rows), dtype=torch.float64)
-    drawn = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
-    closest = torch.full_like(norms, math.inf)
-    while True:
-        some = torch.cat([rows[drawn], one[: len(drawn)], short[drawn, None]], 1)
-        nearer = torch.mm(some, every, out=distances[: len(drawn)])
-        torch.minimum(nearer, closest, out=nearer)
-        best = int((nearer @ weight).argmin())
-        closest = nearer[best].clamp_min(0.0)
-        picks.append(int(drawn[best]))
+    beside = torch.cat([rows, one[:, None], short[:, None]], 1)
+    every = torch.cat([-2.0 * rows.T, short[None], one[None]])
+    negligible = _NEGLIGIBLE * float((weight * norms).sum())
+    first = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
+    picks, closest = [int(first)], torch.mm(beside[first], every)[0].clamp_min_(0.0)
+    n_drawn, mass = 2 + int(math.log(size)), torch.empty(len(rows), dtype=torch.float64)
+    nearer, error = rows.new_empty(n_drawn, len(rows)), rows.new_empty(n_drawn)
+    draws = torch.empty(n_drawn, dtype=torch.float64)
+    # The same memory for numpy, which is done with so few numbers before torch has started.
+    errors, distances, masses, least = (t.numpy() for t in (error, nearer, mass, closest))
+    while len(picks) < size:
         torch.cumsum(closest * weight, 0, dtype=torch.float64, out=mass)
-        left = float(mass[-1])
-        if len(picks) == size or left <= _NEGLIGIBLE * total:
-            return rows[picks].clone()
-        draws = torch.rand(n_drawn, generator=generator, dtype=torch.float64) * left
-        drawn = torch.searchsorted(mass, draws, right=True).clamp_max_(len(rows) - 1)
+        left = float(masses[-1])
+        if left <= negligible:
+            break
+        torch.rand(n_drawn, generator=generator, dtype=torch.float64, out=draws)
+        found = masses.searchsorted(draws.numpy() * left, side="right")
+        drawn = np.minimum(found, len(rows) - 1)
+        torch.mm(beside[torch.from_numpy(drawn)], every, out=nearer)
+        torch.minimum(nearer, closest, out=nearer)
+        torch.mv(nearer, weight, out=error)
+        best = int(errors.argmin())
+        np.maximum(distances[best], 0.0, out=least)
+        picks.append(int(drawn[best]))
+    return rows[picks].clone()
 
 
 def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
