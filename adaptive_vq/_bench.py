@@ -18,6 +18,7 @@ from adaptive_vq._parallel import each
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq._smoothing import spreads_pay
 from adaptive_vq.classical import (
+    TOWARDS_NEIGHBOURS,
     CategorySpec,
     StartOptions,
     fit_category,
@@ -35,9 +36,10 @@ Floats = NDArray[np.float64]
 MEASURING_ROWS = 10_000
 CURVE_ROWS = 5_000
 VALIDATION_SHARE = 0.1
-MOST_DIRECTIONS = 128
+MOST_DIRECTIONS, LEAST_DIRECTIONS = 128, 32
 ROWS_PER_DIRECTION = 24
-"""Directions seen by fewer rows than this are left out: codebooks would only memorize them."""
+"""Directions of many columns that fewer rows see are left out: codebooks would only memorize them.
+Of fewer columns none is: where they take few values, what is left out may be most of the error."""
 
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
@@ -79,12 +81,17 @@ class Bench:
             for fit, valid in folds(order, n_valid, MOST_FOLDS if few else 1)
         ]
         self.n_rows = len(self.folds[0].train)
-        supported = max(32, self.n_rows // ROWS_PER_DIRECTION)
-        self.most_directions = min(MOST_DIRECTIONS, supported)
         self.seed = seed
         self._nodes: dict[tuple[int, ...], Node] = {}
         self.max_bits = quantize.MAX_CODEBOOK_BITS
+        self.draws = 0.0
         self._gains: list[tuple[float, float]] = []
+
+    def width(self, n_columns: int) -> int:
+        """Principal directions of so many columns that codebooks may code."""
+        if n_columns <= MOST_DIRECTIONS:
+            return n_columns
+        return min(MOST_DIRECTIONS, max(LEAST_DIRECTIONS, self.n_rows // ROWS_PER_DIRECTION))
 
     def usual_gain(self, books: Floats) -> Floats:
         """Log of what search and refit do to the error of chains of so many codebooks.
@@ -106,7 +113,11 @@ class Bench:
         self._gains.append((books - 1.0, math.log(max(gain, 1e-12))))
 
     def settle_max_bits(self, budget: int) -> None:
-        """Choose the largest codebook that pays off, by a chain of the budget for all columns."""
+        """Choose the largest codebook that pays off, by a chain of the budget for all columns.
+
+        And whether chains are fitted on draws between neighbours beside the rows, as they may be
+        once the plan is made: a few rows make long chains look worse without them than they are.
+        """
         bits = min(budget, quantize.MAX_CODEBOOK_BITS)
         if not too_few(self.n_rows, bits):
             return
@@ -114,6 +125,9 @@ class Bench:
         self.max_bits = largest_codebook(
             lambda most: every.refitted(budget, most), self.n_rows, bits
         )
+        plain, self.draws = every.refitted(budget, self.max_bits), TOWARDS_NEIGHBOURS
+        if every.refitted(budget, self.max_bits) >= plain:
+            self.draws = 0.0
 
     def nodes(self, sets: Iterable[NDArray[np.int64]]) -> list[Node]:
         """Measure sets of columns, each once."""
@@ -134,7 +148,7 @@ class Node:
         first = bench.folds[0]
         self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())
         self._gains: dict[int, float] = {}
-        self._refitted: dict[tuple[int, int], float] = {}
+        self._refitted: dict[tuple[int, int, float], float] = {}
         self._spread: bool | None = None
 
     @property
@@ -148,7 +162,7 @@ class Node:
         return GreedyCurve(
             fold.train[:CURVE_ROWS, self.columns],
             fold.valid[:, self.columns],
-            min(len(self.columns), self.bench.most_directions),
+            self.bench.width(len(self.columns)),
             _MOST_BITS_PER_COLUMN * len(self.columns),
             seed_of(self.bench.seed, "curve"),
             (fold.weight[:CURVE_ROWS], fold.valid_weight),
@@ -177,7 +191,7 @@ class Node:
         Gaussian code of the same bits would leave: what is not coded is lost, what is costs only
         time.
         """
-        values, most = self.spectrum, self.bench.most_directions
+        values, most = self.spectrum, self.bench.width(len(self.columns))
         errors = gaussian_curve(values, int(sum(bits)))[np.cumsum(bits)]
         beyond = values.sum() - np.cumsum(values)
         counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
@@ -205,9 +219,10 @@ class Node:
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
-        if (bits, max_bits) not in self._refitted:
-            self._refitted[bits, max_bits] = self._refit(bits, max_bits)
-        return self._refitted[bits, max_bits]
+        key = bits, max_bits, self.bench.draws
+        if key not in self._refitted:
+            self._refitted[key] = self._refit(bits, max_bits)
+        return self._refitted[key]
 
     def _refit(self, bits: int, max_bits: int) -> float:
         """Error of a chain; with spreads, where the first of several codebooks gained by them."""
@@ -228,13 +243,13 @@ class Node:
 
     def _errors(self, bits: int, max_bits: int, spread: bool) -> Tensor:
         """Errors of the rows kept aside, of all folds."""
-        width = min(len(self.columns), self.bench.most_directions)
+        width = self.bench.width(len(self.columns))
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width], spread=spread)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
         def errors(fold: Fold) -> Tensor:
-            part = fit_category(fold.train, spec, fold.weight, options, 0.0)
+            part = fit_category(fold.train, spec, fold.weight, options, self.bench.draws)
             return row_errors(part, fold.valid, 16, fold.valid_weight)
 
         return torch.cat(each(errors, self.bench.folds, split=True))

@@ -5,8 +5,10 @@ import weakref
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from adaptive_vq._bench import Bench
+from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
 from adaptive_vq.quantize import MAX_CODEBOOK_BITS
@@ -159,6 +161,37 @@ def test_gain_is_interpolated_between_chains_measured():
     # Over the root of the codebooks after the first: 3 is between 1 and 2; then 2.5 times at most.
     assert bench.usual_gain(books) == pytest.approx([0, 0, -0.5, -0.9, -1.35, -2.25])
     assert bench.usual_gain(np.array([3.25])) == pytest.approx([-0.7])
+
+
+def test_all_directions_of_few_columns_are_coded_and_of_many_those_that_rows_can_tell():
+    few, many = (Bench(np.zeros((n, 2), dtype=np.float32), 0) for n in (200, 20_000))
+    assert [few.width(d) for d in (1, 57, 128, 129, 700)] == [1, 57, 128, 32, 32]
+    assert [many.width(d) for d in (57, 128, 129, 700)] == [57, 128, 128, 128]
+
+
+def test_few_rows_of_mostly_zeros_keep_all_their_directions():
+    # Each direction carries a like share: without some of them no codebook is of use.
+    rng = np.random.default_rng(0)
+    kinds = np.zeros((50, 40))
+    kinds[np.arange(50), np.arange(50) % 40] = rng.normal(size=50)
+    Z = kinds[rng.integers(50, size=300)].astype(np.float32)
+    found = measure(Z, [{"all": np.arange(40)}], 16, "total", 2, 0)
+    assert found.predicted["all"] < 0.01
+
+
+@pytest.mark.parametrize(("name", "helps"), [("digits", True), ("grid", False)])
+def test_chains_of_few_rows_are_measured_with_draws_where_these_help(name, helps):
+    grid = np.random.default_rng(0).integers(6, size=(300, 3))
+    X = load_digits().data[:300] if name == "digits" else grid.astype(float)
+    X = X[:, X.std(0) > 0]
+    bench = Bench(((X - X.mean(0)) / X.std(0)).astype(np.float32), 0)
+    assert bench.draws == 0.0
+    bench.settle_max_bits(16)
+    (node,) = bench.nodes([np.arange(X.shape[1])])
+    assert bench.draws == (TOWARDS_NEIGHBOURS if helps else 0.0)
+    measured = node.refitted(16, bench.max_bits)
+    bench.draws = 0.0 if helps else TOWARDS_NEIGHBOURS
+    assert measured < node.refitted(16, bench.max_bits)
 
 
 def test_cuts_outside_the_candidates_are_tried_where_rows_can_judge_them():
