@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Chai
     where they stand. Each is moved towards what that row would need which comes closest to using
     it, whatever its other codes are then, and no further than until it does.
 
+    Where some stay idle, rows that have a codeword to themselves do without it, if idle ones serve
+    them next best: it tells of that row only, and they of what many candidates leave. It moves to
+    where rows are served worst.
+
     Parameters
     ----------
     latents : Tensor of shape (n, width)
@@ -59,7 +63,9 @@ def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Chai
         for _ in range(ROUNDS):
             if not search.move(j):
                 break
-    return search.chain
+    freed = [(j, word) for j in range(len(chain)) for word in search.swap(j)]
+    own = torch.from_numpy(search.own)
+    return _placed(search.latents, search.chain, search.weight, own, freed)
 
 
 def _counts(codes: Tensor, chain: Chain) -> list[Index]:
@@ -79,13 +85,14 @@ class _Nudge:
         self.chain, self.counts = like(chain, (c.clone() for c in chain)), counts
         some = slice(None, None, max(1, -(-len(latents) // MOST_ROWS)))
         self.latents, self.own = latents[some], codes[some].numpy().copy()
+        self.weight = weight[some]
         left = self.latents - quantize.decode(codes[some], chain, latents.shape[1])
         self.distance = left.norm(dim=1).numpy()
         _, group, sizes = self.latents.unique(dim=0, return_inverse=True, return_counts=True)
         self.group, self.size = group.numpy(), sizes[group].numpy()
         energy = float(self.latents.square().sum(1).mean())
         inexact = self.distance**2 > _EXACT * energy
-        self.free = inexact & (weight[some] > 0).numpy()
+        self.free = inexact & (self.weight > 0).numpy()
 
     def move(self, j: int) -> bool:
         """Move idle codewords of a codebook; whether any has moved, and others are left."""
@@ -118,6 +125,31 @@ class _Nudge:
                 self._use(row, codes[at])
                 n_moved += 1
         return 0 < n_moved < len(idle)
+
+    def swap(self, j: int) -> list[int]:
+        """Let rows that share their codeword of a codebook with no other row use idle ones.
+
+        Returns the codewords that they have left.
+        """
+        alone = self.counts[j][self.own[:, j]] == self.size
+        rows, shared = np.flatnonzero(self.free & alone), np.ones(len(self.chain[j]), dtype=bool)
+        shared[self.own[rows, j]] = False
+        if not self.counts[j][shared].any() or all(count.all() for count in self.counts):
+            return []
+        every = [torch.arange(len(book)) for book in self.chain]
+        every[j] = torch.from_numpy(np.flatnonzero(shared))
+        found, left = quantize.search_in_fit(self.latents[rows], selected(self.chain, every), BEAM)
+        codes = found.numpy()
+        codes[:, j] = every[j].numpy()[codes[:, j]]
+        freed = []
+        for at in left.norm(dim=1).argsort(stable=True).tolist():
+            row, own = int(rows[at]), self.own[[rows[at]]].copy()
+            idle = any(count[word] == 0 for count, word in zip(self.counts, codes[at], strict=True))
+            own[:, j] = codes[at, j]  # that one it is to leave
+            if idle and self.free[row] and self._can_leave(own, codes[[at]], self.size[[row]])[0]:
+                freed.append(int(self.own[row, j]))
+                self._use(row, codes[at])
+        return freed
 
     def _can_leave(self, own: Index, codes: Index, size: Index) -> NDArray[np.bool_]:
         """Whether every codeword that rows give up has other users."""
@@ -155,6 +187,13 @@ def replaced(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Ch
     """
     counts = _counts(codes, chain)
     idle = [(j, int(word)) for j, count in enumerate(counts) for word in np.flatnonzero(count == 0)]
+    return _placed(latents, chain, weight, codes, idle)
+
+
+def _placed(
+    latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, idle: Sequence[tuple[int, int]]
+) -> Chain:
+    """Move some codewords, given by codebook and place, to where rows are served worst."""
     if not idle:
         return chain
     left = latents - quantize.decode(codes, chain, latents.shape[1])

@@ -133,3 +133,43 @@ def test_narrow_codebooks_move_in_their_coordinates_only(rows, chain):
     closer = _idle.nudged(rows, chain, ONES, found(rows, chain))
     assert [book.shape for book in closer] == [book.shape for book in chain]
     assert not torch.equal(closer[0], chain[0])
+
+
+@pytest.fixture
+def outlier():
+    """Rows coded exactly but for the last, which has a codeword to itself; another one is idle.
+
+    Returns the rows, the chain and the codes.
+    """
+    chain = [
+        torch.tensor([[0.0, 0], [10, 0], [10, 5.25]]),
+        torch.tensor([[0.0, 0], [1, 0], [0, 5]]),
+    ]
+    codes = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).repeat(3, 1)
+    rows = torch.cat([quantize.decode(codes, chain, 2), torch.tensor([[10.0, 5.3]])])
+    return rows, chain, torch.cat([codes, torch.tensor([[2, 0]])])
+
+
+def test_an_idle_codeword_takes_over_from_that_of_a_single_row(outlier):
+    rows, chain, codes = outlier
+    assert torch.equal(found(rows, chain), codes)
+    assert idle_of(codes, chain) == [(1, 2)]
+    new = _idle.nudged(rows, chain, ONES[: len(rows)], codes)
+    again = found(rows, new)
+    assert idle_of(again, new) == []
+    # What many rows may need stays, and what only that row needed goes to where it is missed most.
+    assert moved_words(chain, new) == [(0, 2)]
+    torch.testing.assert_close(new[0][2], torch.tensor([10.0, 0.3]))
+    assert again[-1].tolist() == [2, 2]
+
+
+def test_codewords_of_a_single_row_stay_where_none_is_idle_or_no_other_is_shared(outlier):
+    rows, chain, codes = outlier
+    weight = ONES[: len(rows)]
+    used = [chain[0], chain[1][:2]]
+    assert _idle.nudged(rows, used, weight, codes) is used
+    # Without weight the row does not count, and its codeword is not one that a row has to itself.
+    assert same(_idle.nudged(rows, chain, weight * (torch.arange(len(rows)) < 12), codes), chain)
+    alone, kept = torch.tensor([[0, 0], [1, 1]]), [chain[0][[0, 2]], chain[1]]
+    few = quantize.decode(alone, kept, 2) + 0.1
+    assert same(_idle.nudged(few, kept, ONES[:2], alone), kept)
