@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("quality", quality.__doc__, sets=SETS, methods=DEFAULT, bits=(64,))
     command.add_argument("--pictures", type=Path, help="folder for a picture per set")
+    command.add_argument(
+        "--rows", type=int, default=10_000, help="training rows at most (default: 10000)"
+    )
 
     add("synthetic", synthetic.__doc__, sets=tuple(synthetic.SOURCES), methods=_SYNTHETIC_METHODS)
 
@@ -152,7 +155,7 @@ Summarize = Callable[[report.Rows], str]
 
 
 def _quality(results: report.Results, o: argparse.Namespace) -> None:
-    quality.run(results, o.sets, o.methods, o.bits, o.seeds)
+    quality.run(results, o.sets, o.methods, o.bits, o.seeds, o.rows)
     if o.pictures:
         quality.draw(results.rows, o.pictures)
 

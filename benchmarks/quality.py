@@ -22,12 +22,13 @@ def run(
     methods: Sequence[str],
     bits: Sequence[int],
     seeds: Sequence[int],
+    max_train: int = 10_000,
 ) -> None:
-    """Measure every method on every set, at every rate and seed."""
+    """Measure every method on every set, at every rate and seed, on so many training rows."""
     for name in sets:
         table = load_table(name)
         for seed in seeds:
-            split = prepare(table, seed)
+            split = prepare(table, seed, max_train=max_train)
             categories = ward_categories(split.train, N_CATEGORIES)
             for budget in bits:
                 for row in rows_of(methods, split, budget, seed, categories):

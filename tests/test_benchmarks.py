@@ -275,6 +275,17 @@ def test_quality_prints_tables_and_writes_rows(data_folder, capsys):
     assert written["environment"]["versions"]["numpy"] == np.__version__
 
 
+def test_quality_of_fewer_training_rows(data_folder, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        quality, "rows_of", lambda methods, split, *rest: fitted.append(len(split.train)) or []
+    )
+    arguments = ["--sets", "tiny", "--methods", "kbins", "--bits", "8", "--threads", "1"]
+    main(["quality", *arguments, "--rows", "50"])
+    main(["quality", *arguments])
+    assert fitted[0] == 50 < fitted[1]
+
+
 def test_quality_draws_a_picture_per_set(tmp_path):
     rows = [
         {"set": "a", "method": "pq", "budget": bits, "bits": bits, "nmse": 1 / bits}
