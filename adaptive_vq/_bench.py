@@ -112,11 +112,11 @@ class Bench:
         """Remember the gain of a chain of so many codebooks."""
         self._gains.append((books - 1.0, math.log(max(gain, 1e-12))))
 
-    def settle_max_bits(self, budget: int) -> None:
+    def settle_for_few_rows(self, budget: int) -> None:
         """Choose the largest codebook that pays off, by a chain of the budget for all columns.
 
         And whether chains are fitted on draws between neighbours beside the rows, as they may be
-        once the plan is made: a few rows make long chains look worse without them than they are.
+        once the plan is made: of few rows long chains look worse without them than they will be.
         """
         bits = min(budget, quantize.MAX_CODEBOOK_BITS)
         if not too_few(self.n_rows, bits):
@@ -125,7 +125,8 @@ class Bench:
         self.max_bits = largest_codebook(
             lambda most: every.refitted(budget, most), self.n_rows, bits
         )
-        plain, self.draws = every.refitted(budget, self.max_bits), TOWARDS_NEIGHBOURS
+        plain = every.refitted(budget, self.max_bits)
+        self.draws = TOWARDS_NEIGHBOURS
         if every.refitted(budget, self.max_bits) >= plain:
             self.draws = 0.0
 

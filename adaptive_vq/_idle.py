@@ -100,13 +100,9 @@ class _Nudge:
         free = np.flatnonzero(self.free)
         if not len(idle) or not len(free):
             return False
-        every, width = [torch.arange(len(book)) for book in self.chain], self.chain[j].shape[1]
-        every[j] = torch.from_numpy(idle)
-        forced = selected(self.chain, every)
-        found, left = quantize.search_in_fit(self.latents[free], forced, BEAM)
-        factor = factors(found, forced)
-        codes = found.numpy()
-        codes[:, j] = idle[codes[:, j]]
+        width = self.chain[j].shape[1]
+        codes, left = self._codes_with(free, j, idle)
+        factor = factors(torch.from_numpy(codes), self.chain)
         # What a row may have left for the codeword to make good, beside what it does not reach.
         within, beyond = (part.norm(dim=1).numpy() for part in (left[:, :width], left[:, width:]))
         room = (CLOSER * self.distance[free]) ** 2 - beyond**2
@@ -136,20 +132,25 @@ class _Nudge:
         shared[self.own[rows, j]] = False
         if not self.counts[j][shared].any() or all(count.all() for count in self.counts):
             return []
-        every = [torch.arange(len(book)) for book in self.chain]
-        every[j] = torch.from_numpy(np.flatnonzero(shared))
-        found, left = quantize.search_in_fit(self.latents[rows], selected(self.chain, every), BEAM)
-        codes = found.numpy()
-        codes[:, j] = every[j].numpy()[codes[:, j]]
+        codes, left = self._codes_with(rows, j, np.flatnonzero(shared))
         freed = []
         for at in left.norm(dim=1).argsort(stable=True).tolist():
             row, own = int(rows[at]), self.own[[rows[at]]].copy()
             idle = any(count[word] == 0 for count, word in zip(self.counts, codes[at], strict=True))
-            own[:, j] = codes[at, j]  # that one it is to leave
+            own[:, j] = codes[at, j]  # the one that it is to leave needs no other users
             if idle and self.free[row] and self._can_leave(own, codes[[at]], self.size[[row]])[0]:
                 freed.append(int(self.own[row, j]))
                 self._use(row, codes[at])
         return freed
+
+    def _codes_with(self, rows: Index, j: int, words: Index) -> tuple[Index, Tensor]:
+        """Codes of rows that use one of some codewords of a codebook, and what they leave."""
+        every = [torch.arange(len(book)) for book in self.chain]
+        every[j] = torch.from_numpy(words)
+        found, left = quantize.search_in_fit(self.latents[rows], selected(self.chain, every), BEAM)
+        codes = found.numpy()
+        codes[:, j] = words[codes[:, j]]
+        return codes, left
 
     def _can_leave(self, own: Index, codes: Index, size: Index) -> NDArray[np.bool_]:
         """Whether every codeword that rows give up has other users."""

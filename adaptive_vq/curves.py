@@ -103,7 +103,7 @@ def measure(
     smaller codebooks are tried as well.
     """
     bench = Bench(Z, random_state, weight)
-    bench.settle_max_bits(budget)
+    bench.settle_for_few_rows(budget)
     trials = _try_cuts(bench, cuts, budget, cut_tolerance)
     best = _finest(trials, cut_tolerance)
     bits = best.settle(objective)

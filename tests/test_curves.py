@@ -171,10 +171,8 @@ def test_all_directions_of_few_columns_are_coded_and_of_many_those_that_rows_can
 
 def test_few_rows_of_mostly_zeros_keep_all_their_directions():
     # Each direction carries a like share: without some of them no codebook is of use.
-    rng = np.random.default_rng(0)
-    kinds = np.zeros((50, 40))
-    kinds[np.arange(50), np.arange(50) % 40] = rng.normal(size=50)
-    Z = kinds[rng.integers(50, size=300)].astype(np.float32)
+    kinds = np.random.default_rng(0).integers(40, size=400)
+    Z = 5.0 * np.eye(40, dtype=np.float32)[kinds]
     found = measure(Z, [{"all": np.arange(40)}], 16, "total", 2, 0)
     assert found.predicted["all"] < 0.01
 
@@ -186,7 +184,7 @@ def test_chains_of_few_rows_are_measured_with_draws_where_these_help(name, helps
     X = X[:, X.std(0) > 0]
     bench = Bench(((X - X.mean(0)) / X.std(0)).astype(np.float32), 0)
     assert bench.draws == 0.0
-    bench.settle_max_bits(16)
+    bench.settle_for_few_rows(16)
     (node,) = bench.nodes([np.arange(X.shape[1])])
     assert bench.draws == (TOWARDS_NEIGHBOURS if helps else 0.0)
     measured = node.refitted(16, bench.max_bits)
