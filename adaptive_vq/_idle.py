@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._resumed import ResumedSearch
 from adaptive_vq._spread import Chain, factors, like, selected, spreads_of
 
 __all__ = ["nudged", "replaced"]
@@ -86,6 +87,7 @@ class _Nudge:
         some = slice(None, None, max(1, -(-len(latents) // MOST_ROWS)))
         self.latents, self.own = latents[some], codes[some].numpy().copy()
         self.weight = weight[some]
+        self.search = ResumedSearch(self.latents, self.chain, BEAM)
         left = self.latents - quantize.decode(codes[some], chain, latents.shape[1])
         self.distance = left.norm(dim=1).numpy()
         _, group, sizes = self.latents.unique(dim=0, return_inverse=True, return_counts=True)
@@ -145,12 +147,11 @@ class _Nudge:
 
     def _codes_with(self, rows: Index, j: int, words: Index) -> tuple[Index, Tensor]:
         """Codes of rows that use one of some codewords of a codebook, and what they leave."""
-        every = [torch.arange(len(book)) for book in self.chain]
-        every[j] = torch.from_numpy(words)
-        found, left = quantize.search_in_fit(self.latents[rows], selected(self.chain, every), BEAM)
-        codes = found.numpy()
-        codes[:, j] = words[codes[:, j]]
-        return codes, left
+        at, some = torch.from_numpy(rows), torch.from_numpy(words)
+        codes = self.search.codes(at, j, some)
+        codes[:, j] = some[codes[:, j]]
+        left = self.latents[at] - quantize.decode(codes, self.chain, self.latents.shape[1])
+        return codes.numpy(), left
 
     def _can_leave(self, own: Index, codes: Index, size: Index) -> NDArray[np.bool_]:
         """Whether every codeword that rows give up has other users."""

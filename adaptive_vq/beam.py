@@ -148,7 +148,7 @@ def _ranked(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     return best.bitwise_and_((1 << 29) - 1)
 
 
-class _Stage:
+class Stage:
     """One codebook: as matrix from states to the scores of all children, and as states to take off.
 
     Parameters
@@ -190,6 +190,12 @@ class _Stage:
         kept[:, 1] = (residual * residual).sum(1)
         return kept.view(n, -1, width)
 
+    def extended(self, state: Tensor, beam: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """States of the `beam` best children, and their candidates and codewords."""
+        k = min(beam, state.shape[1] * self.size)
+        parent, word = self.children(state, k)
+        return self.states(state, parent, word), (parent, word)
+
     def _spread_out(self, kept: Tensor, words: Tensor, word: Tensor) -> Tensor:
         """States of children of parents' states `kept`, with factors."""
         assert self.spread is not None
@@ -202,7 +208,7 @@ class _Stage:
         return kept
 
 
-def _states(residual: Tensor) -> Tensor:
+def states_of(residual: Tensor) -> Tensor:
     """States (n, b, 2 + width) of residuals (n, b, width)."""
     error = (residual * residual).sum(2, keepdim=True)
     return torch.cat([torch.ones_like(error), error, residual], 2)
@@ -223,7 +229,7 @@ class ChainSearch:
     def __init__(self, chain: Sequence[Tensor], width: int, beam: int) -> None:
         spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
         self.stages = [
-            _Stage(codebook, width, spread) for codebook, spread in zip(chain, spreads, strict=True)
+            Stage(codebook, width, spread) for codebook, spread in zip(chain, spreads, strict=True)
         ]
         self.beam = beam
 
@@ -231,17 +237,15 @@ class ChainSearch:
         """Codes (n, number of codebooks) of rows (n, width)."""
         if not self.stages:
             return rows.new_zeros((len(rows), 0), dtype=torch.long)
-        state, trail = _states(rows[:, None, :]), []
+        state, trail = states_of(rows[:, None, :]), []
         for stage in self.stages[:-1]:
-            k = min(self.beam, state.shape[1] * stage.size)
-            parent, word = stage.children(state, k)
-            trail.append((parent, word))
-            state = stage.states(state, parent, word)
+            state, step = stage.extended(state, self.beam)
+            trail.append(step)
         trail.append(self.stages[-1].children(state, 1))
-        return _followed_back(trail)
+        return followed_back(trail)
 
 
-def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Codes (n, stages) of the first candidate of the last stage, from parents and codewords."""
     place, codes = torch.zeros_like(trail[-1][0][:, :1]), []
     for parent, word in reversed(trail):
@@ -308,7 +312,7 @@ class Candidates:
 
     def extend(self, codebook: Tensor, beam: int) -> None:
         """Extend the candidates of every row by one codebook; keep the `beam` best, best first."""
-        stage = _Stage(codebook, self.rows.shape[1])
+        stage = Stage(codebook, self.rows.shape[1])
         n, before, n_books = self._codes.shape
         self.count = min(beam, before * stage.size)
         small = torch.uint8 if stage.size <= _BYTE else torch.int32
@@ -318,7 +322,7 @@ class Candidates:
 
         @torch.no_grad()  # the switch is one per thread
         def work(rows: Tensor, codes: Tensor, place: Tensor) -> None:
-            state = _states(self._left(rows, codes))
+            state = states_of(self._left(rows, codes))
             if self._spreads:
                 factor = self._factors(codes)[..., -1:]
                 state[..., :1] = factor * factor
