@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from adaptive_vq import _idle, quantize
+from adaptive_vq._resumed import ResumedSearch
+from adaptive_vq._spread import Spreading, selected
 
 ONES = torch.ones(400)
 
@@ -173,3 +175,20 @@ def test_codewords_of_a_single_row_stay_where_none_is_idle_or_no_other_is_shared
     alone, kept = torch.tensor([[0, 0], [1, 1]]), [chain[0][[0, 2]], chain[1]]
     few = quantize.decode(alone, kept, 2) + 0.1
     assert same(_idle.nudged(few, kept, ONES[:2], alone), kept)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_resumed_search_finds_what_one_from_the_start_finds(spread):
+    rows = normal(1500, 4, seed=1)
+    chain, _ = quantize.fit_chain(
+        rows, [8, 16, 8], [2, 4, 4], torch.Generator().manual_seed(0), beam=4, spread=spread
+    )
+    assert isinstance(chain, Spreading) == spread
+    resumed, at = ResumedSearch(rows, chain, 4), torch.arange(1, 1500, 7)
+    for j in (1, 2, 2, 0, 1):  # onwards, again, and back
+        chain[j][0] += 0.1
+        words = torch.arange(1, len(chain[j]), 2)
+        kept = [words if k == j else torch.arange(len(book)) for k, book in enumerate(chain)]
+        expected, _ = quantize.search(rows[at], selected(chain, kept), 4)
+        assert torch.equal(resumed.codes(at, j, words), expected)
+    assert resumed.codes(at[:0], 1, words).shape == (0, 3)
