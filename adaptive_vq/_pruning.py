@@ -17,7 +17,7 @@ from adaptive_vq.modules import CodecModule
 @torch.no_grad()
 def put_to_use(
     module: CodecModule, table: Tensor, weight: Tensor, codes: Tensor, *, from_afar: bool
-) -> bool:
+) -> list[int]:
     """Move, in place, codewords that no code uses to where a row does.
 
     A wide search does without some codewords that a narrow one needed while they were fitted.
@@ -38,24 +38,27 @@ def put_to_use(
 
     Returns
     -------
-    bool
-        Whether any codeword has moved; codes are then to be searched again.
+    list of int
+        Categories of which a codeword has moved; their codes are to be searched again.
     """
-    moved = False
+    moved = []
     for g, (start, end) in enumerate(module.layout.spans()):
         chain, own = module.chain(g), codes[:, start:end]
         if all(bool(_used(own[:, j], len(book)).all()) for j, book in enumerate(chain)):
             continue
         move = replaced if from_afar else nudged
         new = move(module.encoders[g](table), chain, weight, own)
+        any_moved = False
         for j, (before, after) in enumerate(zip(chain, new, strict=True), start):
             words = (before != after).any(1)
+            any_moved = any_moved or bool(words.any())
             _set(module, j, words, after[words])
             if from_afar:
                 _forget(module, j, words)
-            moved = moved or bool(words.any())
         for j, spread in enumerate(spreads_of(new) or [], start):
             module.codebooks[j].spread.copy_(spread)
+        if any_moved:
+            moved.append(g)
     return moved
 
 

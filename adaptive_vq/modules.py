@@ -320,10 +320,18 @@ class CodecModule(nn.Module):
         return Quantized(latents, torch.cat([empty, *codes], 1), values)
 
     @torch.no_grad()
-    def encode(self, table: Tensor, beam: int, *, joint: bool = False) -> Tensor:
+    def encode(
+        self,
+        table: Tensor,
+        beam: int,
+        *,
+        joint: bool = False,
+        only: Sequence[int] | None = None,
+    ) -> Tensor:
         """Codes of a table, in tiles of fixed size: a row's codes never depend on its neighbors.
 
-        With `joint` they are refined against the joint decoder's error in all columns.
+        With `joint` they are refined against the joint decoder's error in all columns. Those of
+        `only` some categories, in ascending order, come by themselves, and not refined.
         """
         self.eval()
         if len(table) == 0 or len(self.codebooks) == 0:
@@ -331,16 +339,16 @@ class CodecModule(nn.Module):
         # Asked once: on an accelerator each question would wait for all that is under way.
         learned = torch.stack([(encoder.gate != 0).any() for encoder in self.encoders]).tolist()
         searches = [
-            ChainSearch(self.chain(g), category.width, beam)
+            (self.encoders[g], learned[g], ChainSearch(self.chain(g), category.width, beam))
             for g, category in enumerate(self.layout.categories)
+            if only is None or g in only
         ]
 
         def codes_of(rows: Tensor) -> Tensor:
-            parts = zip(self.encoders, searches, learned, strict=True)
-            return torch.cat([find.codes(encoder(rows, use)) for encoder, find, use in parts], 1)
+            return torch.cat([find.codes(encoder(rows, use)) for encoder, use, find in searches], 1)
 
         codes = in_tiles(codes_of, table, tile=tile_of(beam))
-        if joint:
+        if joint and only is None:
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)
         return codes

@@ -256,7 +256,7 @@ def test_codewords_move_to_different_rows_once_each_and_by_weight(module, table)
     assert len(moved.unique(dim=0)) == 7
     z = module.encoders[0](table)
     targets = z - module.chain(0)[0][codes[:, 0]]
-    distance = torch.cdist(moved, targets)
+    distance = torch.cdist(moved.double(), targets.double())
     assert distance.min(1).values.max() < 1e-5
     assert distance[:, [0, 1, 2]].min() > 1e-5
 
