@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, Race, folds
+from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
 from adaptive_vq._parallel import each
 from adaptive_vq._small_tables import largest_codebook, too_few
 from adaptive_vq._smoothing import spreads_pay
@@ -125,14 +125,11 @@ class Bench:
         if not too_few(self.n_rows, bits):
             return
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
-        race = Race(len(self.folds))
         self.max_bits = largest_codebook(
-            lambda most: race.error(lambda turns: every.error(budget, most, turns)),
-            self.n_rows,
-            bits,
+            lambda most: every.refitted(budget, most), self.n_rows, bits
         )
-        plain, self.draws = every.refitted(budget, self.max_bits), TOWARDS_NEIGHBOURS
-        # Not halved: rows far from all others, which a few folds have, may make up the error.
+        plain = every.refitted(budget, self.max_bits)
+        self.draws = TOWARDS_NEIGHBOURS
         if every.refitted(budget, self.max_bits) >= DRAWS_MUST_GAIN * plain:
             self.draws = 0.0
 
@@ -155,7 +152,7 @@ class Node:
         first = bench.folds[0]
         self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())
         self._gains: dict[int, float] = {}
-        self._measured: dict[tuple[int, int, bool, float, int], Tensor] = {}
+        self._refitted: dict[tuple[int, int, float], float] = {}
         self._spread: bool | None = None
 
     @property
@@ -226,39 +223,37 @@ class Node:
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
-        mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
-        return self.error(bits, max_bits, range(len(self.bench.folds))) / mass
+        key = bits, max_bits, self.bench.draws
+        if key not in self._refitted:
+            self._refitted[key] = self._refit(bits, max_bits)
+        return self._refitted[key]
 
-    def error(self, bits: int, max_bits: int, folds: Sequence[int]) -> float:
-        """Summed error of a chain on the rows that some folds keep aside.
-
-        With spreads, where the first of several codebooks gained by them.
-        """
+    def _refit(self, bits: int, max_bits: int) -> float:
+        """Error of a chain; with spreads, where the first of several codebooks gained by them."""
         books = quantize.split_bits(bits, max_bits)
         if len(books) > 1 and self._spread is None:
             # The first codebooks of a long chain tell as well, and take less time.
             first = bits if len(books) <= _SHORT else sum(books[:_FIRST])
-            every = range(len(self.bench.folds))
-            both = each(
-                lambda s: self._errors(first, max_bits, s, every), (False, True), split=True
-            )
+            both = each(lambda s: self._errors(first, max_bits, s), (False, True), split=True)
             self._spread = spreads_pay(lambda spread: both[spread])
-        return float(
-            self._errors(bits, max_bits, len(books) > 1 and bool(self._spread), folds).sum()
-        )
+            if first == bits:
+                return self._per_row(both[self._spread])
+        spread = len(books) > 1 and bool(self._spread)
+        return self._per_row(self._errors(bits, max_bits, spread))
 
-    def _errors(self, bits: int, max_bits: int, spread: bool, folds: Sequence[int]) -> Tensor:
-        """Errors of the rows that some folds keep aside."""
-        width, draws = self.bench.width(len(self.columns)), self.bench.draws
+    def _per_row(self, errors: Tensor) -> float:
+        mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
+        return float(errors.sum()) / mass
+
+    def _errors(self, bits: int, max_bits: int, spread: bool) -> Tensor:
+        """Errors of the rows kept aside, of all folds."""
+        width = self.bench.width(len(self.columns))
         sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
         spec = CategorySpec("refitted", self.columns, sizes, [width], spread=spread)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
-        def errors(i: int) -> Tensor:
-            key, fold = (bits, max_bits, spread, draws, i), self.bench.folds[i]
-            if key not in self._measured:
-                part = fit_category(fold.train, spec, fold.weight, options, draws)
-                self._measured[key] = row_errors(part, fold.valid, 16, fold.valid_weight)
-            return self._measured[key]
+        def errors(fold: Fold) -> Tensor:
+            part = fit_category(fold.train, spec, fold.weight, options, self.bench.draws)
+            return row_errors(part, fold.valid, 16, fold.valid_weight)
 
-        return torch.cat(each(errors, folds, split=True))
+        return torch.cat(each(errors, self.bench.folds, split=True))

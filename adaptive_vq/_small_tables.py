@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq import _smoothing, classical, quantize
-from adaptive_vq._folds import Race, folds
+from adaptive_vq._folds import folds
 from adaptive_vq._parallel import each
 from adaptive_vq.classical import CategorySpec, StartOptions
 
@@ -150,15 +151,18 @@ def _turns(
     """Summed error of rows kept aside in turn.
 
     By the bits of the largest codebook, the kernel width, whether codebooks are grown, and whether
-    their codewords have spreads.
+    their codewords have spreads. What is
+    no better than the best so far after half of the turns does not get the others: its error is
+    that of the best one times what it is worse by.
     """
     order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
     quick = replace(options, train_beam=5, n_refits=1, quick_start=True)
-    race = Race(len(parts))
+    half, best = (len(parts) + 1) // 2, (math.inf, math.inf)
 
     @cache
     def error(bits: int, width: float, grown: bool, spread: bool = False) -> float:
+        nonlocal best
         tried = replace(with_codebooks_of(spec, bits), grown=grown, spread=spread)
 
         def of(part: tuple[Tensor, Tensor]) -> float:
@@ -166,6 +170,12 @@ def _turns(
             fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
             return classical.category_error(fitted, table[valid], options.beam, weight[valid])
 
-        return race.error(lambda turns: sum(each(of, [parts[i] for i in turns], split=True)))
+        first = float(sum(each(of, parts[:half], split=True)))
+        if first >= best[0] > 0.0:
+            return best[1] * first / best[0]
+        every = first + float(sum(each(of, parts[half:], split=True)))
+        if every < best[1]:
+            best = first, every
+        return every
 
     return error
