@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -234,6 +235,15 @@ def _parse_csv(text: TextIO, sep: str = ",") -> pd.DataFrame:
     return pd.read_csv(text, sep=sep, **_exact_numbers())
 
 
+def _are_data(names: list[str]) -> bool:
+    """Whether a first line is likely a row: numbers, not in order as years or wavelengths are."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return False
+    return any(not before < after for before, after in pairwise(numbers))
+
+
 def _check_names(names: list[str], sep: str) -> None:
     if len(names) > 1 and "" in map(str.strip, names):
         raise ValueError(
@@ -241,6 +251,11 @@ def _check_names(names: list[str], sep: str) -> None:
         )
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ValueError(f"the column name {twice[0]!r} stands twice in the first line.")
+    if len(names) > 1 and _are_data(names):
+        raise ValueError(
+            f"its first line holds numbers only ({names[0]!r}, {names[1]!r}, ...), which would be "
+            "lost as names of columns. Write names into the first line."
+        )
     others = [other for other in ";\t,|" if other != sep and other in "".join(names)]
     if len(names) == 1 and others:
         raise ValueError(

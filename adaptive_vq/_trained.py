@@ -56,7 +56,7 @@ class TrainedCodec(TransformerMixin):
         ndarray or csr_matrix of shape (n_samples, n_columns)
             Codes in the form of `encode`; ``get_feature_names_out`` names the columns.
         """
-        check_is_fitted(self, "codebooks_")
+        self._check_usable()
         self._refuse_sparse_frame()
         table = self._code_table()
         return joined(
@@ -76,17 +76,18 @@ class TrainedCodec(TransformerMixin):
         Returns
         -------
         DataFrame or ndarray of shape (n_samples, n_features)
-            Rows in original units; a DataFrame if the codec was fitted on named columns.
+            Rows in original units; a DataFrame if the codec was fitted on named columns, with the
+            index of `codes` if these are a pandas DataFrame.
 
         Raises
         ------
         ValueError
             If the width is wrong, columns are none of this codec's, or a code is out of range.
         """
-        check_is_fitted(self, "codebooks_")
+        self._check_usable()
         table, n_all = self._code_table(), self._layout["n_levels"]
         found = (table.decode(c, self.encode, n_levels, n_all) for c in row_chunks(codes))
-        return like_training(self, self._rows_of(found))
+        return like_training(self, self._rows_of(found), codes)
 
     def reconstruct(self, X: ArrayLike) -> Any:
         """Encode and decode rows: what survives of them.
@@ -98,11 +99,13 @@ class TrainedCodec(TransformerMixin):
         Returns
         -------
         DataFrame or ndarray of shape (n_samples, n_features)
-            Every cell filled, in original units.
+            Every cell filled, in original units; with the index of `X` if both are pandas
+            DataFrames.
         """
-        check_is_fitted(self, "codebooks_")
+        self._check_usable()
         n_levels = self._layout["n_levels"]
-        return like_training(self, self._rows_of((codes, n_levels) for codes in self._codes_of(X)))
+        found = ((codes, n_levels) for codes in self._codes_of(X))
+        return like_training(self, self._rows_of(found), X)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
@@ -138,8 +141,13 @@ class TrainedCodec(TransformerMixin):
         -------
         ndarray of str
         """
-        check_is_fitted(self, "codebooks_")
+        self._check_usable()
         return np.asarray(self._code_table().columns(self.encode), dtype=object)
+
+    def _check_usable(self) -> None:
+        """Refuse an estimator without fit, and parameters set since that may not be."""
+        check_is_fitted(self, "codebooks_")
+        self._validate_params()  # type: ignore[attr-defined]
 
     def _refuse_sparse_frame(self) -> None:
         container = _get_output_config("transform", self)["dense"]
@@ -150,7 +158,7 @@ class TrainedCodec(TransformerMixin):
 
     def _evaluate(self, X: ArrayLike) -> Evaluation:
         """Targets, reconstruction and codes of rows in one pass, in codec units."""
-        check_is_fitted(self, "codebooks_")
+        self._check_usable()
         table = self._inner(X)
         Z = self._imputer.transform(self.units_.to_codec(table))
         codes = self._codes(Z)

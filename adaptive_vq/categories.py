@@ -199,6 +199,8 @@ def _is_count(spec: Any) -> bool:
 def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str]) -> CategorySet:
     """Cluster all columns but the isolated families."""
     known = families(columns.names)
+    if not all(isinstance(family, str) for family in isolate):
+        raise ValueError(f"isolate={list(isolate)} must hold names of families of columns (text).")
     unknown = [family for family in isolate if family not in known]
     if unknown:
         raise ValueError(

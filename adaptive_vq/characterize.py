@@ -274,9 +274,9 @@ class FeatureCharacterizer(
         check_is_fitted(self)
         frame = as_frame(X, check_table(self, X, reset=False))
         earlier = annotation(frame) or {}
-        return annotate(
-            frame, {**self._note(), "by": [*earlier.get("by", []), type(self).__name__]}
-        )
+        # With an earlier plan its writer goes as well: who looks for it is told that it was lost.
+        writers = [name for name in earlier.get("by", []) if name != "AdaptiveRatioSelector"]
+        return annotate(frame, {**self._note(), "by": [*writers, type(self).__name__]})
 
     def inverse_transform(self, X: Any) -> Any:
         """Return `X` as it is, since `transform` changes no cell.
@@ -384,7 +384,8 @@ class FeatureCharacterizer(
         profile = category_profile(X, Z, found.categories, weight)
         correlation = correlation_matrix(Z, sample_weight=weight)
         separation = category_separation(correlation, found.categories)
-        if found.given and self.categories != "silhouette":
+        silhouette = isinstance(self.categories, str) and self.categories == "silhouette"
+        if found.given and not silhouette:
             _warn_of_overlap(separation, self._scores)
         figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
         table = pd.DataFrame.from_dict(figures, orient="index").drop(columns="neighbor")

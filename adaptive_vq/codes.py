@@ -113,7 +113,12 @@ class CodeTable:
         """
         if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
             given = self._by_name(given, encode, n_all)
-        values: Any = given if sp.issparse(given) else np.asarray(given)
+        values: Any = given
+        if sp.issparse(given):
+            values = sp.csr_matrix(values)  # of which every kind can be cut
+            values = values if encode == "onehot" else values.toarray()
+        else:
+            values = np.asarray(given)
         if values.ndim != 2:
             raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
         books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
@@ -148,8 +153,12 @@ class CodeTable:
 
     def _by_name(self, given: Any, encode: str, n_all: int) -> NDArray[Any]:
         """Columns in coding order; they must be all those of the first levels."""
-        known, present = self.columns(encode), {str(name) for name in given.columns}
-        unknown = [str(name) for name in given.columns if str(name) not in set(known)]
+        names = [str(name) for name in given.columns]
+        known, present = self.columns(encode), set(names)
+        if len(present) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"Codes have column {twice!r} more than once; give each once.")
+        unknown = [name for name in names if name not in set(known)]
         if unknown:
             raise ValueError(
                 f"Column {unknown[0]!r} is no code column of this codec; its columns begin "
@@ -178,6 +187,7 @@ class CodeTable:
         }
         matching = [p for p, w in widths.items() if w == width]
         whole = n_levels is None or isinstance(n_levels, (int, np.integer))
+        whole = whole and not isinstance(n_levels, bool)
         if not whole or (n_levels is not None and not 1 <= n_levels <= n_all):
             raise ValueError(
                 f"n_levels={n_levels!r} must be None or a whole number from 1 to {n_all}."

@@ -287,6 +287,11 @@ def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
     n_valid = int(options.validation_fraction * len(rows))
     if not options.early_stopping or n_valid < 2:
         return rows, None
+    if len(rows) - n_valid < 2:
+        raise ValueError(
+            f"validation_fraction={options.validation_fraction} leaves {len(rows) - n_valid} of "
+            f"{len(rows)} rows to fit on. Lower it, or set early_stopping=False."
+        )
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))
     aside, fit = order[:n_valid], order[n_valid:]
     return rows.take(fit), rows.take(aside)

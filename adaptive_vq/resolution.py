@@ -17,6 +17,7 @@ from adaptive_vq.plan import Goal, Plan
 from adaptive_vq.planning import plan_from_ratios
 from adaptive_vq.ratios import AdaptiveRatioSelector
 from adaptive_vq.sharing import parse_ratios
+from adaptive_vq.strategies import check_strategy
 from adaptive_vq.tables import first_row
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
@@ -58,6 +59,8 @@ def resolve_plan(
     note : dict
         The note that the plan came from.
     """
+    if isinstance(estimator.auto_compression_strategy, str):  # also where a plan has been made
+        check_strategy(estimator.auto_compression_strategy, 1)
     if note is not None:  # a conflict with an earlier step, before nested estimators follow
         resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios

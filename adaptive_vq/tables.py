@@ -76,7 +76,7 @@ def check_table(
     try:
         array = validate_data(
             estimator,
-            X,
+            _without_na(X),
             reset=reset,
             dtype=np.float64,
             order="C",
@@ -274,7 +274,9 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
     return cells
 
 
-def like_training(estimator: BaseEstimator, values: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:
+def like_training(
+    estimator: BaseEstimator, values: NDArray[Any], given: Any = None
+) -> pd.DataFrame | NDArray[Any]:
     """Give an array of training columns the form of the training table.
 
     Parameters
@@ -283,6 +285,8 @@ def like_training(estimator: BaseEstimator, values: NDArray[Any]) -> pd.DataFram
         A fitted estimator.
     values : ndarray of shape (n_samples, n_features)
         One column per training column.
+    given : object, default=None
+        What the values were made from; of a pandas DataFrame they get the index.
 
     Returns
     -------
@@ -302,7 +306,8 @@ def like_training(estimator: BaseEstimator, values: NDArray[Any]) -> pd.DataFram
     """
     if getattr(estimator, "feature_names_in_", None) is None:
         return values
-    return pd.DataFrame(values, columns=pd.Index(column_names(estimator)))
+    index = given.index if isinstance(given, pd.DataFrame) else None
+    return pd.DataFrame(values, index=index, columns=pd.Index(column_names(estimator)))
 
 
 def _is_polars(X: Any) -> bool:
@@ -316,6 +321,8 @@ def _check_header(X: Any) -> None:
     elif isinstance(X, pd.DataFrame):
         _check_names(X.columns)
         dates = [name for name, dtype in X.dtypes.items() if dtype.kind in "mM"]
+    elif isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "mM":
+        dates = [f"x{j}" for j in range(X.shape[1])]
     else:
         return
     if X.shape[1] == 0:  # pandas would have scikit-learn fail on the missing dtype
@@ -325,6 +332,20 @@ def _check_header(X: Any) -> None:
             f"Columns of X hold dates or time differences: {_listed(dates)}. Turn them into "
             "numbers first (for example days since a fixed date)."
         )
+
+
+def _without_na(X: Any) -> Any:
+    """NaN in place of NA, which numpy cannot convert, among Python objects."""
+    if isinstance(X, pd.DataFrame):
+        objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]
+        if len(objects) and bool(X[objects].map(lambda cell: cell is pd.NA).to_numpy().any()):
+            filled = X.copy()
+            filled[objects] = X[objects].map(lambda cell: np.nan if cell is pd.NA else cell)
+            return filled
+    elif isinstance(X, np.ndarray) and X.dtype == object:
+        missing = np.frompyfunc(lambda cell: cell is pd.NA, 1, 1)(X).astype(bool)
+        return np.where(missing, np.nan, X) if missing.any() else X
+    return X
 
 
 def _check_names(columns: pd.Index) -> None:

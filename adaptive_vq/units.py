@@ -345,7 +345,9 @@ class CodecUnits:
         if kind == "custom":
             self._fit_custom(X, weight)
         elif kind == "quantile":
-            levels = np.linspace(0.0, 1.0, min(_N_QUANTILES, max(2, len(X))))
+            # A row of weight 2 counts as two rows; weights below 1 do not make rows fewer.
+            n_rows = len(X) if weight is None else max(len(X), int(weight.sum()))
+            levels = np.linspace(0.0, 1.0, min(_N_QUANTILES, max(2, n_rows)))
             self.quantiles_ = np.where(self.empty_, 0.0, column_quantiles(X, weight, levels))
             self.center_, self.scale_ = center_and_scale("standard", self._scaled(X), weight)
         elif kind != "none":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from adaptive_vq._statistics import FloatArray, weighted_rows
@@ -151,6 +152,8 @@ def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
     if given is None:
         return None
     weights = np.ones(len(names))
+    if isinstance(given, pd.Series) and not isinstance(given.index, pd.RangeIndex):
+        given = given.to_dict()  # by its labels, as pandas would
     if isinstance(given, Mapping):
         for name, weight in given.items():
             if name not in names:
