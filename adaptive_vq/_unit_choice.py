@@ -155,4 +155,9 @@ def check_clip(clip: Any) -> Clip:
         raise ValueError(
             f"clip={clip!r} must be two percentiles 0 <= low < high <= 100, None or 'auto'."
         )
+    if high <= 1.0:
+        raise ValueError(
+            f"clip={clip!r} caps nearly all cells at the lowest percent. Percentiles go from 0 to "
+            f"100: did you mean ({100 * low:g}, {100 * high:g})?"
+        )
     return low, high

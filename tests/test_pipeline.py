@@ -179,7 +179,9 @@ def test_set_output(small_frame, expected, output, kind):
     assert isinstance(codes, kind)
     assert list(codes.columns) == pipe.get_feature_names_out().tolist()
     np.testing.assert_array_equal(codes.to_numpy(), expected)
-    pd.testing.assert_frame_equal(pipe.inverse_transform(codes), pipe.inverse_transform(expected))
+    decoded, plain = pipe.inverse_transform(codes), pipe.inverse_transform(expected)
+    assert decoded.index.equals(small_frame.index if output == "pandas" else plain.index)
+    pd.testing.assert_frame_equal(decoded.reset_index(drop=True), plain)
 
 
 def test_pandas_output_keeps_the_index(small_frame):

@@ -140,6 +140,8 @@ def test_what_cannot_be_is_named(frame):
         codec(SELECTOR, validation_fraction=0.99).fit(frame[:60])
     with pytest.raises(ValueError, match=re.escape("isolate=[1, 2] must hold names")):
         FeatureCharacterizer(isolate=[1, 2]).fit(frame)
+    with pytest.raises(ValueError, match=re.escape("did you mean (0.5, 99.5)?")):
+        codec(clip=(0.005, 0.995)).fit(frame)
     with pytest.raises(ValueError, match="'bogus'"):
         codec(SELECTOR, auto_compression_strategy="bogus").fit(frame)
 
