@@ -86,7 +86,8 @@ class Bench:
         self.n_rows = len(self.folds[0].train)
         self.seed = seed
         self._nodes: dict[tuple[int, ...], Node] = {}
-        self.max_bits = quantize.MAX_CODEBOOK_BITS
+        # Of more codewords than rows some would be used by none.
+        self.max_bits = max(1, quantize.most_bits(self.n_rows))
         self.draws = 0.0
         self._gains: list[tuple[float, float]] = []
 
@@ -121,10 +122,8 @@ class Bench:
         And whether chains are fitted on draws between neighbours beside the rows, as they may be
         once the plan is made: of few rows long chains look worse without them than they will be.
         """
-        # Of more codewords than rows some would be used by none.
-        bits = min(budget, quantize.MAX_CODEBOOK_BITS, self.n_rows.bit_length() - 1)
+        bits = min(budget, self.max_bits)
         if not too_few(self.n_rows, bits):
-            self.max_bits = max(1, min(self.max_bits, self.n_rows.bit_length() - 1))
             return
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         self.max_bits = largest_codebook(

@@ -48,16 +48,14 @@ def put_to_use(
             continue
         move = replaced if from_afar else nudged
         new = move(module.encoders[g](table), chain, weight, own)
-        any_moved = False
-        for j, (before, after) in enumerate(zip(chain, new, strict=True), start):
-            words = (before != after).any(1)
-            any_moved = any_moved or bool(words.any())
-            _set(module, j, words, after[words])
+        words = [(old != now).any(1) for old, now in zip(chain, new, strict=True)]
+        for j, (some, book) in enumerate(zip(words, new, strict=True), start):
+            _set(module, j, some, book[some])
             if from_afar:
-                _forget(module, j, words)
+                _forget(module, j, some)
         for j, spread in enumerate(spreads_of(new) or [], start):
             module.codebooks[j].spread.copy_(spread)
-        if any_moved:
+        if any(bool(some.any()) for some in words):
             moved.append(g)
     return moved
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from adaptive_vq._parallel import each
 from adaptive_vq._spread import Chain, spreads_of
-from adaptive_vq.beam import Stage, followed_back, states_of, tile_of
+from adaptive_vq.beam import Stage, codes_through, states_of, tile_of
 
 __all__ = ["ResumedSearch"]
 
@@ -52,10 +52,7 @@ class ResumedSearch:
         with torch.no_grad():  # the switch is one per thread
             state = self._state[at]
             trail = [(parent[at], word[at]) for parent, word in self._trail]
-            for stage in stages[:-1]:
-                state, step = stage.extended(state, self.beam)
-                trail.append(step)
-            return followed_back([*trail, stages[-1].children(state, 1)])
+            return codes_through(stages, state, trail, self.beam)
 
     def _advance(self) -> None:
         """Let the candidates of all rows have a codeword of one codebook more."""

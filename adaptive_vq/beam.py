@@ -237,15 +237,21 @@ class ChainSearch:
         """Codes (n, number of codebooks) of rows (n, width)."""
         if not self.stages:
             return rows.new_zeros((len(rows), 0), dtype=torch.long)
-        state, trail = states_of(rows[:, None, :]), []
-        for stage in self.stages[:-1]:
-            state, step = stage.extended(state, self.beam)
-            trail.append(step)
-        trail.append(self.stages[-1].children(state, 1))
-        return followed_back(trail)
+        return codes_through(self.stages, states_of(rows[:, None, :]), [], self.beam)
 
 
-def followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def codes_through(
+    stages: Sequence[Stage], state: Tensor, trail: list[tuple[Tensor, Tensor]], beam: int
+) -> Tensor:
+    """Codes of rows from their candidates, as states (n, b, ...), and how these were come to."""
+    for stage in stages[:-1]:
+        state, step = stage.extended(state, beam)
+        trail.append(step)
+    trail.append(stages[-1].children(state, 1))
+    return _followed_back(trail)
+
+
+def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Codes (n, stages) of the first candidate of the last stage, from parents and codewords."""
     place, codes = torch.zeros_like(trail[-1][0][:, :1]), []
     for parent, word in reversed(trail):

@@ -6,7 +6,7 @@ Start, freed bits, joint tables, training, and the clean-up at the end.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from operator import ge
 from typing import Any
@@ -234,52 +234,27 @@ def _cleaned(
     module: CodecModule, rows: Rows, seen: Tensor, options: FitOptions
 ) -> tuple[CodecModule, Tensor]:
     """Network without unused codewords, and the final codes of the rows, of which `seen` count."""
-    codes, observed = _codes_of(module, rows, options), rows.observed()
-    weight = observed.weight.amax(1)
+
+    def codes_of_rows() -> Tensor:
+        return module.encode(rows.table, options.beam, joint=options.joint)
+
+    codes, observed = codes_of_rows(), rows.observed()
+    weight, spans = observed.weight.amax(1), module.layout.spans()
     for from_afar in (False, True):
-        found = _side_by_side(codes, rows)[seen]
-        moved = put_to_use(module, observed.table, weight, found, from_afar=from_afar)
-        if moved:
-            codes = _codes_of(module, rows, options, codes, moved)
+        moved = put_to_use(module, observed.table, weight, codes[seen], from_afar=from_afar)
+        if moved and options.joint:
+            codes = codes_of_rows()
+        elif moved:  # the codes of other categories cannot have changed
+            books = [j for g in moved for j in range(*spans[g])]
+            codes[:, books] = module.search(rows.table, options.beam, moved)
     while True:
-        smaller = without_unused(module, _side_by_side(codes, rows))
-        shrunken = [g for g, sizes in enumerate(_sizes(module)) if sizes != _sizes(smaller)[g]]
-        if not shrunken:
-            return module, _side_by_side(codes, rows)
+        n_codewords = sum(len(book.weight) for book in module.codebooks)
+        smaller = without_unused(module, codes)
+        if sum(len(book.weight) for book in smaller.codebooks) == n_codewords:
+            return module, codes
         # The beam met codewords that have gone: the codes are searched again.
         module = smaller
-        codes = _codes_of(module, rows, options, codes, shrunken)
-
-
-def _codes_of(
-    module: CodecModule,
-    rows: Rows,
-    options: FitOptions,
-    before: Sequence[Tensor] | None = None,
-    changed: Sequence[int] = (),
-) -> list[Tensor]:
-    """Codes of the rows per category; those of categories that have not `changed` stay.
-
-    They depend on no other category, unless `joint`.
-    """
-    spans = module.layout.spans()
-    if before is None or options.joint:
-        codes = module.encode(rows.table, options.beam, joint=options.joint)
-        return [codes[:, start:end] for start, end in spans]
-    found = module.encode(rows.table, options.beam, only=changed)
-    new = iter(found.split([spans[g][1] - spans[g][0] for g in changed], 1))
-    return [next(new) if g in changed else part for g, part in enumerate(before)]
-
-
-def _side_by_side(codes: Sequence[Tensor], rows: Rows) -> Tensor:
-    """Codes of all categories, of which there may be none."""
-    return torch.cat([rows.table.new_zeros((len(rows), 0), dtype=torch.long), *codes], 1)
-
-
-def _sizes(module: CodecModule) -> list[list[int]]:
-    """Codewords per codebook, by category."""
-    sizes = [len(book.weight) for book in module.codebooks]
-    return [sizes[start:end] for start, end in module.layout.spans()]
+        codes = codes_of_rows()
 
 
 def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:

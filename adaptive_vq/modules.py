@@ -149,7 +149,7 @@ class Codebook(nn.Module):
             Least that a row of weight 1 in the table may count as here.
         """
         error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
-        add_up = kmeans.sums if rows.device.type == "cpu" else _sums_by_product
+        add_up = kmeans.sums if rows.device.type == "cpu" else kmeans.sums_by_product
         count, total = add_up(rows, codes, row_weight, len(self.weight))
         # Before the averages move: several processes that train together keep one codebook.
         count, total = _distributed.total(count), _distributed.total(total)
@@ -179,18 +179,6 @@ class Codebook(nn.Module):
         self.weight.copy_(torch.where(moved[:, None], new, self.weight))
         self.total.copy_(torch.where(moved[:, None], new, self.total))
         self.count.masked_fill_(moved, 1.0)
-
-
-def _sums_by_product(
-    rows: Tensor, codes: Tensor, weight: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
-    """`kmeans.sums` on an accelerator, in the same order every time and without waiting.
-
-    There index_add_ adds up in any order, and bincount waits for all that is under way.
-    """
-    chosen = torch.arange(size, device=codes.device)[:, None] == codes
-    shares = chosen * weight
-    return shares.sum(1), shares @ rows
 
 
 @dataclass
@@ -320,38 +308,35 @@ class CodecModule(nn.Module):
         return Quantized(latents, torch.cat([empty, *codes], 1), values)
 
     @torch.no_grad()
-    def encode(
-        self,
-        table: Tensor,
-        beam: int,
-        *,
-        joint: bool = False,
-        only: Sequence[int] | None = None,
-    ) -> Tensor:
+    def encode(self, table: Tensor, beam: int, *, joint: bool = False) -> Tensor:
         """Codes of a table, in tiles of fixed size: a row's codes never depend on its neighbors.
 
-        With `joint` they are refined against the joint decoder's error in all columns. Those of
-        `only` some categories, in ascending order, come by themselves, and not refined.
+        With `joint` they are refined against the joint decoder's error in all columns.
         """
-        self.eval()
         if len(table) == 0 or len(self.codebooks) == 0:
             return table.new_zeros((len(table), len(self.codebooks)), dtype=torch.long)
-        # Asked once: on an accelerator each question would wait for all that is under way.
-        learned = torch.stack([(encoder.gate != 0).any() for encoder in self.encoders]).tolist()
-        searches = [
-            (self.encoders[g], learned[g], ChainSearch(self.chain(g), category.width, beam))
-            for g, category in enumerate(self.layout.categories)
-            if only is None or g in only
-        ]
-
-        def codes_of(rows: Tensor) -> Tensor:
-            return torch.cat([find.codes(encoder(rows, use)) for encoder, use, find in searches], 1)
-
-        codes = in_tiles(codes_of, table, tile=tile_of(beam))
-        if joint and only is None:
+        codes = self.search(table, beam, range(len(self.encoders)))
+        if joint:
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)
         return codes
+
+    @torch.no_grad()
+    def search(self, table: Tensor, beam: int, categories: Sequence[int]) -> Tensor:
+        """Codes of some categories side by side, as `encode` finds them before it refines any."""
+        self.eval()
+        encoders = [self.encoders[g] for g in categories]
+        # Asked once: on an accelerator each question would wait for all that is under way.
+        learned = torch.stack([(encoder.gate != 0).any() for encoder in encoders]).tolist()
+        widths = [self.layout.categories[g].width for g in categories]
+        pairs = zip(categories, widths, strict=True)
+        searches = [ChainSearch(self.chain(g), width, beam) for g, width in pairs]
+
+        def codes_of(rows: Tensor) -> Tensor:
+            parts = zip(encoders, searches, learned, strict=True)
+            return torch.cat([find.codes(encoder(rows, use)) for encoder, find, use in parts], 1)
+
+        return in_tiles(codes_of, table, tile=tile_of(beam))
 
     def tables(self, prefix: int) -> tuple[list[int], list[Tensor]]:
         """Codebooks of a prefix and what each of their codewords adds to every column.

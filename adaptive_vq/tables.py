@@ -338,13 +338,11 @@ def _without_na(X: Any) -> Any:
     """NaN in place of NA, which numpy cannot convert, among Python objects."""
     if isinstance(X, pd.DataFrame):
         objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]
-        if len(objects) and bool(X[objects].map(lambda cell: cell is pd.NA).to_numpy().any()):
-            filled = X.copy()
-            filled[objects] = X[objects].map(lambda cell: np.nan if cell is pd.NA else cell)
-            return filled
+        if bool(X[objects].isna().to_numpy().any()):
+            X = X.copy()
+            X[objects] = X[objects].where(X[objects].notna(), np.nan)
     elif isinstance(X, np.ndarray) and X.dtype == object:
-        missing = np.frompyfunc(lambda cell: cell is pd.NA, 1, 1)(X).astype(bool)
-        return np.where(missing, np.nan, X) if missing.any() else X
+        X = np.where(pd.isna(X), np.nan, X)
     return X
 
 

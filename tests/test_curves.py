@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from adaptive_vq._bench import Bench
+from adaptive_vq._bench import Bench, Node
 from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
@@ -216,3 +216,21 @@ def test_rows_measured_on_are_freed_with_the_bench(Z):
         assert rows() is None
     finally:
         gc.enable()
+
+
+def test_codebooks_have_no_more_codewords_than_there_are_rows():
+    sizes = [Bench(np.zeros((n, 2), dtype=np.float32), 0) for n in (2, 100, 320, 20_000)]
+    assert [(bench.n_rows, bench.max_bits) for bench in sizes] == [
+        (1, 1),
+        (80, 6),
+        (256, 8),
+        (10_000, 8),
+    ]
+
+
+@pytest.mark.parametrize(("share", "draws"), [(0.96, 0.0), (0.94, TOWARDS_NEIGHBOURS)])
+def test_plans_are_made_with_draws_only_where_these_help_clearly(monkeypatch, share, draws):
+    bench = Bench(np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32), 0)
+    monkeypatch.setattr(Node, "refitted", lambda self, *_: share if self.bench.draws else 1.0)
+    bench.settle_for_few_rows(16)
+    assert bench.draws == draws

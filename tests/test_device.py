@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 import adaptive_vq
-from adaptive_vq import HierarchicalVQVAE, kmeans, modules
+from adaptive_vq import HierarchicalVQVAE, kmeans
 from adaptive_vq._device import resolve_device
 from adaptive_vq.estimation import module_of
 from adaptive_vq.training import Rows, TrainingOptions, train
@@ -80,7 +80,7 @@ def test_sums_of_the_rows_of_a_code_by_product():
     rows, weight = torch.randn(50, 3, generator=rng), torch.rand(50, generator=rng)
     codes = torch.randint(0, 7, (50,), generator=rng)
     for found, expected in zip(
-        modules._sums_by_product(rows, codes, weight, 9),
+        kmeans.sums_by_product(rows, codes, weight, 9),
         kmeans.sums(rows, codes, weight, 9),
         strict=True,
     ):

@@ -11,6 +11,7 @@ from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE, classical, fit
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.estimation import specs_of
 from adaptive_vq.fitting import FitOptions, fit_codec
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.plan import Plan
 from adaptive_vq.training import Rows, TrainingOptions
 
@@ -140,6 +141,23 @@ def test_codewords_that_the_wide_search_leaves_idle_are_put_to_use(monkeypatch):
         spent[used] = sum(sizes_of(fit(table, specs, may_grow=False)))
     assert spent[True] > spent[False]
     assert spent[True] >= 127
+
+
+def test_only_categories_with_moved_codewords_are_searched_again(monkeypatch):
+    tails = normal(3000, 3) / normal(3000, 1, seed=1).abs().clamp_min(0.05)
+    table = torch.cat([normal(3000, 2, seed=2), tails, normal(3000, 2, seed=3)], 1)
+    specs = [spec(n, c, [[8], []]) for n, c in (("a", [0, 1]), ("z", [5, 6]))]
+    specs.insert(1, spec("m", [2, 3, 4], [[64, 64], []]))
+    asked, search = [], CodecModule.search
+
+    def noted(self, table, beam, categories):
+        asked.append((len(table), list(categories)))
+        return search(self, table, beam, categories)
+
+    monkeypatch.setattr(CodecModule, "search", noted)
+    fitted = fit(table, specs, may_grow=False)
+    assert (3000, [1]) in asked
+    assert torch.equal(fitted.codes, fitted.module.encode(table, 4))
 
 
 def test_rows_kept_aside():
