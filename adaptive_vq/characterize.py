@@ -273,8 +273,10 @@ class FeatureCharacterizer(
         """
         check_is_fitted(self)
         frame = as_frame(X, check_table(self, X, reset=False))
-        # Nothing of an earlier note is left, nor its writers: who looks for a plan misses it then.
-        return annotate(frame, {**self._note(), "by": [type(self).__name__]})
+        earlier = annotation(frame) or {}
+        # With an earlier plan its writer goes as well: who looks for it is told that it was lost.
+        writers = [name for name in earlier.get("by", []) if name != "AdaptiveRatioSelector"]
+        return annotate(frame, {**self._note(), "by": [*writers, type(self).__name__]})
 
     def inverse_transform(self, X: Any) -> Any:
         """Return `X` as it is, since `transform` changes no cell.
