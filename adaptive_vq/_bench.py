@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +16,15 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
-from adaptive_vq._parallel import each
+from adaptive_vq._parallel import each, until
+from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, too_few
-from adaptive_vq._smoothing import spreads_pay
+from adaptive_vq._smoothing import SPREAD_MUST_GAIN, spreads_pay
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
     StartOptions,
+    axes_of,
     fit_category,
     row_errors,
     seed_of,
@@ -126,13 +130,11 @@ class Bench:
         if not too_few(self.n_rows, bits):
             return
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
-        self.max_bits = largest_codebook(
-            lambda most: every.refitted(budget, most), self.n_rows, bits
-        )
-        plain = every.refitted(budget, self.max_bits)
-        self.draws = TOWARDS_NEIGHBOURS
-        if every.refitted(budget, self.max_bits) >= DRAWS_MUST_GAIN * plain:
-            self.draws = 0.0
+        race = Race()
+        error = cache(lambda most: every.raced(budget, most, race))
+        self.max_bits = largest_codebook(error, self.n_rows, bits)
+        if every.gains_by_draws(budget, self.max_bits):
+            self.draws = TOWARDS_NEIGHBOURS
 
     def nodes(self, sets: Iterable[NDArray[np.int64]]) -> list[Node]:
         """Measure sets of columns, each once."""
@@ -143,17 +145,28 @@ class Bench:
         return [self._nodes[key] for key in keys]
 
 
+class _Asked(NamedTuple):
+    """A chain to be measured: bits, those of a codebook at most, and how it is fitted."""
+
+    bits: int
+    max_bits: int
+    spread: bool
+    draws: float
+
+
 class Node:
     """One set of columns: its greedy curve, and what search and refit gain over it."""
 
     def __init__(self, bench: Bench, columns: Tensor) -> None:
         # The bench holds its nodes: a cycle would keep all rows until garbage is collected.
         self.bench, self.columns = weakref.proxy(bench), columns
+        spec = CategorySpec("refitted", columns, [[1]], [bench.width(len(columns))])
+        self._spec, self._axes = spec, cache(lambda f: axes_of(f.train, spec, f.weight))
         self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
         self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())
         self._gains: dict[int, float] = {}
-        self._refitted: dict[tuple[int, int, float], float] = {}
+        self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
 
     @property
@@ -167,10 +180,11 @@ class Node:
         return GreedyCurve(
             fold.train[:CURVE_ROWS, self.columns],
             fold.valid[:, self.columns],
-            self.bench.width(len(self.columns)),
+            self._spec.latent_width,
             _MOST_BITS_PER_COLUMN * len(self.columns),
             seed_of(self.bench.seed, "curve"),
             (fold.weight[:CURVE_ROWS], fold.valid_weight),
+            self._axes(fold) if len(fold.train) <= CURVE_ROWS else None,
         )
 
     def may_gain(self, bits: int) -> bool:
@@ -224,37 +238,67 @@ class Node:
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
-        key = bits, max_bits, self.bench.draws
-        if key not in self._refitted:
-            self._refitted[key] = self._refit(bits, max_bits)
-        return self._refitted[key]
+        spread = self._spreads(bits, max_bits)
+        return self._per_row(self._errors(_Asked(bits, max_bits, spread, self.bench.draws)))
 
-    def _refit(self, bits: int, max_bits: int) -> float:
-        """Error of a chain; with spreads, where the first of several codebooks gained by them."""
+    def raced(self, bits: int, max_bits: int, race: Race) -> float:
+        """Summed error of such a chain without spreads, by what a race knows if it is given up."""
+        asked = _Asked(bits, max_bits, False, self.bench.draws)
+        return race.entered(self._rivalling(asked, race.lost))
+
+    def gains_by_draws(self, bits: int, max_bits: int) -> bool:
+        """Whether draws between neighbours lower the error of such a chain clearly."""
+        asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
+        plain = self._errors(asked)
+        drawn = self._rivalling(
+            asked._replace(draws=TOWARDS_NEIGHBOURS),
+            lambda errors: behind(errors, plain, DRAWS_MUST_GAIN),
+        )
+        if len(drawn) < len(plain):
+            return False
+        return self._per_row(drawn) < DRAWS_MUST_GAIN * self._per_row(plain)
+
+    def _spreads(self, bits: int, max_bits: int) -> bool:
+        """Whether codewords have spreads: where the first of several codebooks gained by them."""
         books = quantize.split_bits(bits, max_bits)
-        if len(books) > 1 and self._spread is None:
+        if len(books) < 2:
+            return False
+        if self._spread is None:
             # The first codebooks of a long chain tell as well, and take less time.
             first = bits if len(books) <= _SHORT else sum(books[:_FIRST])
-            both = each(lambda s: self._errors(first, max_bits, s), (False, True), split=True)
-            self._spread = spreads_pay(lambda spread: both[spread])
-            if first == bits:
-                return self._per_row(both[self._spread])
-        spread = len(books) > 1 and bool(self._spread)
-        return self._per_row(self._errors(bits, max_bits, spread))
+            self._spread = self._gains_by_spreads(_Asked(first, max_bits, False, self.bench.draws))
+        return self._spread
 
-    def _per_row(self, errors: Tensor) -> float:
+    def _gains_by_spreads(self, asked: _Asked) -> bool:
+        rival = asked._replace(spread=True)
+        if len(self.bench.folds) == 1:  # nothing to be given up half way: both at a time
+            plain, spread = each(self._errors, (asked, rival), split=True)
+        else:
+            plain = self._errors(asked)
+            spread = self._rivalling(rival, lambda errors: behind(errors, plain, SPREAD_MUST_GAIN))
+        every = len(spread) == len(plain)
+        return every and spreads_pay(torch.cat(plain), torch.cat(spread))
+
+    def _per_row(self, errors: Sequence[Tensor]) -> float:
         mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
-        return float(errors.sum()) / mass
+        return sum(float(part.sum()) for part in errors) / mass
 
-    def _errors(self, bits: int, max_bits: int, spread: bool) -> Tensor:
-        """Errors of the rows kept aside, of all folds."""
-        width = self.bench.width(len(self.columns))
-        sizes = [[2**b for b in quantize.split_bits(bits, max_bits)]]
-        spec = CategorySpec("refitted", self.columns, sizes, [width], spread=spread)
+    def _errors(self, asked: _Asked) -> list[Tensor]:
+        """Errors of the rows kept aside of every fold."""
+        return self._rivalling(asked, lambda _: False)
+
+    def _rivalling(self, asked: _Asked, lost: Callable[[list[Tensor]], bool]) -> list[Tensor]:
+        """`_errors`, of the first folds only where these say that others are better."""
+        sizes = [[2**b for b in quantize.split_bits(asked.bits, asked.max_bits)]]
+        spec = replace(self._spec, sizes=sizes, spread=asked.spread)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
         def errors(fold: Fold) -> Tensor:
-            part = fit_category(fold.train, spec, fold.weight, options, self.bench.draws)
+            axes = self._axes(fold)
+            part = fit_category(fold.train, spec, fold.weight, options, asked.draws, axes=axes)
             return row_errors(part, fold.valid, 16, fold.valid_weight)
 
-        return torch.cat(each(errors, self.bench.folds, split=True))
+        known = self._known_errors.setdefault(asked, [])
+        left = self.bench.folds[len(known) :]
+        known += until(lambda more: lost([*known, *more]), errors, left)
+        return known

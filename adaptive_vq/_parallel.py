@@ -8,7 +8,7 @@ take different pieces of work.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -117,3 +117,26 @@ def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False)
     finally:
         # The workers' number is what threads to come would start with.
         torch.set_num_threads(n_threads)
+
+
+def until(
+    enough: Callable[[list[R]], bool], function: Callable[..., R], items: Sequence[Any]
+) -> list[R]:
+    """Apply a function to items one after the other, until what it returned so far is enough.
+
+    As many at a time as there are threads; what comes after enough is dropped, so that their number
+    does not matter.
+
+    Examples
+    --------
+    >>> from adaptive_vq._parallel import until
+    >>> until(lambda found: sum(found) > 4, lambda x: x * x, [1, 2, 3, 4])
+    [1, 4]
+    """
+    found: list[R] = []
+    while len(found) < len(items):
+        for result in each(function, items[len(found) : len(found) + n_workers()], split=True):
+            found.append(result)
+            if enough(found):
+                return found
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from adaptive_vq import _smoothing, classical, quantize
 from adaptive_vq._folds import folds
-from adaptive_vq._parallel import each
+from adaptive_vq._parallel import until
+from adaptive_vq._race import Race
 from adaptive_vq.classical import CategorySpec, StartOptions
 
 __all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
@@ -42,7 +42,8 @@ def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> i
     Parameters
     ----------
     error : callable
-        From the bits of the largest codebook to an error on rows that it was not fitted on.
+        From the bits of the largest codebook to an error on rows that it was not fitted on. Asked
+        for some bits twice; for smaller ones first, which take less time.
     n_rows : int
         Rows to fit on.
     bits : int
@@ -56,14 +57,8 @@ def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> i
     >>> largest_codebook(lambda bits: abs(bits - 6) + 1, 3_000, 8)
     8
     """
-    if not too_few(n_rows, bits):
-        return bits
-    least = error(bits)
-    while too_few(n_rows, bits):
-        smaller = error(bits - 1)
-        if smaller >= MUST_GAIN * least:
-            break
-        bits, least = bits - 1, smaller
+    while too_few(n_rows, bits) and error(bits - 1) < MUST_GAIN * error(bits):
+        bits -= 1
     return bits
 
 
@@ -151,31 +146,30 @@ def _turns(
     """Summed error of rows kept aside in turn.
 
     By the bits of the largest codebook, the kernel width, whether codebooks are grown, and whether
-    their codewords have spreads. What is
-    no better than the best so far after half of the turns does not get the others: its error is
-    that of the best one times what it is worse by.
+    their codewords have spreads. What is behind the best so far does not get all turns: its error
+    is that of the best one times what it is worse by.
     """
     order = torch.randperm(len(table), generator=classical.seed_of(options.seed, "turns")).numpy()
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
     quick = replace(options, train_beam=5, n_refits=1, quick_start=True)
-    half, best = (len(parts) + 1) // 2, (math.inf, math.inf)
+    race = Race()
+
+    @cache
+    def axes(turn: int) -> classical.Axes:
+        fit, _ = parts[turn]
+        return classical.axes_of(table[fit], spec, weight[fit])
 
     @cache
     def error(bits: int, width: float, grown: bool, spread: bool = False) -> float:
-        nonlocal best
         tried = replace(with_codebooks_of(spec, bits), grown=grown, spread=spread)
 
-        def of(part: tuple[Tensor, Tensor]) -> float:
-            fit, valid = part
-            fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width)
-            return classical.category_error(fitted, table[valid], options.beam, weight[valid])
+        def of(turn: int) -> Tensor:
+            fit, valid = parts[turn]
+            fitted = classical.fit_category(
+                table[fit], tried, weight[fit], quick, width, axes=axes(turn)
+            )
+            return classical.row_errors(fitted, table[valid], options.beam, weight[valid])
 
-        first = float(sum(each(of, parts[:half], split=True)))
-        if first >= best[0] > 0.0:
-            return best[1] * first / best[0]
-        every = first + float(sum(each(of, parts[half:], split=True)))
-        if every < best[1]:
-            best = first, every
-        return every
+        return race.entered(until(race.lost, of, range(len(parts))))
 
     return error

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 from torch import Tensor
 
 from adaptive_vq import classical
+from adaptive_vq._parallel import each
 from adaptive_vq.classical import (
     NEARLY_GAUSSIAN,
     TOWARDS_NEIGHBOURS,
@@ -60,21 +61,28 @@ def choose_bootstrap(
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
     n_fit = min(len(table) // shrunken, MOST_TRIAL_ROWS)
     few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
+    axes = classical.axes_of(table[few], spec, weight[few])
 
     @cache
     def errors(width: float, grown: bool, spread: bool = False) -> Tensor:
         tried = replace(spec, sizes=smaller, grown=grown, spread=spread)
-        part = classical.fit_category(table[few], tried, weight[few], quick, width, len(table))
+        part = classical.fit_category(
+            table[few], tried, weight[few], quick, width, len(table), axes
+        )
         return classical.row_errors(part, table[others], options.beam, weight[others])
 
+    sparse, gaussian = worth_trying(table, spec, weight)
+    # What is tried in any case, side by side.
+    widths = [0.0, 0.0, BOOTSTRAP_WIDTH, *([TOWARDS_NEIGHBOURS] if sparse else [])]
+    each(errors, widths, [True] + [False] * (len(widths) - 1), split=True)
     width, grown = start_and_smoothing(
-        lambda width, grown: float(errors(width, grown).sum()), *worth_trying(table, spec, weight)
+        lambda width, grown: float(errors(width, grown).sum()), sparse, gaussian
     )
-    spread = options.may_spread and spreads_pay(partial(errors, width, grown))
+    spread = options.may_spread and spreads_pay(*(errors(width, grown, s) for s in (False, True)))
     return replace(spec, grown=grown, spread=spread), width
 
 
-def spreads_pay(errors: Callable[[bool], Tensor]) -> bool:
+def spreads_pay(plain: Tensor, spread: Tensor) -> bool:
     """Whether codewords with spreads leave less of rows than those without: errors (n,).
 
     Where columns take few values a few rows make up the whole error: what is gained has to be more
@@ -85,12 +93,10 @@ def spreads_pay(errors: Callable[[bool], Tensor]) -> bool:
     >>> import torch
     >>> from adaptive_vq._smoothing import spreads_pay
     >>> plain = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    >>> spreads_pay(lambda spread: 0.9 * plain if spread else plain)
-    True
-    >>> spreads_pay(lambda spread: torch.tensor([1.0, 2.0, 0.0, 6.0]) if spread else plain)
-    False
+    >>> spreads_pay(plain, 0.9 * plain), spreads_pay(plain, torch.tensor([1.0, 2.0, 0.0, 6.0]))
+    (True, False)
     """
-    before, after = errors(False).double(), errors(True).double()
+    before, after = plain.double(), spread.double()
     gain = before - after
     noise = float((gain - gain.mean()).square().sum().sqrt())
     return float(gain.sum()) > max((1.0 - SPREAD_MUST_GAIN) * float(before.sum()), noise)

@@ -127,7 +127,10 @@ def seed_of(seed: int, name: str) -> torch.Generator:
     )
 
 
-def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+Axes = tuple[Tensor, Tensor]
+
+
+def principal_axes(rows: Tensor, width: int, weight: Tensor) -> Axes:
     """Mean and leading principal directions (k, width) of rows, signs fixed by content."""
     double = rows.double()
     mean = (weight.double() @ double) / weight.double().sum()
@@ -137,6 +140,11 @@ def principal_axes(rows: Tensor, width: int, weight: Tensor) -> tuple[Tensor, Te
     peak = basis.abs().argmax(0)
     basis = basis * torch.sign(basis[peak, torch.arange(basis.shape[1])])
     return mean.float(), basis.float().contiguous()
+
+
+def axes_of(table: Tensor, spec: CategorySpec, weight: Tensor) -> Axes:
+    """Principal axes of a category, as many as its levels code."""
+    return principal_axes(table[:, spec.columns], spec.latent_width, weight)
 
 
 @dataclass(frozen=True)
@@ -164,16 +172,17 @@ def fit_category(
     options: StartOptions,
     bootstrap: float,
     standing_for: int | None = None,
+    axes: Axes | None = None,
 ) -> CategoryCodec:
     """Principal axes, residual k-means with a beam, alternating search and refit.
 
-    Draws per row are those of a table of `standing_for` rows; None: of as many as there are.
+    Draws per row are those of a table of `standing_for` rows; None: of as many as there are. `axes`
+    are what `axes_of` gives, where they are known.
     """
-    rows = table[:, spec.columns]
-    mean, basis = principal_axes(rows, spec.latent_width, weight)
-    latents = (rows - mean) @ basis
+    mean, basis = axes or axes_of(table, spec, weight)
+    latents = (table[:, spec.columns] - mean) @ basis
     generator = seed_of(options.seed, spec.name)
-    n_standing = standing_for or len(rows)
+    n_standing = standing_for or len(table)
     latents, weight = _enlarged(latents, weight, bootstrap, n_standing, generator)
     sizes, widths, levels = spec.flat()
     chain, codes = quantize.fit_chain(
@@ -188,7 +197,7 @@ def fit_category(
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
         spread=spec.spread,
     )
-    chain = _settled(latents, chain, weight, options, len(rows), codes)
+    chain = _settled(latents, chain, weight, options, len(table), codes)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
 
 

@@ -46,6 +46,8 @@ class GreedyCurve:
         Source of all random choices.
     weights : (Tensor of shape (n_train,), Tensor of shape (n_valid,)), default=None
         Weights of the rows.
+    axes : (Tensor of shape (k,), Tensor of shape (k, width)), default=None
+        What `principal_axes` gives for the rows to fit on, where it is known.
 
     Examples
     --------
@@ -66,9 +68,10 @@ class GreedyCurve:
         limit: int,
         generator: torch.Generator,
         weights: tuple[Tensor, Tensor] | None = None,
+        axes: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self._weights = weights or (torch.ones(len(train)), torch.ones(len(valid)))
-        mean, basis = principal_axes(train, width, self._weights[0])
+        mean, basis = axes or principal_axes(train, width, self._weights[0])
         self._left, self._held = (train - mean) @ basis, (valid - mean) @ basis
         self._beyond = 0.0
         away = ((valid - mean) ** 2).sum(1) - (self._held**2).sum(1)

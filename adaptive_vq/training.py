@@ -338,7 +338,8 @@ class _Judge:
     """
 
     def __init__(self, codec: CodecModule, rows: Rows, valid: Rows | None, beam: int) -> None:
-        self.codec, self.beam, self.judges = codec, beam, valid is not None
+        self.codec, self.judges = codec, valid is not None
+        self.beam = beam if self.judges else min(beam, TRAIN_BEAM)
         some = slice(None, None, -(-len(rows) // _WITNESSES) or None)
         self.seen = valid or Rows(rows.table[some], rows.weight[some])
         self.kept = copy.deepcopy(codec.state_dict())

@@ -5,9 +5,11 @@ import weakref
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
-from adaptive_vq._bench import Bench, Node
+from adaptive_vq import _bench, classical
+from adaptive_vq._bench import Bench
 from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
@@ -29,6 +31,24 @@ CUT = {
     "flag": np.array([6]),
     "still": np.array([7]),
 }
+
+
+def _bench_of(monkeypatch, errors, n=300):
+    """Bench whose fits leave what `errors` says of each, and what was fitted."""
+    fitted = []
+
+    def fit(table, spec, weight, options, bootstrap, axes):
+        assert torch.equal(axes[1], classical.axes_of(table, spec, weight)[1])
+        fitted.append((max(spec.sizes[0]), spec.spread, bootstrap))
+        return fitted[-1]
+
+    rows = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    bench = Bench(rows, 0)
+    monkeypatch.setattr(_bench, "fit_category", fit)
+    monkeypatch.setattr(
+        _bench, "row_errors", lambda part, valid, *_: torch.full((len(valid),), errors(*part))
+    )
+    return bench, fitted
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +250,37 @@ def test_codebooks_have_no_more_codewords_than_there_are_rows():
 
 @pytest.mark.parametrize(("share", "draws"), [(0.96, 0.0), (0.94, TOWARDS_NEIGHBOURS)])
 def test_plans_are_made_with_draws_only_where_these_help_clearly(monkeypatch, share, draws):
-    bench = Bench(np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32), 0)
-    monkeypatch.setattr(Node, "refitted", lambda self, *_: share if self.bench.draws else 1.0)
+    bench, _ = _bench_of(monkeypatch, lambda size, spread, draws: share if draws else 1.0)
     bench.settle_for_few_rows(16)
     assert bench.draws == draws
+
+
+def test_trials_that_fall_behind_are_not_fitted_on_every_fold(monkeypatch):
+    def errors(size, spread, draws):
+        by_size = {32: 1.0, 64: 1.2, 128: 1.3}
+        return by_size[size] * (1.1 if spread else 1.0) * (0.98 if draws else 1.0)
+
+    bench, fitted = _bench_of(monkeypatch, errors, n=250)
+    bench.settle_for_few_rows(20)
+    assert (bench.max_bits, bench.draws) == (5, 0.0)
+    sizes, draws = [(128, False, 0.0), (64, False, 0.0), (32, False, 0.0)], TOWARDS_NEIGHBOURS
+    asked = [*sizes, (32, True, 0.0), (32, False, draws)]
+    assert [fitted.count(one) for one in asked] == [1, 4, 4, 1, 1]
+    assert len(fitted) == 11
+    (node,) = bench.nodes([np.arange(3)])
+    assert node.refitted(20, 7) == pytest.approx(1.3)
+    assert fitted.count((128, False, 0.0)) == 4  # the folds that it had not been given
+
+
+def test_folds_with_little_error_do_not_end_a_trial(monkeypatch):
+    folds = []
+
+    def errors(size, spread, draws):
+        first = len(folds) % 4 == 0
+        folds.append(spread)
+        return (0.2 if spread else 0.1) if first else (0.5 if spread else 1.0)
+
+    bench, fitted = _bench_of(monkeypatch, errors)
+    (node,) = bench.nodes([np.arange(3)])
+    assert node.refitted(20, 5) == pytest.approx((0.2 + 3 * 0.5) / 4)
+    assert [fitted.count((32, spread, 0.0)) for spread in (False, True)] == [4, 4]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptive_vq import HierarchicalVQVAE, beam, kmeans, quantize
-from adaptive_vq._parallel import each, n_workers, one_thread_each
+from adaptive_vq._parallel import each, n_workers, one_thread_each, until
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -45,6 +45,21 @@ def test_threads_without_an_item_help_the_others(n_threads, n_items, split, insi
         assert set(each(work, range(n_items), split=split)) == {inside}
     assert n_workers() == n_threads
     assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_work_ends_with_what_is_enough_for_any_number_of_threads(n_threads, threads):
+    threads(n_threads)
+    done = []
+
+    def squared(i):
+        done.append(i)
+        return i * i
+
+    assert until(lambda found: sum(found) >= 5, squared, range(9)) == [0, 1, 4]
+    assert len(done) == -(-3 // n_threads) * n_threads
+    assert until(lambda _: False, squared, range(4)) == [0, 1, 4, 9]
+    assert until(lambda _: False, squared, []) == []
 
 
 def test_what_goes_wrong_in_a_thread_is_raised(threads):

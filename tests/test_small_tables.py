@@ -11,7 +11,14 @@ from adaptive_vq import (
     classical,
 )
 from adaptive_vq._folds import folds
-from adaptive_vq._small_tables import _turns, choose_start, too_few, with_codebooks_of
+from adaptive_vq._race import Race, behind
+from adaptive_vq._small_tables import (
+    _turns,
+    choose_start,
+    largest_codebook,
+    too_few,
+    with_codebooks_of,
+)
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.learning import Judge
 
@@ -104,17 +111,60 @@ def test_a_small_table_is_coded_better_than_by_full_codebooks():
     assert 1 - free.score(held) < 0.9 * (1 - full.score(held))
 
 
-def test_what_is_no_better_half_way_does_not_get_the_other_turns(monkeypatch):
+@pytest.mark.parametrize(("noise", "turns"), [(0.0, 1), (2.0, 2)])
+def test_what_falls_behind_does_not_get_the_other_turns(monkeypatch, noise, turns):
     fits = []
 
-    def error(part, rows, beam, weight):
+    def errors(part, rows, beam, weight):
         fits.append(part)
-        return {0.0: 2.0, 0.5: 3.0, 2.0: 1.0}[part]
+        level = {0.0: 2.0, 0.5: 2.2, 2.0: 1.0}[part]
+        spread = noise if part == 0.5 else 0.0
+        return level + spread * torch.linspace(-1.0, 1.0, len(rows))
 
-    monkeypatch.setattr(classical, "fit_category", lambda rows, spec, mass, options, width: width)
-    monkeypatch.setattr(classical, "category_error", error)
+    def fitted(rows, spec, mass, options, width, axes):
+        assert torch.equal(axes[0], classical.axes_of(rows, spec, mass)[0])
+        return width
+
+    monkeypatch.setattr(classical, "fit_category", fitted)
+    monkeypatch.setattr(classical, "row_errors", errors)
     turn = _turns(ROWS, spec((256,), (256,)), torch.ones(len(ROWS)), StartOptions(0), 20)
-    assert [turn(8, width, False) for width in (0.0, 0.5, 2.0)] == [8.0, 12.0, 4.0]
-    assert [fits.count(width) for width in (0.0, 0.5, 2.0)] == [4, 2, 4]
-    assert turn(8, 0.5, False) == 12.0  # as it was known
-    assert len(fits) == 10
+    found = [turn(8, width, False) for width in (0.0, 0.5, 2.0)]
+    assert found == pytest.approx([160.0, 176.0, 80.0], rel=1e-5)
+    assert [fits.count(width) for width in (0.0, 0.5, 2.0)] == [4, turns, 4]
+    assert turn(8, 0.5, False) == found[1]  # as it was known
+    assert len(fits) == 8 + turns
+
+
+@pytest.mark.parametrize("best", [4, 5, 6, 7, 8])
+def test_codebooks_get_smaller_for_as_long_as_that_lowers_the_error(best):
+    tried = set()
+
+    def error(bits):
+        tried.add(bits)
+        return 1.0 + abs(bits - best)
+
+    assert largest_codebook(error, 50, 8) == best
+    assert tried == set(range(max(best - 1, 4), 9))
+    assert largest_codebook(lambda bits: 1.0 + 0.001 * bits, 50, 8) == 8  # that gains too little
+    assert largest_codebook(error, 640, 7) == 7  # rows enough
+
+
+def test_a_trial_that_was_behind_counts_as_worse_as_it_was():
+    race, ones = Race(), torch.ones(10)
+    assert race.entered([ones, 3.0 * ones]) == 40.0
+    worse = [1.2 * ones]
+    assert race.lost(worse)  # one part is half of two
+    assert race.entered(worse) == pytest.approx(48.0)
+    assert race.entered([ones, ones]) == 20.0
+    assert not race.lost([0.9 * ones])
+    assert not behind([ones], [], 1.0)
+
+
+def test_parts_with_little_of_the_error_end_no_trial():
+    little, much = 0.1 * torch.ones(10), torch.ones(10)
+    assert behind([2.0 * much], [much] * 4)
+    assert not behind([2.0 * little], [little, *[much] * 3])
+    assert behind([0.97 * much], [much] * 4, share=0.95)
+    assert not behind([0.94 * much], [much] * 4, share=0.95)
+    mixed = torch.linspace(-1.0, 2.8, 10)
+    assert not behind([mixed], [0.8 * much] * 4)  # 1.6 times its standard error would be
