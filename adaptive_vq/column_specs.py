@@ -259,8 +259,8 @@ def _check_known(category: str, selection: Any, names: Sequence[str]) -> None:
         if isinstance(column, str) and column not in known:
             raise ValueError(
                 f"Category {category!r} names column {column!r}, which X does not have."
-                f"{did_you_mean(column, names)} If an earlier step has dropped it, as FeatureCleaner "
-                "does with near-duplicates (see its report_), leave it out."
+                f"{did_you_mean(column, names)} If an earlier step has dropped it, as "
+                "FeatureCleaner does with near-duplicates (see its report_), leave it out."
             )
         if is_slice or isinstance(column, bool) or not isinstance(column, (str, Integral)):
             continue

@@ -167,4 +167,4 @@ def test_parts_with_little_of_the_error_end_no_trial():
     assert behind([0.97 * much], [much] * 4, share=0.95)
     assert not behind([0.94 * much], [much] * 4, share=0.95)
     mixed = torch.linspace(-1.0, 2.8, 10)
-    assert not behind([mixed], [0.8 * much] * 4)  # 1.6 times its standard error would be
+    assert not behind([mixed], [0.8 * much] * 4)  # worse on average, but far from certainly
