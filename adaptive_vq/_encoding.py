@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
 
 import adaptive_vq
 from adaptive_vq._cleaning_rules import Extent
@@ -39,6 +40,7 @@ ESTIMATORS = (
 )
 _RECORDS = {cls.__name__: cls for cls in (Extent, Plan, RowSample, Twin)}
 _STATEFUL = {cls.__name__: cls for cls in (CodecUnits, ConditionalMeanImputer)}
+_REQUESTS = "_metadata_request"
 _ATTRIBUTE = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
 _NUMERIC = "biuf"
 _SHOWN = 80  # characters of a value in an error
@@ -81,6 +83,9 @@ class Encoder:
             # Callbacks are objects of the session; scikit-learn's version stands in the header.
             if key not in params and not key.startswith("_skl_") and key != "_sklearn_version"
         }
+        request = state.pop(_REQUESTS, None)
+        if request is not None:
+            state[_REQUESTS] = request._serialize()
         steps = params.pop("steps", None)
         node = {
             "class": name,
@@ -204,6 +209,9 @@ class Decoder:
             raise ValueError(f"{cls.__name__} has no parameter {sorted(unknown)[0]!r}")
         estimator = cls(**params)
         estimator._validate_params()
+        requests = node["state"].pop(_REQUESTS, None)
+        if requests is not None:
+            estimator._metadata_request = _requests(estimator, self.value(requests))
         for name, value in node["state"].items():
             # No attribute of the class itself: a file must not replace what the estimator does.
             if not _ATTRIBUTE.fullmatch(name) or name in params or hasattr(cls, name):
@@ -256,6 +264,17 @@ class Decoder:
         frame.columns = pd.Index([self.value(name) for name, _ in columns])
         frame.index.name, frame.columns.name = node["names"]
         return frame
+
+
+def _requests(estimator: Any, of_methods: Mapping[str, Mapping[str, Any]]) -> MetadataRequest:
+    """What `set_fit_request` and its like had asked for."""
+    request = MetadataRequest(owner=estimator)
+    for method, wanted in of_methods.items():
+        if method not in vars(request):
+            raise ValueError(f"{method!r} is no method that metadata are routed to")
+        for name, alias in wanted.items():
+            getattr(request, method).add_request(param=name, alias=alias)
+    return request
 
 
 def _strings(cells: Any) -> NDArray[Any]:

@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from adaptive_vq._statistics import weighted_rows
+from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import note_repeats
-from adaptive_vq.tables import check_table, row_chunks
+from adaptive_vq.tables import check_table, column_names, row_chunks
 
-__all__ = ["clean_rows", "draw_seed", "rows_to_learn_from"]
+__all__ = ["clean_rows", "draw_seed", "kept_weights", "rows_to_learn_from"]
 
 
 def rows_to_learn_from(
@@ -141,3 +142,40 @@ def clean_rows(
     if not isinstance(inner, pd.DataFrame) and repeats is not None and (repeats > 1).any():
         inner = note_repeats(pd.DataFrame(cells, columns=estimator._inner_names()), repeats)
     return inner, cells
+
+
+def kept_weights(
+    estimator: Any, importance: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Column weights of what the cleaner keeps, from those of the table.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVQVAE
+        With ``cleaner_``, where it cleans.
+    importance : ndarray of shape (n_features,) or None
+
+    Returns
+    -------
+    ndarray of shape (n_kept,) or None
+        A near-duplicate that is dropped leaves its weight to the column that it repeats.
+
+    Raises
+    ------
+    ValueError
+        If another transformer makes columns that the table does not have.
+    """
+    cleaner = getattr(estimator, "cleaner_", None)
+    if importance is None or cleaner is None:
+        return importance
+    if hasattr(cleaner, "twins_"):
+        return pooled(importance, cleaner.kept_, cleaner.twins_)
+    places = {name: j for j, name in enumerate(column_names(estimator))}
+    kept = estimator._inner_names()
+    new = [name for name in kept if name not in places]
+    if new:
+        raise ValueError(
+            f"column_weights says nothing of {new[0]!r}, which {type(cleaner).__name__} makes: "
+            "apply it before, and give weights of its columns."
+        )
+    return importance[[places[name] for name in kept]]

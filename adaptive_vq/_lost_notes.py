@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_ANNOTATING = ("FeatureCharacterizer", "AdaptiveRatioSelector")
+from adaptive_vq.annotations import ROLES
 
 
 def refuse_lost_note(context: Any, note: Mapping[str, Any] | None, owner: str) -> None:
@@ -36,7 +36,10 @@ def refuse_lost_note(context: Any, note: Mapping[str, Any] | None, owner: str) -
     steps = _steps_before(context)
     for place in reversed(range(len(steps))):
         writer = steps[place][0].estimator_name
-        if writer in _ANNOTATING and writer not in arrived:
+        role = ROLES.get(writer)
+        if role == "codec":
+            return  # what was written before has been used
+        if role is not None and writer not in arrived:
             culprit = steps[min(place + 1, len(steps) - 1)][1]
             raise ValueError(
                 f"The note of {writer} was lost on the way to {owner}: {culprit} returns a table "

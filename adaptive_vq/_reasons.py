@@ -95,3 +95,35 @@ def _count(number: int, noun: str) -> str:
 def _joined(because: str, text: str) -> str:
     """Put a reason in front of a sentence and keep it one sentence."""
     return because + text[0].lower() + text[1:] if because else text
+
+
+def moved(planned: int, learned: int, spent: float, given: bool) -> str:
+    """Explain bits that have moved after planning, if any have.
+
+    Parameters
+    ----------
+    planned, learned : int
+        Bits of a category, and what learning has added to them.
+    spent : float
+        Sum of log2 of its final codebooks' sizes.
+    given : bool
+        Whether the user has set these sizes.
+
+    Examples
+    --------
+    >>> from adaptive_vq._reasons import moved
+    >>> moved(8, 0, 8.0, False), moved(8, 0, 5.9, False)
+    ('', ' 2 of its bits found nothing more to tell apart.')
+    >>> moved(8, 1, 9.0, False), moved(8, 0, 3.0, True)
+    (' Learning moved 1 bit here.', ' codebook_sizes gives it 3 bits.')
+    """
+    if given:
+        return "" if abs(spent - planned) < 0.5 else f" codebook_sizes gives it {spent:.3g} bits."
+    told = f" Learning moved {_count(abs(learned), 'bit')} {'here' if learned > 0 else 'away'}."
+    told = told if learned else ""
+    change = int(spent - planned - learned)  # towards zero: parts of bits go with pruned codewords
+    if change > 0:
+        return f"{told} {_count(change, 'bit')} freed elsewhere came on top."
+    if change < 0:
+        return f"{told} {-change} of its bits found nothing more to tell apart."
+    return told

@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq.annotations import play_same_role
 from adaptive_vq.codes import CodeTable, code_names
 from adaptive_vq.metrics import Evaluation, reconstruction_nmse
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -42,6 +43,10 @@ class TrainedCodec(TransformerMixin):
     codebooks_: dict[str, NDArray[np.float32]]
     _imputer: ConditionalMeanImputer
     _layout: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        play_same_role(cls)
 
     def transform(self, X: ArrayLike) -> Any:
         """Encode rows.

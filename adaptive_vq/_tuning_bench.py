@@ -117,7 +117,7 @@ class Bench:
         """The codec as it was fitted."""
         module = module_of(self.codec)
         codes = module.encode(self.rows.table, self.options.beam, joint=self.options.joint)
-        fitted = Fitted(module, codes, self.codec.history_, self.codec.n_iter_, None)
+        fitted = Fitted(module, codes, self.codec.history_, self.codec.n_iter_, None, [])
         return self._state(specs_as_fitted(self.codec), fitted)
 
     def proposal(self, state: State, taker: str, n_bits: int) -> dict[str, int] | None:

@@ -9,16 +9,51 @@ into ``DataFrame.attrs``; later steps read it there. This is the only module tha
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["annotate", "annotation", "note_repeats", "repeat_weights"]
+__all__ = [
+    "ROLES",
+    "annotate",
+    "annotation",
+    "note_repeats",
+    "play_same_role",
+    "repeat_weights",
+    "warn_of_lost_repeats",
+]
+
+ROLES = {
+    "FeatureCharacterizer": "characterizer",
+    "AdaptiveRatioSelector": "selector",
+    "HierarchicalVQVAE": "codec",
+}
+"""What classes do with notes, by name; their subclasses add themselves (`play_same_role`)."""
 
 _KEY = "adaptive_vq"
 _REPEATS = "adaptive_vq.repeats"
+
+
+def play_same_role(cls: type) -> None:
+    """Let a subclass count as what its base class is wherever notes are looked for.
+
+    A callback context knows classes by their names only.
+
+    Examples
+    --------
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.annotations import ROLES
+    >>> class Mine(HierarchicalVQVAE):
+    ...     pass
+    >>> ROLES["Mine"]
+    'codec'
+    """
+    role = next((ROLES[base.__name__] for base in cls.__mro__ if base.__name__ in ROLES), None)
+    if role is not None:
+        ROLES.setdefault(cls.__name__, role)
 
 
 def annotate(frame: pd.DataFrame, note: dict[str, Any]) -> pd.DataFrame:
@@ -120,6 +155,31 @@ def note_repeats(frame: pd.DataFrame, repeats: NDArray[np.int64]) -> pd.DataFram
     others = {key: value for key, value in frame.attrs.items() if key != _REPEATS}
     noted.attrs = {**others, _REPEATS: more} if more else others
     return noted
+
+
+def warn_of_lost_repeats(output: Any, repeats: NDArray[np.int64]) -> Any:
+    """Warn where a polars table can not say what its columns stand for.
+
+    Parameters
+    ----------
+    output : object
+        What a step gives on.
+    repeats : ndarray of int of shape (n_features,)
+
+    Returns
+    -------
+    object
+        `output` as it is.
+    """
+    if hasattr(output, "get_columns") and (repeats > 1).any():
+        warnings.warn(
+            "A polars table can carry no note: to later steps each column counts once, though some "
+            "stand for near-duplicates that were dropped (repeats_). Give pandas tables, or "
+            "column_weights=cleaner.repeats_.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return output
 
 
 def repeat_weights(X: Any) -> NDArray[np.float64] | None:

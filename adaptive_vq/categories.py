@@ -252,13 +252,16 @@ def _given(spec: Any, columns: _Columns, random_state: Any) -> Categories:
         return mapped(without_callables(spec, columns.frame), columns.names)
     if hasattr(spec, "fit_predict") or isinstance(spec, FeatureAgglomeration):
         return _from_clusterer(spec, columns, random_state)
-    if isinstance(spec, (list, tuple, np.ndarray, pd.Series)):
+    if isinstance(spec, (list, tuple)) or (hasattr(spec, "__len__") and hasattr(spec, "tolist")):
         return labeled(spec, columns.names)
-    if spec == "prefix":
+    if hasattr(spec, "to_list"):  # a Series of polars
+        return labeled(spec.to_list(), columns.names)
+    word = spec if isinstance(spec, str) else ""
+    if word == "prefix":
         return _prefixed(columns)
-    if spec == "prefix_auto":
+    if word == "prefix_auto":
         return _clustered_families(columns)
-    suggestion = did_you_mean(spec, WORDS) if isinstance(spec, str) else ""
+    suggestion = did_you_mean(word, WORDS)
     raise ValueError(
         f"categories must be one of {list(WORDS)}, a number of clusters, a dict from name to "
         "columns, the path of a JSON file with one, a list with one label per column or a "

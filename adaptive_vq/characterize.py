@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weighted_sample import Weighted, rows_and_weights, with_weights
-from adaptive_vq.annotations import annotate, annotation
+from adaptive_vq.annotations import ROLES, annotate, annotation, play_same_role
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import CategorySet, resolve_categories
 from adaptive_vq.column_specs import without_callables
@@ -150,6 +150,7 @@ class FeatureCharacterizer(
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
         super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
+        play_same_role(cls)
 
     def __init__(
         self,
@@ -275,7 +276,7 @@ class FeatureCharacterizer(
         frame = as_frame(X, check_table(self, X, reset=False))
         earlier = annotation(frame) or {}
         # With an earlier plan its writer goes as well: who looks for it is told that it was lost.
-        writers = [name for name in earlier.get("by", []) if name != "AdaptiveRatioSelector"]
+        writers = [name for name in earlier.get("by", []) if ROLES.get(name) != "selector"]
         return annotate(frame, {**self._note(), "by": [*writers, type(self).__name__]})
 
     def inverse_transform(self, X: Any) -> Any:

@@ -26,7 +26,7 @@ from adaptive_vq._cleaning_rules import (
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
 from adaptive_vq._twins import Twin, find_twins, pooled
-from adaptive_vq.annotations import note_repeats
+from adaptive_vq.annotations import note_repeats, warn_of_lost_repeats
 from adaptive_vq.sampling import RowSample
 from adaptive_vq.tables import check_table, column_names, like_input, like_training
 
@@ -111,7 +111,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
     An error in a column that stands for several comes back in all of them. So `transform` of a
     DataFrame notes `repeats_` on the table it returns, and `AdaptiveRatioSelector` and
     `HierarchicalVQVAE` take them as ``column_weights`` unless others are given (``{}`` counts every
-    column once). An array can carry no note: give ``column_weights=cleaner.repeats_`` there.
+    column once). An array or polars table can carry no note: give ``column_weights=repeats_``.
 
     Examples
     --------
@@ -239,6 +239,21 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         """How many training columns each kept one stands for."""
         check_is_fitted(self)
         return pooled(np.ones(self.n_features_in_, dtype=np.int64), self.kept_, self.twins_)
+
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
+        """Fit, then `transform` the same table.
+
+        Parameters
+        ----------
+        X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray, pandas or polars DataFrame of shape (n_samples, n_features_out), float64
+        """
+        return warn_of_lost_repeats(self.fit(X).transform(X), self.repeats_)
 
     def transform(self, X: ArrayLike) -> Any:
         """Drop, cap and fill as learned.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,27 @@ def without_callables(spec: Any, frame: pd.DataFrame) -> Any:
     """
     if not isinstance(spec, Mapping):
         return spec
-    called = {k: v(frame) if callable(v) else v for k, v in spec.items()}
+    called = {k: _called(k, v, frame) if callable(v) else v for k, v in spec.items()}
     if all(isinstance(name, str) for name in frame.columns):
         return called
     # A selector answers with the table's own column labels; numbers are positions everywhere else.
     positions = {label: i for i, label in enumerate(frame.columns)}
     return {
-        k: [positions.get(c, c) for c in v] if callable(spec[k]) and isinstance(v, list) else v
+        k: [positions.get(c, c) for c in v]
+        if callable(spec[k]) and isinstance(v, (list, tuple, pd.Index))
+        else v
         for k, v in called.items()
     }
+
+
+def _called(category: str, selector: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> Any:
+    try:
+        return selector(frame)
+    except Exception as error:
+        raise ValueError(
+            f"Category {category!r}: {selector!r} does not select columns of X, which it gets as a "
+            f"DataFrame: {error}"
+        ) from error
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
@@ -255,6 +267,12 @@ def _check_known(category: str, selection: Any, names: Sequence[str]) -> None:
     wanted: list[Any] = [selection.start, selection.stop] if is_slice else selection
     known = set(names)
     seen = set()
+    masked = not is_slice and any(isinstance(column, (bool, np.bool_)) for column in wanted)
+    if masked and len(wanted) != len(names):
+        raise ValueError(
+            f"Category {category!r} is a mask of {len(wanted)} values, but X has {len(names)} "
+            "columns; give one per column."
+        )
     for column in wanted:
         if isinstance(column, str) and column not in known:
             raise ValueError(

@@ -199,8 +199,9 @@ def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Ev
     """Evaluation of a codec in the units of the first one."""
     if first.names != other.names or not np.array_equal(first.table, other.table, equal_nan=True):
         raise ValueError(
-            f"{name!r} and {first_name!r} see different tables: a step before the codec, or its "
-            "cleaner, changes columns or cells. Do that before both, and compare the codecs."
+            f"{name!r} and {first_name!r} see different tables: they were fitted with other names "
+            "of columns, or a step before the codec, or its cleaner, changes columns or cells. Do "
+            "that before both, and compare the codecs."
         )
     run, units = other.run, first.codec.units_
     if other is first or np.array_equal(run.target, first.run.target, equal_nan=True):

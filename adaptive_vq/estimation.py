@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,9 @@ from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
+from adaptive_vq._own_encoders import checked_encoders, fitted_encoders
 from adaptive_vq._parallel import one_thread_each
+from adaptive_vq._reasons import moved
 from adaptive_vq._rows import Rows
 from adaptive_vq._training_record import remember
 from adaptive_vq.checkpoints import Progress
@@ -57,6 +60,8 @@ def fit_estimator(
     before = None
     if estimator.warm_start and getattr(estimator, "_request", None) == _request(estimator, specs):
         before = module_of(estimator)
+    # What is given may change after the fit; what has been fitted may not.
+    estimator._encoders = options.encoders
     on_epoch = _Bridge(estimator, plan, context, X)
     with seeded(options):
         rows = rows_of(Z, observed, weight)
@@ -87,12 +92,15 @@ def store(
     weight: NDArray[np.float64] | None,
 ) -> None:
     """Store a fitted network, and what is told about it, on the estimator."""
-    for of_earlier_fit in ("training_", "curves_"):
+    for of_earlier_fit in ("training_", "curves_", "moves_"):
         estimator.__dict__.pop(of_earlier_fit, None)
     _warn_if_diverged(fitted.history)
     estimator._request = _request(estimator, specs)
-    estimator._keep_plan(_plan_as_fitted(plan, fitted.module))
+    given = not isinstance(estimator.codebook_sizes, str)
+    estimator._keep_plan(_plan_as_fitted(plan, fitted, given))
     keep(estimator, fitted.module)
+    if plan.strategy == "learned":
+        estimator.moves_ = fitted.moves
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs
     estimator.budget_ = plan.budget
@@ -101,21 +109,26 @@ def store(
     local = estimator.context == "local"
     codes = fitted.codes.numpy() if local else estimator._codes(Z)
     remember(estimator, Z, observed, codes, weight)
-    if fitted.optimism is not None:
-        _keep_predictions(estimator, fitted.optimism)
+    _keep_predictions(estimator, fitted.optimism, plan)
 
 
-def _keep_predictions(estimator: Any, optimism: Optimism) -> None:
+def _keep_predictions(estimator: Any, optimism: Optimism | None, plan: Plan) -> None:
     """Put what the codec is expected to leave of unseen rows in place of what the plan predicts.
 
-    The plan knows categories coded alone; the codec decodes all of them jointly.
+    The plan knows categories coded alone; the codec decodes all of them jointly. Of a category that
+    has ended with other bits the plan says nothing.
     """
     record, decisions = estimator.training_, estimator.decisions_
     trained = {
         name: float(record["error"][columns].sum() / max(record["energy"][columns].sum(), 1e-30))
         for name, columns in estimator.categories_.items()
     }
-    predicted = optimism.predict(trained)
+    predicted = {} if optimism is None else optimism.predict(trained)
+    for name, spent in decisions["bits_spent"].items():
+        if name not in predicted and spent == 0.0:
+            predicted[name] = trained[name]  # no code: nothing that unseen rows could lack
+        elif name not in predicted and abs(spent - sum(plan.bits[name])) >= 1.0:
+            predicted[name] = math.nan
     decisions["predicted_nmse"] = [
         predicted.get(name, planned) for name, planned in decisions["predicted_nmse"].items()
     ]
@@ -188,22 +201,10 @@ def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitO
         validation_fraction=estimator.validation_fraction,
         early_stopping=estimator.early_stopping,
         training=training,
-        encoders=_own_encoders(estimator, plan),
+        encoders=checked_encoders(estimator.encoders, plan.categories),
         activation=estimator.activation,
         most_codewords=_most_codewords(estimator, observed),
     )
-
-
-def _own_encoders(estimator: Any, plan: Plan) -> dict[str, Any] | None:
-    if not estimator.encoders:
-        return None
-    unknown = [name for name in estimator.encoders if name not in plan.categories]
-    if unknown:
-        raise ValueError(
-            f"encoders names the unknown category {unknown[0]!r}; there are "
-            f"{list(plan.categories)}."
-        )
-    return {name: copy.deepcopy(module) for name, module in estimator.encoders.items()}
 
 
 def specs_of(
@@ -262,45 +263,42 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
         if name not in given:
             raise ValueError(f"codebook_sizes has no entry for category {name!r}.")
         given = given[name]
-    levels = list(given) if isinstance(given, Sequence) else [given] * plan.n_levels
+    many = isinstance(given, Sequence | np.ndarray) and np.ndim(given) == 1
+    levels = list(given) if many else [given] * plan.n_levels
     whole = all(isinstance(size, (int, np.integer)) and size >= 1 for size in levels)
     if len(levels) != plan.n_levels or not whole:
         raise ValueError(
-            f"codebook_sizes={codebook_sizes!r}: give one whole number per level "
-            f"({plan.n_levels}), at least 1."
+            f"codebook_sizes={codebook_sizes!r} gives category {name!r} {given!r}: give one whole "
+            f"number per level ({plan.n_levels}), at least 1."
         )
     return [int(size) for size in levels]
 
 
-def _plan_as_fitted(plan: Plan, module: CodecModule) -> Plan:
+def _plan_as_fitted(plan: Plan, fitted: Fitted, given: bool) -> Plan:
     """Return the plan with the bits as they ended: whole bits that hold the final codebooks.
 
     What the plan predicts of a category coded alone gives way to what the codec, which decodes all
-    categories jointly, has left of rows that it had not seen.
+    categories jointly, has left of rows that it had not seen. `given` are sizes by the user.
     """
+    module = fitted.module
+    spent = dict.fromkeys(plan.bits, 0.0)
     bits = {name: [0] * plan.n_levels for name in plan.bits}
     for (start, end), category in zip(module.layout.spans(), module.layout.categories, strict=True):
         for level, book in zip(category.levels, module.codebooks[start:end], strict=True):
             bits[category.name][level] += math.ceil(math.log2(len(book.weight)))
+            spent[category.name] += math.log2(len(book.weight))
+    learned = Counter(move["taker"] for move in fitted.moves)
+    learned.subtract(move["giver"] for move in fitted.moves)
     decisions = [
         {
             **entry,
-            "reason": entry["reason"] + _moved(plan.bits[name], bits[name]),
+            "reason": entry["reason"]
+            + moved(sum(plan.bits[name]), learned[name], spent[name], given),
         }
         for entry in plan.decisions
         for name in [entry["category"]]
     ]
     return replace(plan, bits=bits, decisions=decisions)
-
-
-def _moved(planned: Sequence[int], spent: Sequence[int]) -> str:
-    """Return a sentence on bits that moved after planning, or nothing."""
-    change = sum(spent) - sum(planned)
-    if change > 0:
-        return f" {change} {'bit' if change == 1 else 'bits'} freed elsewhere came on top."
-    if change < 0:
-        return f" {-change} of its bits found nothing more to tell apart."
-    return ""
 
 
 def _warn_if_diverged(history: list[dict[str, Any]]) -> None:
@@ -341,7 +339,7 @@ def module_of(estimator: Any, copies: bool = True) -> CodecModule:
     """Rebuild the network from the estimator's numpy state, or on its memory."""
     layout = Layout.from_json(estimator._layout)
     sizes = [len(book) for book in estimator.codebooks_.values()]
-    custom = {name: copy.deepcopy(m) for name, m in (estimator.encoders or {}).items()}
+    custom = {name: copy.deepcopy(m) for name, m in (fitted_encoders(estimator) or {}).items()}
     # Without storage nothing is drawn: a transform leaves torch's random numbers alone.
     with torch.device("meta"):
         module = CodecModule(layout, sizes, custom)
@@ -358,7 +356,7 @@ def working_module_of(estimator: Any) -> CodecModule:
     """Network on the device that the estimator works on, to be used as it is."""
     device = resolve_device(estimator.device)
     # Encoders of the user's own need not bear several threads, nor a GPU what nobody asks for.
-    if estimator.encoders or device.type != "cpu":
+    if fitted_encoders(estimator) or device.type != "cpu":
         return module_of(estimator).to(device)
     return kept_network(estimator, lambda fitted: module_of(fitted, copies=False))
 
@@ -388,12 +386,13 @@ class _Bridge:
 
     def __call__(self, record: dict[str, Any], module: CodecModule) -> bool:
         task = self.context.subcontext(task_name="epoch")
-        task.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
+        # The table is its own target: without one sklearn.callback.ScoringMonitor scores nothing.
+        task.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.X)
         return bool(
             task.call_on_fit_task_end(
                 estimator=self.estimator,
                 X=self.X,
-                metadata={"epoch": record},
+                y=self.X,
                 reconstruction_attributes=lambda: self._attributes(record, module),
             )
         )

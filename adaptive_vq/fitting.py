@@ -70,6 +70,7 @@ class Fitted:
     """A fitted network, the codes (n, m) of its training rows, and how it came about.
 
     `optimism` says by how much rows that it has not seen are worse; None if none were kept aside.
+    `moves` are those of bits between categories, where the strategy learns.
     """
 
     module: CodecModule
@@ -77,6 +78,7 @@ class Fitted:
     history: list[dict[str, Any]]
     n_epochs: int
     optimism: Optimism | None
+    moves: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,13 @@ def fit_codec(
     module.corrects.fill_(n_epochs > 0 or start.corrects)
     module, codes = _cleaned(module, rows, seen, options)
     settle_prefixes(module, observed, codes[seen])
-    if options.may_move and isinstance(start, ClassicalStart) and history:
-        history[0]["moves"] = start.decided.moves
+    moves = start.decided.moves if isinstance(start, ClassicalStart) else []
+    if options.may_move and history:
+        history[0]["moves"] = moves
     optimism = None
     if unseen is not None:
         optimism = measure_optimism(unseen, category_errors(module, fit_rows))
-    return Fitted(module, codes, history, n_epochs, optimism)
+    return Fitted(module, codes, history, n_epochs, optimism, moves)
 
 
 def _cleaned(

@@ -27,7 +27,7 @@ from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._memory import return_freed
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._unit_choice import is_auto
-from adaptive_vq.annotations import annotate, annotation, repeat_weights
+from adaptive_vq.annotations import annotate, annotation, play_same_role, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan, default_budget
@@ -187,6 +187,7 @@ class AdaptiveRatioSelector(
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
         super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
+        play_same_role(cls)
 
     def __init__(
         self,

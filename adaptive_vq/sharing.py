@@ -42,8 +42,8 @@ def parse_ratios(
     >>> parse_ratios("0.5:1:1.5")
     [0.5, 1.0, 1.5]
     """
-    parts = ratios.split(":") if isinstance(ratios, str) else list(ratios)
     try:
+        parts = ratios.split(":") if isinstance(ratios, str) else list(ratios)
         values = [float(part) for part in parts]
     except (TypeError, ValueError):
         values = [math.nan]

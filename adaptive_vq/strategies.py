@@ -245,6 +245,8 @@ def check_strategy(strategy: Any, n_levels: int) -> None:
 
 
 def _check_level_list(rules: Sequence[Any], n_levels: int) -> None:
+    if not rules:
+        raise ValueError(f"strategy is an empty list: give one strategy per level ({n_levels}).")
     if len(rules) != n_levels:
         raise ValueError(
             f"strategy lists {len(rules)} strategies for n_levels={n_levels}: give one per level, "

@@ -166,8 +166,12 @@ def drawn_rows(estimator: Any, chunks: Any) -> Any:
 def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
     """Rows to learn from; how many rows each chunk had is added to `lengths`."""
     codec, pieces = _codec_of(estimator), _pieces(_opened(chunks))
-    checked = _checked(pieces, lengths)
-    return sample_rows(checked, codec.fit_rows, random_state=draw_seed(codec))
+    given = draw_seed(codec)
+    used = copy.deepcopy(given)
+    rows = sample_rows(_checked(pieces, lengths), codec.fit_rows, random_state=used)
+    if rows.shape[0] < sum(lengths) and isinstance(given, np.random.RandomState):
+        given.set_state(used.get_state())  # where `fit` would draw as well
+    return rows
 
 
 def _pieces(table: Any) -> Iterable[Any]:
@@ -180,6 +184,11 @@ def _checked(chunks: Iterable[Any], lengths: list[int] | None = None) -> Iterato
     """Chunks with any row, each checked as `fit` checks a table."""
     probe = BaseEstimator()
     for chunk in chunks:
+        if not hasattr(chunk, "shape"):
+            raise TypeError(
+                f"chunks holds a {type(chunk).__name__}: give arrays or DataFrames, such as "
+                "np.asarray(chunk)."
+            )
         if chunk.shape[0]:
             check_table(probe, chunk, reset=not hasattr(probe, "n_features_in_"))
             if lengths is not None:

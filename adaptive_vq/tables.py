@@ -116,7 +116,9 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
     if n_samples <= n_rows:
         yield X
         return
-    cut = X.iloc if isinstance(X, pd.DataFrame) else X
+    cut: Any = X.iloc if isinstance(X, pd.DataFrame) else X
+    if hasattr(X, "tocsr"):
+        cut = X.tocsr()  # not every sparse format can be cut
     for start in range(0, n_samples, n_rows):
         yield cut[start : start + n_rows]
 

@@ -14,19 +14,19 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
-from adaptive_vq._fit_rows import clean_rows, rows_to_learn_from
+from adaptive_vq._fit_rows import clean_rows, kept_weights, rows_to_learn_from
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
+from adaptive_vq._statistics import weighted_rows
 from adaptive_vq._trained import TrainedCodec
 from adaptive_vq._training_rules import refuse_idle_parameters
-from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
 from adaptive_vq.resolution import OWNER, resolve_plan
 from adaptive_vq.tables import column_names
 from adaptive_vq.units import CodecUnits
-from adaptive_vq.weights import check_column_weights, learning_rows, positive_rows
+from adaptive_vq.weights import check_column_weights, learning_rows
 
 __all__ = ["HierarchicalVQVAE"]
 
@@ -180,6 +180,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         One record per epoch: ``epoch``, ``train_loss``, ``start_nmse`` and ``valid_nmse`` (on rows
         kept aside, before training and now), ``valid_error_per_category``, ``utilization``,
         ``perplexity_share``, and whether it is the ``best`` so far.
+    moves_ : list of dict
+        Bits moved by ``strategy="learned"``: giver, taker, error before and after.
     n_iter_ : int
         Epochs that the kept weights were trained for; 0 where training did not help.
     units_ : CodecUnits
@@ -347,6 +349,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         refuse_idle_parameters(self)
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
+            y = X if y is None else y  # what callbacks compare with
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
             self._fit(X, sample_weight, context)
             context.call_on_fit_task_end(
@@ -366,8 +369,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         inner, table = clean_rows(self, X, table, note, sample_weight)
         if not getattr(self, "_skl_callbacks", None):
             X = None  # only callbacks look at it from here on
-        if importance is not None and hasattr(self, "cleaner_"):
-            importance = pooled(importance, self.cleaner_.kept_, self.cleaner_.twins_)
+        importance = kept_weights(self, importance)
         names = self._inner_names()
         progress = open_checkpoint(self, table, names, note, sample_weight)
         plan, scaler, clip, note = resolve_plan(
@@ -413,10 +415,10 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Z, observed = self._codec_rows(X)
         weight = None
         if sample_weight is not None:
-            positive_rows(Z.astype(np.float64), sample_weight)
-            weight = np.asarray(sample_weight, dtype=np.float64)
-            kept = weight > 0
-            Z, observed, weight = Z[kept], observed[kept], weight[kept]
+            kept = np.asarray(sample_weight) > 0
+            # Rows without columns: of the rows only the weights are checked.
+            _, weight = weighted_rows(np.empty((len(Z), 0)), sample_weight)
+            Z, observed = Z[kept], observed[kept]
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)
         return self

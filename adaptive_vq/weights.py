@@ -157,10 +157,11 @@ def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
     if isinstance(given, Mapping):
         for name, weight in given.items():
             if name not in names:
-                raise ValueError(
-                    f"column_weights names {name!r}, which is no column of X."
-                    f"{did_you_mean(str(name), names)}"
+                hint = did_you_mean(str(name), names) or (
+                    f" Columns are called {list(names)[:3]}... here: names are strings, and a "
+                    "cleaner before may have dropped some."
                 )
+                raise ValueError(f"column_weights names {name!r}, which is no column of X.{hint}")
             weights[list(names).index(name)] = _number(weight, str(name))
         return weights
     values: NDArray[Any] = np.asarray(given)
@@ -198,7 +199,7 @@ def settle_column_weights(
     planned = bool((note or {}).get("plan"))
     if given is None or (earlier is None and not planned):
         return given if earlier is None else np.asarray(earlier, dtype=np.float64)
-    if earlier is None or not np.array_equal(given, earlier):
+    if not np.array_equal(given, np.ones(len(given)) if earlier is None else earlier):
         raise ValueError(
             f"{owner}(column_weights=...) contradicts AdaptiveRatioSelector, which planned with "
             "other weights. Set column_weights on AdaptiveRatioSelector only."

@@ -18,7 +18,7 @@ from adaptive_vq import (
     FeatureCleaner,
     HierarchicalVQVAE,
 )
-from adaptive_vq.metrics import reconstruction_nmse
+from adaptive_vq.metrics import quality_scorer, reconstruction_nmse
 
 QUICK = {
     "auto_compression_strategy": "balanced",
@@ -362,9 +362,10 @@ class Recorder:
     def on_fit_task_begin(self, estimator, context):
         pass
 
-    def on_fit_task_end(self, estimator, context, *, metadata, fitted_estimator):
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
         if context.task_name == "epoch":
-            self.seen.append((metadata["epoch"], fitted_estimator.score(make_rows(40, seed=1))))
+            score = fitted_estimator.score(make_rows(40, seed=1))
+            self.seen.append((fitted_estimator.history_[-1], score))
         return len(self.seen) == self.stop_after
 
 
@@ -385,23 +386,26 @@ def test_callback_stops_the_fit(X):
 
 
 def test_progress_bar_and_scoring_monitor(X, capsys):
-    monitor = ScoringMonitor(scoring=lambda estimator, X, y=None: estimator.score(X))
+    monitor = ScoringMonitor(scoring={"quality": quality_scorer})
     fitted = codec().set_callbacks(ProgressBar(), monitor).fit(X)
     log = monitor.get_logs().data_as_pandas
     of_epochs = log[log["task_name"] == "epoch"]
     assert len(of_epochs) == len(fitted.history_)
-    assert log.select_dtypes("number").notna().all(axis=None)
+    assert log["quality"].notna().all()
+    of_fit = log[log["task_name"] != "epoch"]["quality"]
+    assert of_fit.tolist() == pytest.approx([fitted.score(X)])
     # rich has one console per process, which the command line points at stderr.
     shown = capsys.readouterr()
     assert "HierarchicalVQVAE" in shown.out + shown.err
 
 
 def test_monitor_on_pipeline_and_search(X):
-    monitor = ScoringMonitor(scoring=lambda estimator, X, y=None: estimator.score(X))
+    monitor = ScoringMonitor(scoring={"quality": quality_scorer})
     pipe = make_pipeline(AdaptiveRatioSelector("uniform", bits=12), codec(bits=None))
     pipe[-1].set_callbacks(monitor)
     pipe.fit(X)
     assert len(monitor.get_logs().data) >= 2
+    assert monitor.get_logs().data_as_pandas["quality"].between(0.5, 1.0).all()
     search = GridSearchCV(pipe, {"hierarchicalvqvae__max_epochs": [1]}, cv=2)
     search.set_callbacks(ProgressBar())
     assert search.fit(X).best_score_ > 0.7

@@ -1,0 +1,60 @@
+"""Encoders of the user's own: checked before a fit, and kept as they were given."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["checked_encoders", "fitted_encoders"]
+
+_PROBED = 2
+
+
+def checked_encoders(
+    encoders: Mapping[str, Any] | None, categories: Mapping[str, NDArray[Any]]
+) -> dict[str, Any] | None:
+    """Return copies of encoders that fit their categories, None where there are none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no network, is for an unknown category, or does not take its columns.
+    """
+    if not encoders:
+        return None
+    for name, module in encoders.items():
+        if name not in categories:
+            raise ValueError(
+                f"encoders names the unknown category {name!r}; there are {list(categories)}."
+            )
+        _check(name, module, len(categories[name]))
+    return {name: copy.deepcopy(module) for name, module in encoders.items()}
+
+
+def _check(name: str, module: Any, n_columns: int) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"encoders gives category {name!r} {module!r}: give a torch.nn.Module.")
+    rows = torch.zeros(_PROBED, n_columns)
+    try:
+        with torch.no_grad():
+            shape = tuple(copy.deepcopy(module).eval()(rows).shape)
+    except Exception as error:
+        raise ValueError(
+            f"encoders gives category {name!r} a network that does not take rows of its "
+            f"{n_columns} columns, shape (n, {n_columns}): {error}"
+        ) from error
+    if len(shape) != 2 or shape[0] != _PROBED:
+        raise ValueError(
+            f"encoders gives category {name!r} a network that makes shape {shape} of {_PROBED} "
+            f"rows: it has to be ({_PROBED}, width)."
+        )
+
+
+def fitted_encoders(estimator: Any) -> dict[str, Any] | None:
+    """Own encoders that an estimator has been fitted with, whatever its parameter says by now."""
+    found: dict[str, Any] | None = getattr(estimator, "_encoders", estimator.encoders)
+    return found
