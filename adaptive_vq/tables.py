@@ -7,6 +7,7 @@ Built on :func:`sklearn.utils.validation.validate_data`, so ``n_features_in_`` a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
     [2, 2, 1]
     """
     n_rows = n_rows or CHUNK_ROWS
+    refuse_dask_frame(X)
     n_samples = X.shape[0] if len(getattr(X, "shape", ())) == 2 else 0
     if n_samples <= n_rows:
         yield X
@@ -121,6 +123,21 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
         cut = X.tocsr()  # not every sparse format can be cut
     for start in range(0, n_samples, n_rows):
         yield cut[start : start + n_rows]
+
+
+def refuse_dask_frame(X: Any) -> None:
+    """Refuse a table that does not know its number of rows, and say what takes it.
+
+    Raises
+    ------
+    TypeError
+    """
+    if hasattr(X, "__dask_graph__") and not isinstance(X.shape[0], Integral):
+        raise TypeError(
+            "X is a Dask DataFrame, which does not know its number of rows: fit with "
+            "adaptive_vq.streaming.fit_chunks, encode with adaptive_vq.scale.transform, or give "
+            "X.compute()."
+        )
 
 
 def first_row(X: Any) -> Any:
@@ -318,6 +335,8 @@ def _is_polars(X: Any) -> bool:
 
 def _check_header(X: Any) -> None:
     """Refuse column names and types that scikit-learn would misread in silence."""
+    if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
+        raise TypeError(f"X is a {type(X).__name__}, which has no cells yet: give X.collect().")
     if _is_polars(X) and hasattr(X, "columns"):
         dates = [name for name in X.columns if X[name].dtype.is_temporal()]
     elif isinstance(X, pd.DataFrame):

@@ -265,3 +265,15 @@ def test_encoders_given_may_change_after_the_fit():
     encoders["a"] = torch.nn.Linear(3, 9)
     np.testing.assert_array_equal(vq.transform(F), codes)
     np.testing.assert_array_equal(vq.set_params(encoders=None).transform(F), codes)
+
+
+def test_tables_that_are_not_there_yet_are_refused():
+    pl = pytest.importorskip("polars")
+    dd = pytest.importorskip("dask.dataframe")
+    vq = codec(PLAN).fit(F)
+    for act in (codec(bits=8).fit, vq.transform, FeatureCharacterizer(2).fit, FeatureCleaner().fit):
+        with pytest.raises(TypeError, match=r"give X.collect\(\)"):
+            act(pl.LazyFrame(F.to_dict("list")))
+    for act in (codec(bits=8).fit, vq.transform):
+        with pytest.raises(TypeError, match="fit_chunks"):
+            act(dd.from_pandas(F, npartitions=2))
