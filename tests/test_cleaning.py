@@ -95,6 +95,7 @@ def test_frame_in_frame_out():
     ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:A polars table can carry no note")
 @pytest.mark.parametrize(("output", "kind"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
 def test_set_output(output, kind):
     X = make_dirty()
