@@ -124,6 +124,8 @@ def choose_start(
     error = _turns(table, spec, weight, options, n_valid)
     bits = start
     if may_split:
+        # First, so that others have to beat it: it is also the one that gains most by draws.
+        error(start, 0.0, False)
         bits = largest_codebook(lambda b: error(b, 0.0, False), len(table), start)
     width, grown = _smoothing.start_and_smoothing(
         lambda width, grown: error(bits, width, grown),

@@ -8,6 +8,7 @@ from adaptive_vq import (
     AdaptiveRatioSelector,
     FeatureCharacterizer,
     HierarchicalVQVAE,
+    _small_tables,
     classical,
 )
 from adaptive_vq._folds import folds
@@ -168,3 +169,19 @@ def test_parts_with_little_of_the_error_end_no_trial():
     assert not behind([0.94 * much], [much] * 4, share=0.95)
     mixed = torch.linspace(-1.0, 2.8, 10)
     assert not behind([mixed], [0.8 * much] * 4)  # worse on average, but far from certainly
+
+
+def test_the_largest_codebooks_are_the_ones_to_beat(monkeypatch):
+    tried = []
+
+    def error(bits, width, grown, spread=False):
+        tried.append((bits, width, grown, spread))
+        return 1.0
+
+    monkeypatch.setattr(_small_tables, "_turns", lambda *_: error)
+    kept, _ = chosen(ROWS, spec((256,), (256,)))
+    assert tried[0] == (8, 0.0, False, False)
+    assert kept.sizes == [[256], [256]]
+    tried.clear()
+    chosen(ROWS, spec((256,), (256,)), may_split=False)
+    assert {bits for bits, *_ in tried} == {8}
