@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -108,6 +109,12 @@ class CategoryErrorDisplay(Display):
         return self._keep(ax)
 
 
+def _place(code: str) -> tuple[int, int, str]:
+    """Order of code columns: level, then ``a`` to ``z``, then ``aa`` and so on."""
+    level, split = re.fullmatch(r"L(\d+)([a-z]*)", code).groups()  # type: ignore[union-attr]
+    return int(level), len(split), split
+
+
 class CodebookUsageDisplay(Display):
     """How evenly each codebook is used: perplexity / size.
 
@@ -178,7 +185,7 @@ class CodebookUsageDisplay(Display):
             }
         )
         wide = flat.pivot(index="category", columns="level", values="share")
-        order = sorted(wide.columns, key=lambda level: (len(level.rstrip("abcdefghijk")), level))
+        order = sorted(wide.columns, key=_place)
         return wide.reindex(index=list(dict.fromkeys(flat["category"])), columns=order)
 
     def plot(self, ax: Any = None) -> Self:

@@ -153,7 +153,7 @@ def encode(
     """
     _check_table_output(output, overwrite)
     talk = Talk(as_json, quiet, output == STREAM)
-    estimator = _loaded(model)
+    estimator = _loaded_codec(model, "encode")
 
     def codes_of(rows: Any) -> Any:
         return codes_frame(estimator, estimator.transform(rows))
@@ -188,7 +188,7 @@ def decode(
     """
     _check_table_output(output, overwrite)
     talk = Talk(as_json, quiet, output == STREAM)
-    estimator = _loaded(model)
+    estimator = _loaded_codec(model, "decode")
 
     n_columns = 0
 
@@ -282,6 +282,19 @@ def _show_report(talk: Talk, found: Any, output: Path | None) -> None:
 
 def _loaded(path: Path) -> Any:
     return adaptive_vq.load(path)
+
+
+def _loaded_codec(path: Path, command: str) -> Any:
+    """Load a codec that has something to write."""
+    from adaptive_vq._diagnostic_tables import last_step
+
+    estimator = _loaded(path)
+    if not last_step(estimator, command).codebooks_:
+        raise ValueError(
+            f"{path} has no codebook, since no column varied in its training rows: its codes would "
+            "be a table without columns."
+        )
+    return estimator
 
 
 def _rows_to_fit(pipeline: Any, table: str, talk: Talk) -> Any:

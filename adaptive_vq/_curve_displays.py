@@ -133,7 +133,9 @@ class RateDistortionDisplay(Display):
         if self.curves is None:
             draw.nothing(ax, "The plan was not measured.")
             return
-        left = {name: float(curve[self.bits[name]]) for name, curve in self.curves.items()}
+        # Bits that other categories could not use may take one beyond what was measured.
+        at = {name: min(self.bits[name], len(curve) - 1) for name, curve in self.curves.items()}
+        left = {name: float(curve[at[name]]) for name, curve in self.curves.items()}
         worst = sorted(left, key=lambda name: -left[name])[: len(draw.CYCLE) - 1]
         for name, curve in self.curves.items():
             named = name in worst
@@ -141,7 +143,7 @@ class RateDistortionDisplay(Display):
             shown = np.where(curve > 0, curve, np.nan)
             text = draw.label(name) if named else None
             ax.plot(shown, color=color, lw=1.6 if named else 0.7, label=text)
-            ax.plot(self.bits[name], shown[self.bits[name]], "o", color=color, ms=5)
+            ax.plot(self.bits[name], shown[at[name]], "o", color=color, ms=5)
         draw.log_errors(ax)
         draw.whole_bits(ax, "bits of the category")
         ax.set_ylabel("NMSE, predicted")

@@ -141,9 +141,10 @@ def knee(d: Diagnosis) -> Found:
             HALVED,
             "bits",
             f"{MORE} more bits are predicted to bring the NMSE from {here:.3g} to {more:.3g} "
-            f"({more / here:.2f} times; limit {HALVED:g}). Set bits={budget + MORE} or more.",
+            f"({more / here:.2f} times; limit {HALVED:g}). Set bits={budget + MORE} or more, "
+            "or lower max_nmse where that sets the budget.",
         )
-    if less <= WASTED * here:
+    if budget > LESS and less <= WASTED * here:
         yield Recommendation(
             "budget_too_large",
             "all",
@@ -151,7 +152,8 @@ def knee(d: Diagnosis) -> Found:
             WASTED,
             "bits",
             f"{LESS} bits fewer are predicted to raise the NMSE only from {here:.3g} to {less:.3g} "
-            f"(limit {WASTED:g} times). Set bits={budget - LESS} or fewer.",
+            f"(limit {WASTED:g} times). Set bits={budget - LESS} or fewer, "
+            "or raise max_nmse where that sets the budget.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ MORE, LESS = 8, 16
 """Bits by which the recommendations raise or lower the budget."""
 
 _STEPS = 10
+_EXACT = 1e-6
+"""NMSE at the end of a curve from which more bits would buy nothing."""
 
 
 def frontier(judged: Judged) -> pd.DataFrame | None:
@@ -24,10 +27,11 @@ def frontier(judged: Judged) -> pd.DataFrame | None:
     Returns
     -------
     pandas.DataFrame or None
-        Index ``bits``, column ``predicted_nmse``; None where no curves were measured.
+        Index ``bits``, column ``predicted_nmse``, NaN where the curves do not reach; None where no
+        curves were measured, or sizes of codebooks were given instead.
     """
     curves = getattr(judged.codec, "curves_", None)
-    if curves is None:
+    if curves is None or not isinstance(judged.codec.codebook_sizes, str):
         return None
     weights = weights_of(judged.codec)
     budget = int(judged.codec.budget_)
@@ -45,7 +49,7 @@ def weights_of(codec: Any) -> dict[str, float]:
 def least(
     curves: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float], budget: int
 ) -> float:
-    """Least total NMSE within a budget, each category at most at the end of its curve.
+    """Least total NMSE within a budget, NaN where it takes more bits than the curves have.
 
     Examples
     --------
@@ -55,6 +59,9 @@ def least(
     0.55
     """
     names = sorted(curves)
+    ends = [(len(curve) - 1, float(curve[-1])) for curve in curves.values()]
+    if budget > sum(bits for bits, _ in ends) and max(left for _, left in ends) > _EXACT:
+        return math.nan
     factors = [weights[name] for name in names]
     bits = allocate_total([curves[name] for name in names], budget, weights=factors, keys=names)
     parts = [w * curves[name][b] for name, w, b in zip(names, factors, bits, strict=True)]

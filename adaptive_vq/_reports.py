@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq._console import Talk
@@ -55,7 +56,7 @@ def fit_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
 
 def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     """Return categories, ratios, bits and codebook sizes without training."""
-    from adaptive_vq.estimation import specs_of
+    from adaptive_vq.estimation import most_codewords, plan_with_sizes, specs_of
     from adaptive_vq.resolution import resolve_plan
     from adaptive_vq.tables import check_table, column_names
 
@@ -65,6 +66,8 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     table = check_table(codec, reached, reset=True, ensure_min_samples=2)
     plan, *_ = resolve_plan(codec, reached, table, annotation(reached))
     names = column_names(codec)
+    specs = specs_of(plan, codec.codebook_sizes, most_codewords(codec, ~np.isnan(table)))
+    plan = plan_with_sizes(plan, specs, given=not isinstance(codec.codebook_sizes, str))
     return {
         "rows": len(table),
         "columns": table.shape[1],
@@ -73,7 +76,7 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
         "categories": {k: [names[j] for j in columns] for k, columns in plan.categories.items()},
         "ratios": plan.ratios,
         "bits": plan.bits,
-        "codebook_sizes": {s.name: s.sizes for s in specs_of(plan, codec.codebook_sizes)},
+        "codebook_sizes": {spec.name: spec.sizes for spec in specs},
         "decisions": plan.decisions_frame(),
     }
 

@@ -232,7 +232,24 @@ def _parse_csv(text: TextIO, sep: str = ",") -> pd.DataFrame:
     if len(cells) > len(names):
         raise ValueError(f"its rows have {len(cells)} cells, its first line {len(names)} names.")
     text.seek(0)
-    return pd.read_csv(text, sep=sep, **_exact_numbers())
+    # An empty line of a single column is a missing cell.
+    options = {"skip_blank_lines": len(names) > 1, **_exact_numbers()}
+    table = pd.read_csv(text, sep=sep, **options)
+    if bool(table.iloc[:, -1:].isna().any(axis=None)):
+        _refuse_short_lines(text, sep, len(names))
+    return table
+
+
+def _refuse_short_lines(text: TextIO, sep: str, n_columns: int) -> None:
+    """Refuse lines with too few cells, which pandas fills up."""
+    text.seek(0)
+    reader = csv.reader(text, delimiter=sep)
+    for cells in reader:
+        if cells and len(cells) < n_columns:
+            raise ValueError(
+                f"line {reader.line_num} has {len(cells)} cells, its first line {n_columns} names. "
+                "Leave missing cells empty between separators."
+            )
 
 
 def _are_data(names: list[str]) -> bool:

@@ -175,7 +175,7 @@ class TrainedCodec(TransformerMixin):
         }
         return Evaluation(
             target=self.units_.to_codec(table, cap=False).astype(np.float64),
-            output=self._decode(codes, self._layout["n_levels"]).astype(np.float64),
+            output=self.units_.without_rounding(self._decode(codes, self._layout["n_levels"])),
             reference=self.units_.reference_,
             codes=codes,
             categories=self.categories_,

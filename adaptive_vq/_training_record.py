@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_EXACT_DIGITS = 6
 _ROWS_AT_ONCE = 65_536
 _COLUMNS_AT_ONCE = 16
 
@@ -45,7 +46,7 @@ def remember(
     """
     mass = np.ones(len(Z)) if weight is None else weight
     # Summed as they are, where they count alike: as numbers they would be a table of float64.
-    cells = observed.sum(axis=0) if weight is None else np.ceil(mass @ observed).astype(np.int64)
+    cells = observed.sum(axis=0) if weight is None else _whole(mass @ observed)
     record = getattr(estimator, "training_", None) or _empty(estimator, cells)
     error, energy = _sums(estimator, Z, observed, codes, mass)
     hits = {
@@ -53,7 +54,7 @@ def remember(
         for j, (name, book) in enumerate(estimator.codebooks_.items())
     }
     estimator.training_ = {
-        "n_rows": record["n_rows"] + math.ceil(mass.sum()),
+        "n_rows": record["n_rows"] + int(_whole(mass.sum())),
         "observed": record["observed"] + cells,
         "error": record["error"] + error,
         "energy": record["energy"] + energy,
@@ -63,8 +64,13 @@ def remember(
 
 
 def _hits(codes: NDArray[np.int64], mass: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    """Hits per codeword; weights that are no whole numbers are rounded up, so none gets lost."""
-    return np.ceil(np.bincount(codes, mass, size)).astype(np.int64)
+    """Hits per codeword."""
+    return _whole(np.bincount(codes, mass, size))
+
+
+def _whole(mass: Any) -> NDArray[np.int64]:
+    """Sums of weights rounded up, so that none gets lost, but for what summing has added."""
+    return np.asarray(np.ceil(np.round(mass, _EXACT_DIGITS)), dtype=np.int64)
 
 
 def _empty(estimator: Any, cells: NDArray[np.int64]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged, judge
 from adaptive_vq.metrics import Evaluation, imbalance
@@ -163,8 +165,7 @@ def compare(
     200
     """
     named = _named(estimators)
-    if n_bootstrap < 0:
-        raise ValueError(f"n_bootstrap={n_bootstrap} must not be negative.")
+    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=0)
     judged = {name: judge(estimator, X, f"compare ({name!r})") for name, estimator in named.items()}
     _refuse_other_rate(judged, max_bits_difference)
     first = next(iter(judged))

@@ -371,7 +371,14 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
         notes["topographic_after"] = "fewer than 3 rows, no codebook, or all codes are equal"
     unknown = found.columns.index[found.columns["nmse"].isna()].tolist()
     if unknown:
-        notes["nmse"] = f"no observed cell in {len(unknown)} columns, such as {unknown[0]!r}"
+        notes["nmse"] = (
+            f"no observed cell, here or in training, in {len(unknown)} column(s), such as "
+            f"{unknown[0]!r}"
+        )
+    if found.categories["predicted_nmse"].isna().any():
+        notes["predicted_nmse"] = (
+            "no row was kept aside in the fit to predict by, and the plan predicts for other bits"
+        )
     if not found.history:
         notes["history"] = "no epoch was trained (max_epochs=0)"
     return notes

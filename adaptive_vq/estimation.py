@@ -158,7 +158,7 @@ def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
     }
 
 
-def _most_codewords(estimator: Any, observed: NDArray[np.bool_]) -> int:
+def most_codewords(estimator: Any, observed: NDArray[np.bool_]) -> int:
     """Most codewords of a codebook that the rows with any observed cell allow."""
     n_rows, least = int(observed.any(axis=1).sum()), estimator.min_rows_per_codeword
     if least is None:
@@ -203,7 +203,7 @@ def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitO
         training=training,
         encoders=checked_encoders(estimator.encoders, plan.categories),
         activation=estimator.activation,
-        most_codewords=_most_codewords(estimator, observed),
+        most_codewords=most_codewords(estimator, observed),
     )
 
 
@@ -272,6 +272,24 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
             f"number per level ({plan.n_levels}), at least 1."
         )
     return [int(size) for size in levels]
+
+
+def plan_with_sizes(plan: Plan, specs: Sequence[CategorySpec], *, given: bool) -> Plan:
+    """Return the plan with the bits of codebook sizes, `given` by the user or not, before a fit."""
+    if not given:
+        return plan
+    bits = {
+        s.name: [sum(math.ceil(math.log2(k)) for k in level) for level in s.sizes] for s in specs
+    }
+    decisions = []
+    for entry in plan.decisions:
+        name = entry["category"]
+        sizes = next(spec.sizes for spec in specs if spec.name == name)
+        spent = sum(math.log2(size) for level in sizes for size in level)
+        told = moved(sum(plan.bits[name]), 0, spent, given)
+        predicted = math.nan if told else entry["predicted_nmse"]
+        decisions.append({**entry, "predicted_nmse": predicted, "reason": entry["reason"] + told})
+    return replace(plan, bits=bits, decisions=decisions)
 
 
 def _plan_as_fitted(plan: Plan, fitted: Fitted, given: bool) -> Plan:

@@ -96,7 +96,7 @@ def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
     # The draw took the smallest numbers, so the largest belong to rows that it has not seen.
     least = 1.0 - min(_MOST_SHARE, _MOST_ASIDE / n_rows)
     rng, before, aside = check_random_state(seed), copy.copy(codec), None
-    for block in _blocks(_checked(_pieces(_opened(chunks)))):
+    for block in _blocks(_checked(_pieces(chunks))):
         kept = rng.random_sample(block.shape[0]) >= least
         some, rest = _rows(block, np.flatnonzero(kept)), _rows(block, np.flatnonzero(~kept))
         aside = some if aside is None else _stacked(aside, some)
@@ -115,6 +115,11 @@ def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
 def _codec_of(estimator: Any) -> Any:
     while hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
+    if not hasattr(estimator, "fit_rows"):
+        raise TypeError(
+            "chunks are fitted by a HierarchicalVQVAE, or a Pipeline that ends in one; got "
+            f"{type(estimator).__name__}, whose partial_fit takes one after the other."
+        )
     return estimator
 
 
@@ -165,7 +170,7 @@ def drawn_rows(estimator: Any, chunks: Any) -> Any:
 
 def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
     """Rows to learn from; how many rows each chunk had is added to `lengths`."""
-    codec, pieces = _codec_of(estimator), _pieces(_opened(chunks))
+    codec, pieces = _codec_of(estimator), _pieces(chunks)
     given = draw_seed(codec)
     used = copy.deepcopy(given)
     rows = sample_rows(_checked(pieces, lengths), codec.fit_rows, random_state=used)
@@ -175,6 +180,7 @@ def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
 
 
 def _pieces(table: Any) -> Iterable[Any]:
+    table = _opened(table)
     if hasattr(table, "__dask_graph__"):
         return dask_pieces(table)
     return row_chunks(table) if hasattr(table, "shape") else table

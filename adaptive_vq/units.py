@@ -215,6 +215,26 @@ class CodecUnits:
         Z[:, self.empty_] = np.nan
         return Z
 
+    def without_rounding(self, Z: ArrayLike) -> FloatArray:
+        """Copy of decoded rows with columns constant in training exactly constant.
+
+        A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features)
+            Rows in codec units.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+        """
+        values = np.array(Z, dtype=np.float64)
+        for j in np.flatnonzero(self.variance_ <= _STILL):
+            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING
+            values[rounding, j] = self.reference_[j]
+        return values
+
     def from_codec(self, Z: ArrayLike) -> FloatArray:
         """Map rows back to the table's units; empty training columns give 0.
 
@@ -227,11 +247,7 @@ class CodecUnits:
         -------
         ndarray of shape (n_samples, n_features), float64
         """
-        values = np.array(Z, dtype=np.float64)
-        # A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
-        for j in np.flatnonzero(self.variance_ <= _STILL):
-            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING
-            values[rounding, j] = self.reference_[j]
+        values = self.without_rounding(Z)
         values *= self.scale_
         values += self.center_
         if self._kind() == "custom":

@@ -15,13 +15,17 @@ from adaptive_vq import (
     FeatureCharacterizer,
     FeatureCleaner,
     HierarchicalVQVAE,
+    cli,
     compare,
     diagnose,
     load,
     save,
     tables,
 )
-from adaptive_vq.streaming import drawn_rows, fit_chunks
+from adaptive_vq._reports import plan_figures
+from adaptive_vq._tables_io import read_table
+from adaptive_vq.displays import CodebookUsageDisplay
+from adaptive_vq.streaming import drawn_rows, fit_chunks, sample_rows
 
 rng = np.random.default_rng(0)
 X = np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
@@ -277,3 +281,128 @@ def test_tables_that_are_not_there_yet_are_refused():
     for act in (codec(bits=8).fit, vq.transform):
         with pytest.raises(TypeError, match="fit_chunks"):
             act(dd.from_pandas(F, npartitions=2))
+
+
+# --- reports, files and the command line ---------------------------------------------------------
+
+
+def test_reports_are_drawn_where_bits_go_beyond_the_curves():
+    flags = F.assign(g=rng.integers(0, 2, 160), h=rng.integers(0, 2, 160))
+    halves = FeatureCharacterizer({"a": list("abcdef"), "b": ["g", "h"]})
+    plan = AdaptiveRatioSelector(bits=128, characterizer=halves)
+    vq = codec(plan).fit(flags)
+    vq.curves_ = {name: curve[:3] for name, curve in vq.curves_.items()}
+    diagnosis = diagnose(vq, flags, embedding=None)
+    assert "<svg" in diagnosis.to_html()
+    assert np.isnan(diagnosis.frontier["predicted_nmse"].iloc[-1])
+
+
+def test_nothing_is_predicted_beyond_measured_curves():
+    plan = AdaptiveRatioSelector(bits=4, characterizer=FeatureCharacterizer(1))
+    predicted = diagnose(codec(plan).fit(F), F, embedding=None).frontier["predicted_nmse"]
+    assert np.isnan(predicted.iloc[-1])
+    assert predicted.iloc[:-1].notna().all()
+
+
+def test_given_sizes_get_no_advice_from_a_plan_that_is_not_in_use():
+    plan = AdaptiveRatioSelector(bits=8, characterizer=HALVES)
+    vq = codec(plan, codebook_sizes={"a": (16, 8, 1), "b": (2, 1, 1)}, early_stopping=False).fit(F)
+    found = diagnose(vq, F, embedding=None)
+    assert found.frontier is None
+    assert not {r.rule for r in found.recommendations} & {"budget_too_small", "budget_too_large"}
+    assert "kept aside" in found.notes["predicted_nmse"]
+    assert "nan" not in found.to_html().lower().replace("nano", "")
+
+
+def test_constant_columns_have_no_error_in_reports():
+    same = FeatureCharacterizer({"a": [0, 1, 2, 6], "b": [3, 4, 5]})
+    still = F.assign(still=3.0)
+    vq = codec(AdaptiveRatioSelector("water_filling", bits=8, characterizer=same))
+    found = diagnose(vq.fit(still), still, embedding=None).columns.loc["still"]
+    assert found[["nmse", "nmse_capped", "nmse_original", "mae"]].tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(("n", "weight"), [(160, 0.01), (160, 1 / 3), (150, 0.1), (150, 0.3)])
+def test_equal_weights_count_rows_as_none_would(n, weight):
+    vq = codec(PLAN).fit(F[:n], sample_weight=np.full(n, weight))
+    assert vq.training_["n_rows"] == n
+    assert {int(hits.sum()) for hits in vq.training_["codes"].values()} == {n}
+    assert (vq.training_["observed"] == n).all()
+
+
+def test_a_column_empty_in_training_is_told_apart():
+    empty = F.assign(b=np.nan)
+    with pytest.warns(UserWarning, match="no observed cell"):
+        vq = codec(bits=8).fit(empty)
+    assert "here or in training" in diagnose(vq, F, embedding=None).notes["nmse"]
+
+
+def test_many_codebooks_of_a_level_stay_in_order():
+    plan = AdaptiveRatioSelector(
+        "uniform", bits=60, n_levels=2, characterizer=FeatureCharacterizer(1)
+    )
+    vq = codec(plan, min_rows_per_codeword=40).fit(F)
+    shown = list(CodebookUsageDisplay.from_estimator(vq, F).shares.columns)
+    assert shown == [name.rsplit("__", 1)[1] for name in vq.codebooks_]
+    assert len(shown) > 24
+
+
+def test_empty_lines_of_a_single_column_are_missing_cells(tmp_path):
+    (tmp_path / "one.csv").write_text("a\n" + "1\n2\n\n4\n" * 3)
+    table = read_table(tmp_path / "one.csv")
+    assert len(table) == 12
+    assert table["a"].isna().sum() == 3
+    (tmp_path / "two.csv").write_text("a,b\n1,2\n\n3,\n")
+    assert read_table(tmp_path / "two.csv").shape == (2, 2)
+
+
+def test_lines_cut_short_are_refused(tmp_path):
+    (tmp_path / "short.csv").write_text("a,b,c\n1,2,3\n4,5\n2,1,3\n")
+    with pytest.raises(ValueError, match="line 3 has 2 cells, its first line 3 names"):
+        read_table(tmp_path / "short.csv")
+
+
+def test_a_dry_run_tells_of_the_sizes_given():
+    pipe = make_pipeline(
+        AdaptiveRatioSelector("uniform", bits=12, characterizer=HALVES),
+        codec(codebook_sizes={"a": [16, 16, 4], "b": [2, 1, 1]}),
+    )
+    figures = plan_figures(pipe, F)
+    assert figures["bits"] == {"a": [4, 4, 2], "b": [1, 0, 0]}
+    assert "codebook_sizes gives it 10 bits" in figures["decisions"].loc["a", "reason"]
+    assert figures["decisions"]["predicted_nmse"].isna().all()
+    few = make_pipeline(
+        AdaptiveRatioSelector("uniform", bits=30, characterizer=HALVES),
+        codec(min_rows_per_codeword=40),
+    )
+    assert (
+        max(
+            size
+            for sizes in plan_figures(few, F)["codebook_sizes"].values()
+            for level in sizes
+            for size in level
+        )
+        == 4
+    )
+
+
+def test_files_without_a_codec_are_not_encoded_with(tmp_path, capsys):
+    F.to_csv(tmp_path / "t.csv", index=False)
+    save(FeatureCleaner().fit(F), tmp_path / "cleaner")
+    save(codec(bits=4).fit(F * 0.0 + 1.0), tmp_path / "still")
+    for model, message in (("cleaner", "FeatureCleaner"), ("still", "no column varied")):
+        for command in ("encode", "decode"):
+            arguments = [command, str(tmp_path / model), str(tmp_path / "t.csv")]
+            with pytest.raises(SystemExit) as stopped:
+                cli.main([*arguments, "-o", str(tmp_path / "codes.csv")])
+            assert stopped.value.code != 0
+            assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_chunks_are_for_codecs_and_samples_for_paths(tmp_path):
+    with pytest.raises(TypeError, match="FeatureCleaner, whose partial_fit"):
+        fit_chunks(FeatureCleaner(), [F])
+    F.to_parquet(tmp_path / "t.parquet")
+    assert len(sample_rows(tmp_path / "t.parquet", 7)) == 7
+    with pytest.raises(TypeError, match="n_bootstrap"):
+        compare({"a": codec(bits=4).fit(F), "b": codec(bits=4).fit(F)}, F, n_bootstrap=1.5)
