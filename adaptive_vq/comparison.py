@@ -165,7 +165,9 @@ def compare(
     200
     """
     named = _named(estimators)
-    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=0)
+    check_scalar(n_bootstrap, "n_bootstrap", Integral)
+    if n_bootstrap < 0:
+        raise ValueError(f"n_bootstrap={n_bootstrap} must not be negative.")
     judged = {name: judge(estimator, X, f"compare ({name!r})") for name, estimator in named.items()}
     _refuse_other_rate(judged, max_bits_difference)
     first = next(iter(judged))
