@@ -79,11 +79,13 @@ class Race:
     def entered(self, errors: Errors) -> float:
         """Error of a trial on all parts.
 
-        Of one that was given up it is that of the best trial times what it was worse by.
+        Of one that was given up it is that of the best trial times what it was worse by; where that
+        one had no error, its own so far.
         """
         every, found = _sum(self._best), _sum(errors)
         if len(errors) < len(self._best):
-            return every * found / _sum(self._best[: len(errors)])
+            seen = _sum(self._best[: len(errors)])
+            return every * found / seen if seen > 0.0 else found
         if not self._best or found < every:
             self._best = list(errors)
         return found

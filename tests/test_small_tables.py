@@ -159,6 +159,11 @@ def test_a_trial_that_was_behind_counts_as_worse_as_it_was():
     assert race.entered([ones, ones]) == 20.0
     assert not race.lost([0.9 * ones])
     assert not behind([ones], [], 1.0)
+    exact = Race()
+    assert exact.entered([0.0 * ones, 0.0 * ones]) == 0.0
+    assert exact.lost([ones])
+    assert exact.entered([ones]) == 10.0
+    assert not exact.lost([0.0 * ones])
 
 
 def test_parts_with_little_of_the_error_end_no_trial():
