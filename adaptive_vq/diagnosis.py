@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import (
     Judged,
@@ -291,6 +293,7 @@ def diagnose(
     """
     if embedding not in ("tsne", "pca", None):
         raise ValueError(f"embedding={embedding!r} is none of 'tsne', 'pca', None.")
+    check_scalar(n_map_rows, "n_map_rows", Integral, min_val=3)
     judged = judge(estimator, X, "diagnose")
     codec, columns = judged.codec, column_table(judged)
     categories = category_table(judged, columns)
@@ -306,8 +309,11 @@ def diagnose(
     curves = getattr(codec, "curves_", None)
     if curves is None:
         notes["frontier"] = (
-            "the plan was not measured; strategies 'rate_distortion' and 'minimax' measure"
+            "the plan was not measured; strategies 'rate_distortion', 'minimax' and 'learned' "
+            "measure"
         )
+    elif not isinstance(codec.codebook_sizes, str):
+        notes["frontier"] = "codebook_sizes were given in place of the bits that the plan measured"
     found = Diagnosis(
         summary=_summary(judged, columns, categories) | similarities(latents, random_state),
         categories=categories,

@@ -217,10 +217,9 @@ def sample_rows(
 
     Parameters
     ----------
-    table : array, memory map, pandas, polars or Dask DataFrame, Dask array, or iterable
-        The whole table, which is read chunk by chunk, or its chunks, such as
-        ``pyarrow.parquet.ParquetFile(path).iter_batches()`` turned to pandas. All chunks must be of
-        one kind and have the same columns.
+    table : array, memory map, pandas, polars or Dask DataFrame, Dask array, path, or iterable
+        The whole table, which is read chunk by chunk (a path is of a Parquet file, or of a folder
+        of such), or its chunks, all of one kind and with the same columns.
     n_rows : int, default=100_000
         Rows to draw; all are returned where there are fewer. None: all.
     random_state : int, RandomState or None, default=0

@@ -107,6 +107,13 @@ def test_moves_of_learning_are_kept_and_told_without_epochs():
     assert not hasattr(vq.set_params(compression_ratios=PLAN).fit(F), "moves_")
 
 
+def test_learning_says_that_it_had_no_rows_to_judge_by():
+    learned = AdaptiveRatioSelector("learned", bits=6, characterizer=HALVES)
+    with pytest.warns(UserWarning, match="'learned' has moved no bit.*early_stopping"):
+        vq = codec(learned, early_stopping=False).fit(F)
+    assert vq.moves_ == []
+
+
 def test_bits_do_not_come_from_elsewhere_where_there_is_nothing_else():
     table = np.random.default_rng(4).normal(size=(40, 4))
     vq = codec(bits=20, auto_compression_strategy="water_filling").fit(table)
@@ -309,6 +316,7 @@ def test_given_sizes_get_no_advice_from_a_plan_that_is_not_in_use():
     vq = codec(plan, codebook_sizes={"a": (16, 8, 1), "b": (2, 1, 1)}, early_stopping=False).fit(F)
     found = diagnose(vq, F, embedding=None)
     assert found.frontier is None
+    assert "codebook_sizes were given" in found.notes["frontier"]
     assert not {r.rule for r in found.recommendations} & {"budget_too_small", "budget_too_large"}
     assert "kept aside" in found.notes["predicted_nmse"]
     assert "nan" not in found.to_html().lower().replace("nano", "")
@@ -404,5 +412,7 @@ def test_chunks_are_for_codecs_and_samples_for_paths(tmp_path):
         fit_chunks(FeatureCleaner(), [F])
     F.to_parquet(tmp_path / "t.parquet")
     assert len(sample_rows(tmp_path / "t.parquet", 7)) == 7
+    with pytest.raises(ValueError, match="n_map_rows == 2, must be >= 3"):
+        diagnose(codec(bits=4).fit(F), F, n_map_rows=2)
     with pytest.raises(TypeError, match="n_bootstrap"):
         compare({"a": codec(bits=4).fit(F), "b": codec(bits=4).fit(F)}, F, n_bootstrap=1.5)
