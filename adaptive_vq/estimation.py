@@ -66,10 +66,10 @@ def fit_estimator(
     with seeded(options):
         rows = rows_of(Z, observed, weight)
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
-    if options.may_move and before is None and fitted.optimism is None:
+    if options.may_move and before is None and not options.early_stopping:
         warnings.warn(
-            "strategy='learned' has moved no bit, since no rows were kept aside to judge by. Set "
-            "early_stopping=True and validation_fraction, or give more rows.",
+            "strategy='learned' has moved no bit: with early_stopping=False no rows are kept aside "
+            "to judge by. Set early_stopping=True.",
             UserWarning,
             stacklevel=2,
         )
