@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["checked_encoders", "fitted_encoders"]
+__all__ = ["checked_encoders", "fitted_encoders", "output_shape"]
 
 _PROBED = 2
 
@@ -26,22 +26,31 @@ def checked_encoders(
     """
     if not encoders:
         return None
-    for name, module in encoders.items():
+    for name in encoders:
         if name not in categories:
             raise ValueError(
                 f"encoders names the unknown category {name!r}; there are {list(categories)}."
             )
+    own = {name: copy.deepcopy(module) for name, module in encoders.items()}
+    for name, module in own.items():
         _check(name, module, len(categories[name]))
-    return {name: copy.deepcopy(module) for name, module in encoders.items()}
+    return own
+
+
+def output_shape(module: torch.nn.Module, n_columns: int) -> tuple[int, ...]:
+    """Shape that a network makes of two rows of so many columns."""
+    was_training = module.training
+    with torch.no_grad():
+        shape = module.eval()(torch.zeros(_PROBED, n_columns, device="cpu")).shape
+    module.train(was_training)
+    return tuple(shape)
 
 
 def _check(name: str, module: Any, n_columns: int) -> None:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"encoders gives category {name!r} {module!r}: give a torch.nn.Module.")
-    rows = torch.zeros(_PROBED, n_columns)
     try:
-        with torch.no_grad():
-            shape = tuple(copy.deepcopy(module).eval()(rows).shape)
+        shape = output_shape(module, n_columns)
     except Exception as error:
         raise ValueError(
             f"encoders gives category {name!r} a network that does not take rows of its "

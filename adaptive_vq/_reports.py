@@ -67,7 +67,8 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     plan, *_ = resolve_plan(codec, reached, table, annotation(reached))
     names = column_names(codec)
     specs = specs_of(plan, codec.codebook_sizes, most_codewords(codec, ~np.isnan(table)))
-    plan = plan_with_sizes(plan, specs, given=not isinstance(codec.codebook_sizes, str))
+    if not isinstance(codec.codebook_sizes, str):
+        plan = plan_with_sizes(plan, specs)
     return {
         "rows": len(table),
         "columns": table.shape[1],

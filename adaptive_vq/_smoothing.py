@@ -73,8 +73,9 @@ def choose_bootstrap(
 
     sparse, gaussian = worth_trying(table, spec, weight)
     # What is tried in any case, side by side.
-    widths = [0.0, 0.0, BOOTSTRAP_WIDTH, *([TOWARDS_NEIGHBOURS] if sparse else [])]
-    each(errors, widths, [True] + [False] * (len(widths) - 1), split=True)
+    asked = [(0.0, True), (0.0, False), (BOOTSTRAP_WIDTH, False)]
+    asked += [(TOWARDS_NEIGHBOURS, False)] if sparse else []
+    each(errors, *zip(*asked, strict=True), split=True)
     width, grown = start_and_smoothing(
         lambda width, grown: float(errors(width, grown).sum()), sparse, gaussian
     )

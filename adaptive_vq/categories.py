@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_list_like
 from sklearn.base import clone
 from sklearn.cluster import FeatureAgglomeration
 from sklearn.utils import check_random_state
@@ -252,16 +253,13 @@ def _given(spec: Any, columns: _Columns, random_state: Any) -> Categories:
         return mapped(without_callables(spec, columns.frame), columns.names)
     if hasattr(spec, "fit_predict") or isinstance(spec, FeatureAgglomeration):
         return _from_clusterer(spec, columns, random_state)
-    if isinstance(spec, (list, tuple)) or (hasattr(spec, "__len__") and hasattr(spec, "tolist")):
+    if is_list_like(spec, allow_sets=False):
         return labeled(spec, columns.names)
-    if hasattr(spec, "to_list"):  # a Series of polars
-        return labeled(spec.to_list(), columns.names)
-    word = spec if isinstance(spec, str) else ""
-    if word == "prefix":
+    if spec == "prefix":
         return _prefixed(columns)
-    if word == "prefix_auto":
+    if spec == "prefix_auto":
         return _clustered_families(columns)
-    suggestion = did_you_mean(word, WORDS)
+    suggestion = did_you_mean(spec, WORDS) if isinstance(spec, str) else ""
     raise ValueError(
         f"categories must be one of {list(WORDS)}, a number of clusters, a dict from name to "
         "columns, the path of a JSON file with one, a list with one label per column or a "

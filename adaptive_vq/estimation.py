@@ -131,10 +131,10 @@ def _keep_predictions(estimator: Any, optimism: Optimism | None, plan: Plan) -> 
         for name, columns in estimator.categories_.items()
     }
     predicted = {} if optimism is None else optimism.predict(trained)
-    for name, spent in decisions["bits_spent"].items():
-        if name not in predicted and spent == 0.0:
+    for name, spent in decisions["bits_spent"].drop(list(predicted)).items():
+        if spent == 0.0:
             predicted[name] = trained[name]  # no code: nothing that unseen rows could lack
-        elif name not in predicted and abs(spent - sum(plan.bits[name])) >= 1.0:
+        elif abs(spent - sum(plan.bits[name])) >= 1.0:
             predicted[name] = math.nan
     decisions["predicted_nmse"] = [
         predicted.get(name, planned) for name, planned in decisions["predicted_nmse"].items()
@@ -281,49 +281,54 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
     return [int(size) for size in levels]
 
 
-def plan_with_sizes(plan: Plan, specs: Sequence[CategorySpec], *, given: bool) -> Plan:
-    """Return the plan with the bits of codebook sizes, `given` by the user or not, before a fit."""
-    if not given:
-        return plan
+def plan_with_sizes(plan: Plan, specs: Sequence[CategorySpec]) -> Plan:
+    """Return the plan with the bits of sizes that the user gives, before a fit."""
     bits = {
         s.name: [sum(math.ceil(math.log2(k)) for k in level) for level in s.sizes] for s in specs
     }
-    decisions = []
-    for entry in plan.decisions:
-        name = entry["category"]
-        sizes = next(spec.sizes for spec in specs if spec.name == name)
-        spent = sum(math.log2(size) for level in sizes for size in level)
-        told = moved(sum(plan.bits[name]), 0, spent, given)
-        predicted = math.nan if told else entry["predicted_nmse"]
-        decisions.append({**entry, "predicted_nmse": predicted, "reason": entry["reason"] + told})
-    return replace(plan, bits=bits, decisions=decisions)
+    spent = {s.name: sum(math.log2(k) for level in s.sizes for k in level) for s in specs}
+    told = {name: moved(sum(b), 0, spent[name], True) for name, b in plan.bits.items()}
+    decisions = [
+        {**entry, "predicted_nmse": math.nan} if told[entry["category"]] else entry
+        for entry in plan.decisions
+    ]
+    return _retold(replace(plan, decisions=decisions), bits, told)
 
 
 def _plan_as_fitted(plan: Plan, fitted: Fitted, given: bool) -> Plan:
     """Return the plan with the bits as they ended: whole bits that hold the final codebooks.
 
-    What the plan predicts of a category coded alone gives way to what the codec, which decodes all
-    categories jointly, has left of rows that it had not seen. `given` are sizes by the user.
+    `given` are sizes by the user.
     """
     module = fitted.module
-    spent = dict.fromkeys(plan.bits, 0.0)
     bits = {name: [0] * plan.n_levels for name in plan.bits}
     for (start, end), category in zip(module.layout.spans(), module.layout.categories, strict=True):
         for level, book in zip(category.levels, module.codebooks[start:end], strict=True):
             bits[category.name][level] += math.ceil(math.log2(len(book.weight)))
-            spent[category.name] += math.log2(len(book.weight))
-    learned = Counter(move["taker"] for move in fitted.moves)
+    learned, spent = Counter(move["taker"] for move in fitted.moves), _spent(module)
     learned.subtract(move["giver"] for move in fitted.moves)
+    told = {
+        name: moved(sum(planned), learned[name], spent.get(name, 0.0), given)
+        for name, planned in plan.bits.items()
+    }
+    return _retold(plan, bits, told)
+
+
+def _retold(plan: Plan, bits: dict[str, list[int]], told: Mapping[str, str]) -> Plan:
+    """Plan with other bits, and what is told of them after each reason."""
     decisions = [
-        {
-            **entry,
-            "reason": entry["reason"]
-            + moved(sum(plan.bits[name]), learned[name], spent[name], given),
-        }
-        for entry in plan.decisions
-        for name in [entry["category"]]
+        {**entry, "reason": entry["reason"] + told[entry["category"]]} for entry in plan.decisions
     ]
     return replace(plan, bits=bits, decisions=decisions)
+
+
+def _spent(module: CodecModule) -> dict[str, float]:
+    """Bits of the final codebooks per category that has any."""
+    spans = zip(module.layout.spans(), module.layout.categories, strict=True)
+    return {
+        category.name: sum(math.log2(len(book.weight)) for book in module.codebooks[start:end])
+        for (start, end), category in spans
+    }
 
 
 def _warn_if_diverged(history: list[dict[str, Any]]) -> None:
@@ -350,11 +355,7 @@ def keep(estimator: Any, module: CodecModule) -> None:
         name: estimator._state[f"codebooks.{j}.weight"] for j, name in enumerate(names)
     }
     estimator.n_bits_ = float(sum(math.log2(len(book)) for book in estimator.codebooks_.values()))
-    spent = {c.name: 0.0 for c in module.layout.categories}
-    for (start, end), category in zip(module.layout.spans(), module.layout.categories, strict=True):
-        spent[category.name] = sum(
-            math.log2(len(module.codebooks[j].weight)) for j in range(start, end)
-        )
+    spent = _spent(module)
     estimator.decisions_["bits_spent"] = [
         spent.get(name, 0.0) for name in estimator.decisions_.index
     ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
 from adaptive_vq._layout import CategoryLayout, Layout
+from adaptive_vq._own_encoders import output_shape
 from adaptive_vq._spread import Chain, Spreading, spreads_of
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.classical import Codec
@@ -86,11 +87,7 @@ def _zero_linear(n_in: int, n_out: int) -> nn.Linear:
 def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None) -> int:
     if custom is None:
         return hidden
-    was_training = body.training
-    with torch.no_grad():
-        width = body.eval()(torch.zeros(2, k, device="cpu")).shape[-1]
-    body.train(was_training)
-    return int(width)
+    return output_shape(body, k)[-1]
 
 
 class Codebook(nn.Module):

@@ -113,7 +113,7 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
     [2, 2, 1]
     """
     n_rows = n_rows or CHUNK_ROWS
-    refuse_dask_frame(X)
+    _refuse_dask_frame(X)
     n_samples = X.shape[0] if len(getattr(X, "shape", ())) == 2 else 0
     if n_samples <= n_rows:
         yield X
@@ -125,13 +125,8 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
         yield cut[start : start + n_rows]
 
 
-def refuse_dask_frame(X: Any) -> None:
-    """Refuse a table that does not know its number of rows, and say what takes it.
-
-    Raises
-    ------
-    TypeError
-    """
+def _refuse_dask_frame(X: Any) -> None:
+    """Refuse a table that does not know its number of rows, and say what takes it."""
     if hasattr(X, "__dask_graph__") and not isinstance(X.shape[0], Integral):
         raise TypeError(
             "X is a Dask DataFrame, which does not know its number of rows: fit with "

@@ -219,15 +219,7 @@ class CodecUnits:
         """Copy of decoded rows with columns constant in training exactly constant.
 
         A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_features)
-            Rows in codec units.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float64
+        Parameters and result are as for `from_codec`, but in codec units.
         """
         values = np.array(Z, dtype=np.float64)
         for j in np.flatnonzero(self.variance_ <= _STILL):
