@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 WORST_OVER_MEDIAN = 3.0
-"""NMSE of a category over the median category."""
+"""NMSE of a category over the median category; of two over the other one."""
 
 NOTABLE_NMSE = 0.01
 """Errors below this are small enough whatever they are compared with."""
@@ -102,11 +102,6 @@ def listed(names: pd.Index | list[str], most: int = 4) -> str:
     shown = [repr(name) for name in list(names)[:most]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-
-
-def many(n: int, one: str, more: str) -> str:
-    """Count with its noun."""
-    return f"{n} {one if n == 1 else more}"
 
 
 def percent(share: float) -> str:

@@ -18,10 +18,10 @@ from adaptive_vq._advice import (
     Found,
     Recommendation,
     listed,
-    many,
     percent,
 )
 from adaptive_vq._knee import LESS, MORE
+from adaptive_vq._wording import counted
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
@@ -29,16 +29,20 @@ if TYPE_CHECKING:
 
 # ------------------------------------------------------------------------ where the error is
 def worst_category(d: Diagnosis) -> Found:
-    """Categories far worse than the median one."""
+    """Categories far worse than the median one, or of two one that is far worse than the other."""
     # Capped: bits are no remedy for cells that the codec never gets to see.
     errors = d.categories["nmse_capped"].dropna()
-    median = float(errors.median()) if len(errors) else math.nan
-    if len(errors) < 3 or not math.isfinite(median):
+    if len(errors) < 2:
         return
-    limit = max(WORST_OVER_MEDIAN * median, NOTABLE_NMSE)
+    # The median of two is their mean, which the worse one never exceeds by far.
+    two = len(errors) == 2
+    usual, of_which = (errors.min(), "other") if two else (errors.median(), "median")
+    if not math.isfinite(usual):
+        return
+    limit = max(WORST_OVER_MEDIAN * usual, NOTABLE_NMSE)
     for name, error in errors[errors > limit].sort_values(ascending=False).items():
         bits = d.categories["bits"][str(name)]
-        ratio = error / median if median > 0 else math.inf
+        ratio = error / usual if usual > 0 else math.inf
         yield Recommendation(
             "worst_category",
             str(name),
@@ -46,7 +50,7 @@ def worst_category(d: Diagnosis) -> Found:
             WORST_OVER_MEDIAN,
             "strategy='minimax', or bits",
             f"Category {name!r} has capped NMSE {error:.3g} at {bits:.3g} bits, {ratio:.3g} times "
-            f"the median category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: "
+            f"the {of_which} category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: "
             "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in "
             "total.",
         )
@@ -210,7 +214,7 @@ def above_predicted(d: Diagnosis) -> Found:
             ABOVE_PREDICTED,
             "validation_fraction",
             f"Coded worse than predicted (limit {ABOVE_PREDICTED:g} times): "
-            f"{many(len(off), 'category', 'categories')}, most {off.index[0]!r} with NMSE "
+            f"{counted(len(off), 'category', 'categories')}, most {off.index[0]!r} with NMSE "
             f"{row['nmse_capped']:.3g} instead of {row['predicted_nmse']:.3g}, both capped. These "
             "rows differ from the training rows, or those kept aside to predict from were too few: "
             "fit on more rows, or raise validation_fraction.",

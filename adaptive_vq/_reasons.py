@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_vq._wording import counted
 from adaptive_vq.spectra import CategoryStatistics
 
 _ROWS_TO_MEASURE = 50
@@ -29,7 +30,7 @@ def shared(
     if statistics.variance == 0:
         return _CONSTANT
     text = ":".join(f"{ratio:.3g}" for ratio in ratios)
-    columns = _count(statistics.n_columns, "column")
+    columns = counted(statistics.n_columns, "column")
     return (
         f"{_origin(label, scores)} ratios {text}; with {columns} it holds {share:.1%} of all "
         f"latent width and gets {bits} of {budget} bits, {_outcome(statistics, bits, predicted)}."
@@ -88,10 +89,6 @@ def _outcome(statistics: CategoryStatistics, bits: int, predicted: float) -> str
     return f"for an NMSE of {predicted:.3g} (Gaussian)"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def _joined(because: str, text: str) -> str:
     """Put a reason in front of a sentence and keep it one sentence."""
     return because + text[0].lower() + text[1:] if because else text
@@ -119,11 +116,11 @@ def moved(planned: int, learned: int, spent: float, given: bool) -> str:
     """
     if given:
         return "" if abs(spent - planned) < 0.5 else f" codebook_sizes gives it {spent:.3g} bits."
-    told = f" Learning moved {_count(abs(learned), 'bit')} {'here' if learned > 0 else 'away'}."
+    told = f" Learning moved {counted(abs(learned), 'bit')} {'here' if learned > 0 else 'away'}."
     told = told if learned else ""
     change = int(spent - planned - learned)  # towards zero: parts of bits go with pruned codewords
     if change > 0:
-        return f"{told} {_count(change, 'bit')} freed elsewhere came on top."
+        return f"{told} {counted(change, 'bit')} freed elsewhere came on top."
     if change < 0:
         return f"{told} {-change} of its bits found nothing more to tell apart."
     return told

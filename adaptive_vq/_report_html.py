@@ -13,6 +13,7 @@ from adaptive_vq import __version__
 from adaptive_vq._report_style import STYLE
 from adaptive_vq._report_text import comparison_cells, number, percent, verdict
 from adaptive_vq._report_words import GLOSSARY, heading, is_share
+from adaptive_vq._wording import counted
 
 if TYPE_CHECKING:
     from adaptive_vq.comparison import Comparison
@@ -70,7 +71,11 @@ def tiles(diagnosis: Diagnosis) -> str:
             number(s["max_median"]),
             f"max / median category; max / min {number(s['max_min'])}",
         ),
-        ("codewords used", percent(s["utilization"]), f"in {s['n_codebooks']} codebooks"),
+        (
+            "codewords used",
+            percent(s["utilization"]),
+            f"in {counted(s['n_codebooks'], 'codebook')}",
+        ),
         ("cells beyond caps", percent(s["capped"]), f"missing {percent(s['missing'])}"),
         (
             "topographic similarity",
@@ -105,10 +110,6 @@ def glossary() -> str:
         f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in GLOSSARY.items()
     )
     return _details("What the words mean", f"<dl>{items}</dl>")
-
-
-def _count(value: float) -> str:
-    return "-" if math.isnan(value) else f"{int(value):,}"
 
 
 def _notes(notes: dict[str, str]) -> str:
@@ -180,10 +181,13 @@ def fragment(diagnosis: Diagnosis) -> str:
 
 def _header(d: Diagnosis) -> str:
     s = d.summary
+    known = not math.isnan(s["n_training_rows"])
+    fitted = counted(int(s["n_training_rows"]), "row") if known else "rows not on record"
     return (
-        f"<header><h1>Diagnosis of a codec</h1><p>{_count(s['n_rows'])} rows, "
-        f"{_count(s['n_columns'])} columns in {_count(s['n_categories'])} categories; fitted on "
-        f"{_count(s['n_training_rows'])} rows. Errors are in codec units; an NMSE of 0 is perfect, "
+        f"<header><h1>Diagnosis of a codec</h1><p>{counted(s['n_rows'], 'row')}, "
+        f"{counted(s['n_columns'], 'column')} in "
+        f"{counted(s['n_categories'], 'category', 'categories')}; fitted on "
+        f"{fitted}. Errors are in codec units; an NMSE of 0 is perfect, "
         "1 no better than the training mean.</p></header>"
     )
 
@@ -217,7 +221,7 @@ def _columns(d: Diagnosis) -> str:
     keys = [c for c in worst.columns if c != "category"]
     parts = [
         _details(
-            f"{name} - {d.categories['n_columns'][str(name)]} columns, NMSE "
+            f"{name} - {counted(d.categories['n_columns'][str(name)], 'column')}, NMSE "
             f"{number(d.categories['nmse'][str(name)])}",
             table_html(group[keys], bars=["share_of_category"]),
         )
@@ -251,7 +255,7 @@ def _codebooks(d: Diagnosis) -> str:
         "<i>rare</i>: with 1 to 4; <i>top share</i>: rows of the most frequent code; <i>rows with "
         "new codes</i>: codes that no training row had."
     )
-    return _section("Codebooks", _details(f"{len(d.codebooks)} codebooks", table), lead)
+    return _section("Codebooks", _details(counted(len(d.codebooks), "codebook"), table), lead)
 
 
 def _map_scores(d: Diagnosis) -> str:
@@ -280,12 +284,12 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _comparison(c: Comparison) -> str:
     intervals = (
-        f" In brackets: 95&nbsp;% intervals of {_count(c.n_bootstrap)} draws of rows."
+        f" In brackets: 95&nbsp;% intervals of {counted(c.n_bootstrap, 'draw')} of rows."
         if c.n_bootstrap
         else ""
     )
     lead = (
-        f"{_count(c.n_rows)} rows as they are; errors in the codec units of "
+        f"{counted(c.n_rows, 'row')} as they are; errors in the codec units of "
         f"{escape(repr(c.units))}.{intervals} <i>NMSE over best</i>: what a codec's NMSE has on "
         "top of the best one's, on the same draws."
     )

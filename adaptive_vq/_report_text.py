@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from adaptive_vq import __version__
+from adaptive_vq._wording import counted
 
 if TYPE_CHECKING:
     from adaptive_vq.comparison import Comparison
@@ -112,15 +113,17 @@ def headline(diagnosis: Diagnosis) -> list[str]:
         (
             f"Quality {s['quality']:.4f} (NMSE {number(s['nmse'])}; capped "
             f"{number(s['nmse_capped'])}, training rows {number(s['training_nmse'])}) on "
-            f"{s['n_rows']} rows of {s['n_columns']} columns"
+            f"{counted(s['n_rows'], 'row')} of {counted(s['n_columns'], 'column')}"
         ),
         (
             f"Rate {s['bits']:.2f} of {number(s['budget'])} bits per row (entropy "
-            f"{s['entropy']:.2f}) in {s['n_codebooks']} codebooks on {s['n_levels']} levels; "
+            f"{s['entropy']:.2f}) in {counted(s['n_codebooks'], 'codebook')} on "
+            f"{counted(s['n_levels'], 'level')}; "
             f"{percent(s['utilization'])} of codewords in use"
         ),
         (
-            f"Worst of {s['n_categories']} categories: {s['worst_category']} with NMSE "
+            f"Worst of {counted(s['n_categories'], 'category', 'categories')}: "
+            f"{s['worst_category']} with NMSE "
             f"{number(s['worst_nmse'])}; max/median {number(s['max_median'])}, max/min "
             f"{number(s['max_min'])}, Gini {number(s['gini'])}"
         ),
@@ -168,7 +171,9 @@ def comparison_text(comparison: Comparison) -> str:
     """Comparison as a table with intervals."""
     c = comparison
     draws = f"95 % intervals of {c.n_bootstrap} draws of rows" if c.n_bootstrap else "no intervals"
-    head = f"Comparison on {c.n_rows} rows, errors in codec units of {c.units!r}, {draws}"
+    head = (
+        f"Comparison on {counted(c.n_rows, 'row')}, errors in codec units of {c.units!r}, {draws}"
+    )
     return f"{_wrapped(head)}\n\n{_grid(comparison_cells(c))}\n\n{_wrapped(verdict(c))}"
 
 

@@ -22,9 +22,9 @@ from adaptive_vq._advice import (
     Found,
     Recommendation,
     listed,
-    many,
     percent,
 )
+from adaptive_vq._wording import counted
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
@@ -107,7 +107,7 @@ def few_rows(d: Diagnosis) -> Found:
             ROWS_PER_CODEWORD,
             "bits, codebook_sizes, or more rows",
             f"Fewer than {ROWS_PER_CODEWORD:g} training rows per codeword in "
-            f"{many(len(few), 'codebook', 'codebooks')}, down to {few.iloc[0]:.3g} in "
+            f"{counted(len(few), 'codebook')}, down to {few.iloc[0]:.3g} in "
             f"{few.index[0]!r}. Such codewords follow single rows: fit on more rows, or cap "
             "codebook_sizes; keep them if the given rows are coded as well as the training rows.",
         )
@@ -138,9 +138,10 @@ def shift(d: Diagnosis) -> Found:
                 float(moved.iloc[0]),
                 limit,
                 "fit again, or the rows",
-                f"{many(len(moved), 'column differs', 'columns differ')} from training ({words}; "
-                f"limit {limit:.2g}): {listed(moved.index)}, up to {moved.iloc[0]:.3g}. Check "
-                "units and source of these rows; if they are what is to come, fit again with them.",
+                f"{counted(len(moved), 'column differs', 'columns differ')} from training "
+                f"({words}; limit {limit:.2g}): {listed(moved.index)}, up to {moved.iloc[0]:.3g}. "
+                "Check units and source of these rows; if they are what is to come, fit again with "
+                "them.",
             )
 
 

@@ -25,6 +25,7 @@ from adaptive_vq._diagnostic_tables import (
 )
 from adaptive_vq._knee import frontier
 from adaptive_vq._latent_map import LatentMap, latent_map, latents_of, similarities
+from adaptive_vq._wording import counted
 from adaptive_vq.comparison import Comparison, compare
 from adaptive_vq.recommendations import Recommendation, recommend
 
@@ -235,8 +236,8 @@ class Diagnosis:
     def __repr__(self) -> str:
         s = self.summary
         return (
-            f"<Diagnosis of {s['n_rows']} rows: quality {s['quality']:.4f} at {s['bits']:.1f} "
-            f"bits, {len(self.recommendations)} recommendations>"
+            f"<Diagnosis of {counted(s['n_rows'], 'row')}: quality {s['quality']:.4f} at "
+            f"{s['bits']:.1f} bits, {counted(len(self.recommendations), 'recommendation')}>"
         )
 
 

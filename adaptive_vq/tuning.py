@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 from adaptive_vq._scorers import _chain, codec_of
+from adaptive_vq._wording import counted
 from adaptive_vq.plan import Plan
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class _Tuner:
                 after = None if move is None else self.bench.attempt(state, move)
                 row = self._row(number, criterion, (taker, move, n_bits), state, after)
                 if move is None:
-                    row["why"] = f"no other category has {n_bits} bits to give"
+                    row["why"] = f"no other category has {counted(n_bits, 'bit')} to give"
                 elif after is None:
                     row["why"] = "the budget has no room for it"
                 else:
@@ -331,7 +332,7 @@ def _final_plan(codec: Any, state: State) -> Plan:
         change = sum(bits[entry["category"]]) - sum(codec.bits_[entry["category"]])
         if change:
             verb = "added" if change > 0 else "taken away"
-            entry["reason"] += f" Tuning of categories has {verb} {abs(change)} bits."
+            entry["reason"] += f" Tuning of categories has {verb} {counted(abs(change), 'bit')}."
     return Plan(
         "tuned",
         codec.budget_,

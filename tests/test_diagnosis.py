@@ -290,7 +290,7 @@ def test_missing_record_of_training_is_said(pipe, split):
     assert math.isnan(found.summary["training_nmse"])
     assert "training rows" in found.notes["training"]
     assert found.codebooks["training_utilization"].isna().all()
-    assert "fitted on - rows" in found.to_html()
+    assert "fitted on rows not on record" in found.to_html()
 
 
 def test_constant_table_has_no_codebook():

@@ -140,6 +140,17 @@ def test_category_starved_to_two_bits(split):
     assert "minimax" in advice.parameter
 
 
+def test_starved_one_of_two_categories(split):
+    train, unseen = (part.filter(regex="^[ab]__") for part in split)
+    starved = fit(train, bits=20, codebook_sizes={"a": [256, 256], "b": [2, 2]})
+    own = report(starved, unseen)
+    (advice,) = found(own, "worst_category")
+    assert advice.subject == "b"
+    assert "the other category" in advice.message
+    errors = own.categories["nmse_capped"]
+    assert advice.value == pytest.approx(errors["b"] / errors["a"])
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
