@@ -158,6 +158,11 @@ def _opened(source: str | Path) -> Any:
         file = pq.ParquetFile(source, pre_buffer=False)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())
+        if Path(source).suffix.lower() not in (".parquet", ".pq"):
+            reason += (
+                " Only Parquet is read in parts; give the rows of other files as chunks, such as "
+                "pandas.read_csv(path, chunksize=10_000)."
+            )
         raise ValueError(f"{source} can not be read as a table: {reason}") from error
     if file.metadata.num_rows == 0:
         file.close()

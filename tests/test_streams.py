@@ -55,6 +55,12 @@ def test_nothing_is_left_of_what_failed(source, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 
+def test_other_files_are_referred_to_chunks(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"rows\.csv can not be read .* as chunks"):
+        map_parquet(lambda x: x, tmp_path / "rows.csv", tmp_path / "o.parquet", lambda *_: None)
+
+
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*absent\.parquet"):
         map_parquet(lambda piece: piece, tmp_path / "absent.parquet", tmp_path / "o.parquet")
