@@ -20,6 +20,22 @@ R = TypeVar("R")
 _here = threading.local()
 
 
+class _Share:
+    """Threads for each of several pieces of work; what ends early leaves its own to the others."""
+
+    def __init__(self, workers: int, at_a_time: int, n_pieces: int) -> None:
+        self._lock = threading.Lock()
+        self._workers, self._busy, self._left = workers, at_a_time, n_pieces
+
+    def number(self) -> int:
+        return max(1, self._workers // self._busy)
+
+    def done(self) -> None:
+        with self._lock:
+            self._left -= 1
+            self._busy = max(1, min(self._busy, self._left))
+
+
 class _Outside:
     """Number of torch's threads before the first of the present users of `one_thread_each`."""
 
@@ -48,8 +64,8 @@ _outside = _Outside()
 
 def n_workers() -> int:
     """Threads that what this thread does may be shared out to: as many as torch has, unless set."""
-    own: int | None = getattr(_here, "workers", None)
-    return own or _outside.number()
+    own: _Share | None = getattr(_here, "share", None)
+    return _outside.number() if own is None else own.number()
 
 
 @contextmanager
@@ -65,24 +81,23 @@ def one_thread_each() -> Iterator[None]:
     ...     torch.get_num_threads(), n_workers() == before
     (1, True)
     """
-    own: int | None = getattr(_here, "workers", None)
-    if own is not None:  # a thread that has been given one thread already
+    if getattr(_here, "share", None) is not None:  # a thread that has been given one already
         yield
         return
     n_threads = _outside.enter()
     try:
-        _start(n_threads)
+        _start(_Share(n_threads, 1, 1))
         yield
     finally:
-        _here.workers = None
+        _here.share = None
         _outside.leave()
         torch.set_num_threads(n_threads)
 
 
-def _start(workers: int) -> None:
+def _start(share: _Share) -> None:
     torch.get_num_threads()  # or the first operation sets the number of all threads once more
     torch.set_num_threads(1)
-    _here.workers = workers
+    _here.share = share
 
 
 def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False) -> list[R]:
@@ -98,7 +113,8 @@ def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False)
     *items : iterables of the same length
         One for each argument.
     split : bool, default=False
-        Whether threads without an item of their own are left to what the others share out in turn.
+        Whether threads without an item, from the start or once none is left, are left to what the
+        others share out in turn.
 
     Returns
     -------
@@ -107,13 +123,20 @@ def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False)
     """
     calls, workers = list(zip(*items, strict=True)), n_workers()
     at_a_time = min(workers, len(calls))
-    n_threads = 1 if getattr(_here, "workers", None) else workers
+    n_threads = workers if getattr(_here, "share", None) is None else 1
     if at_a_time == 0 or (at_a_time == 1 and (split or n_threads == 1)):
         return [function(*call) for call in calls]
-    inside = workers // at_a_time if split else 1
+    share = _Share(workers if split else 1, at_a_time, len(calls))
+
+    def piece(call: tuple[Any, ...]) -> R:
+        try:
+            return function(*call)
+        finally:
+            share.done()
+
     try:
-        with ThreadPoolExecutor(at_a_time, initializer=_start, initargs=(inside,)) as pool:
-            return list(pool.map(lambda call: function(*call), calls))
+        with ThreadPoolExecutor(at_a_time, initializer=_start, initargs=(share,)) as pool:
+            return list(pool.map(piece, calls))
     finally:
         # The workers' number is what threads to come would start with.
         torch.set_num_threads(n_threads)

@@ -1,6 +1,7 @@
 """Independent work side by side."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -36,15 +37,36 @@ def test_threads_without_an_item_help_the_others(n_threads, n_items, split, insi
     together = threading.Barrier(min(n_threads, n_items), timeout=60)
 
     def work(item):
-        if item < together.parties:
-            together.wait()  # breaks unless that many are worked on at a time
-        return n_workers()
+        if item >= together.parties:
+            return inside
+        together.wait()  # breaks unless that many are worked on at a time
+        number = n_workers()
+        together.wait()  # none ends before all have looked
+        return number
 
     with one_thread_each():
         assert torch.get_num_threads() == 1
         assert set(each(work, range(n_items), split=split)) == {inside}
     assert n_workers() == n_threads
     assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize(("split", "inside"), [(True, 3), (False, 1)])
+def test_threads_whose_items_are_done_help_the_others(split, inside, threads):
+    threads(3)
+
+    def work(item):
+        if item < 2:
+            return n_workers()
+        for _ in range(6000):
+            if n_workers() == inside:
+                break
+            time.sleep(0.01)  # until the others have ended
+        return n_workers()
+
+    with one_thread_each():
+        assert each(work, range(3), split=split) == [1, 1, inside]
+    assert n_workers() == 3
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
