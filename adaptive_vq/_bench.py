@@ -31,7 +31,7 @@ from adaptive_vq.classical import (
 )
 from adaptive_vq.gaussian import gaussian_curve
 from adaptive_vq.greedy import EXACT, AveragedCurve, GreedyCurve
-from adaptive_vq.spectra import spectrum
+from adaptive_vq.spectra import exact_bits, spectrum
 
 __all__ = ["Bench", "Node"]
 
@@ -164,7 +164,8 @@ class Node:
         self._spec, self._axes = spec, cache(lambda f: axes_of(f.train, spec, f.weight))
         self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
-        self.spectrum = spectrum(first.train[:, columns].numpy(), first.weight.double().numpy())
+        rows, mass = first.train[:, columns].numpy(), first.weight.double().numpy()
+        self.spectrum, self._exact_at = spectrum(rows, mass), exact_bits(rows, float(mass.sum()))
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
@@ -222,8 +223,14 @@ class Node:
         return any(abs(b - bits) <= _NEAR * bits for b in same)
 
     def curve(self, budget: int) -> Floats:
-        """Return the curve up to the budget, corrected by the gains measured so far."""
+        """Return the curve up to the budget, corrected by the gains measured so far.
+
+        It ends where each of few distinct rows has a codeword of its own: more bits buy nothing.
+        """
         greedy = self.greedy.up_to(budget)
+        exact = np.flatnonzero(greedy <= EXACT * greedy[0])
+        if self._exact_at is not None and len(exact):
+            greedy = greedy[: int(exact[0]) + 1]
         if not self._gains:
             usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)
             return np.minimum.accumulate(greedy * np.exp(usual))

@@ -70,7 +70,11 @@ def smallest_filled(
 
 
 def smallest_measured(
-    at: Callable[[int], Any], Z: NDArray[np.float32], goal: Goal, minimax: bool
+    at: Callable[[int], Any],
+    Z: NDArray[np.float32],
+    weight: NDArray[np.float64] | None,
+    goal: Goal,
+    minimax: bool,
 ) -> tuple[int, Any]:
     """Find the smallest budget that, measured at itself, is predicted to reach the target.
 
@@ -78,15 +82,22 @@ def smallest_measured(
     another cut may be the best.
     """
     assert goal.max_nmse is not None
-    short, enough, measured = _first_enough(at, Z, goal)
+
+    def shares_of(found: Any) -> dict[str, float]:
+        return variance_shares(category_statistics(Z, found.categories, weight))
+
+    def predicted(found: Any) -> float:
+        return total_nmse(shares_of(found), found.predicted)
+
+    short, enough, measured = _first_enough(at, predicted, goal, Z.shape[1])
     passed = True
     while enough - short > 1:
         guess = (short + enough) // 2
         if passed:
-            guess = _read_off(measured, Z, goal.max_nmse, enough, minimax)
+            guess = _read_off(measured, shares_of(measured), goal.max_nmse, enough, minimax)
             guess = min(max(guess, short + 1), enough - 1)
         tried = at(guess)
-        passed = _predicted(tried, Z) <= goal.max_nmse
+        passed = predicted(tried) <= goal.max_nmse
         if passed:
             enough, measured = guess, tried
         else:
@@ -95,30 +106,24 @@ def smallest_measured(
 
 
 def _first_enough(
-    at: Callable[[int], Any], Z: NDArray[np.float32], goal: Goal
+    at: Callable[[int], Any], predicted: Callable[[Any], float], goal: Goal, n_columns: int
 ) -> tuple[int, int, Any]:
     """Double the budget until it reaches the target; return the last one that did not, too."""
     assert goal.max_nmse is not None
     short = 0
-    for limit in goal.limits(Z.shape[1]):
+    for limit in goal.limits(n_columns):
         measured = at(limit)
-        best = _predicted(measured, Z)
+        best = predicted(measured)
         if best <= goal.max_nmse:
             return short, limit, measured
         short = limit
     raise goal.out_of_reach(best, limit)
 
 
-def _predicted(measured: Any, Z: NDArray[np.float32]) -> float:
-    shares = variance_shares(category_statistics(Z, measured.categories))
-    return total_nmse(shares, measured.predicted)
-
-
 def _read_off(
-    measured: Any, Z: NDArray[np.float32], target: float, limit: int, minimax: bool
+    measured: Any, shares: Mapping[str, float], target: float, limit: int, minimax: bool
 ) -> int:
     """Return the smallest budget that reaches the target on curves measured at a larger one."""
-    shares = variance_shares(category_statistics(Z, measured.categories))
     curves = [lower_envelope(measured.curves[name]) for name in shares]
     weights = list(shares.values())
     divide = allocate_minimax if minimax else allocate_total

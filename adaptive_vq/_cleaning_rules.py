@@ -14,6 +14,7 @@ BoolArray = NDArray[np.bool_]
 
 CAP_WIDTH = {"percentile": 0.5, "iqr": 1.5, "mad": 3.0}
 
+_LARGEST = 1e150  # the square of more does not fit into float64
 _SMALLEST = 1e-290  # a range below this cannot be divided by without loss
 _MAD_TO_STD = 1.4826  # of a normal variable
 _REPORT = ["column", "action", "reason", "value"]
@@ -61,6 +62,11 @@ class Extent:
 
     def largest(self) -> FloatArray:
         return np.maximum(np.abs(self.lowest), np.abs(self.highest))
+
+    def refuse_wild(self, names: list[str]) -> None:
+        wild = np.flatnonzero(self.largest() > _LARGEST)
+        if wild.size:
+            raise ValueError(f"Column {names[wild[0]]!r} has cells beyond 1e150. Rescale it.")
 
     def constant(self, tolerance: float) -> NDArray[np.bool_]:
         within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), _SMALLEST)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 import adaptive_vq
@@ -25,6 +26,7 @@ from adaptive_vq._tables_io import (
     write_report,
     write_table,
 )
+from adaptive_vq._wording import counted
 from adaptive_vq.streaming import drawn_rows
 
 app = typer.Typer(
@@ -129,7 +131,7 @@ def fit(
             plan = _reports.plan_figures(pipeline, X)
             talk.result(plan, lambda: _reports.show_plan(talk, plan))
             return
-        talk.remark(f"Fitting on {X.shape[0]:,} rows x {X.shape[1]} columns")
+        talk.remark(f"Fitting on {counted(X.shape[0], 'row')} x {counted(X.shape[1], 'column')}")
         if callbacks := talk.callbacks():
             pipeline.set_callbacks(*callbacks)
         pipeline.fit(X)
@@ -163,13 +165,14 @@ def encode(
             with talk.progress("Encoding") as progress:
                 n_rows = map_parquet(codes_of, table, output, progress)
         else:
-            codes = codes_of(read_table(table))
+            codes = codes_of(_without_index(read_table(table), talk))
             n_rows = len(codes)
             write_table(codes, output)
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     columns = [str(name) for name in last.get_feature_names_out()]
     figures = {"codes": output, "rows": n_rows, "columns": columns}
-    talk.result(figures, lambda: talk.line(f"{n_rows:,} rows x {len(columns)} codes -> {output}"))
+    size = f"{counted(n_rows, 'row')} x {counted(len(columns), 'code')}"
+    talk.result(figures, lambda: talk.line(f"{size} -> {output}"))
 
 
 @app.command()
@@ -203,11 +206,12 @@ def decode(
             with talk.progress("Decoding") as progress:
                 n_rows = map_parquet(rows_of, codes, output, progress)
         else:
-            rows = rows_of(read_table(codes))
+            rows = rows_of(_without_index(read_table(codes), talk))
             n_rows = len(rows)
             write_table(rows, output)
     figures = {"table": output, "rows": n_rows, "columns": n_columns}
-    talk.result(figures, lambda: talk.line(f"{n_rows:,} rows x {n_columns} columns -> {output}"))
+    size = f"{counted(n_rows, 'row')} x {counted(n_columns, 'column')}"
+    talk.result(figures, lambda: talk.line(f"{size} -> {output}"))
 
 
 @app.command()
@@ -295,6 +299,15 @@ def _loaded_codec(path: Path, command: str) -> Any:
             "be a table without columns."
         )
     return estimator
+
+
+def _without_index(table: Any, talk: Talk) -> Any:
+    """Say that an index, such as row ids in a Parquet file, is not written."""
+    if isinstance(table, pd.DataFrame) and not isinstance(table.index, pd.RangeIndex):
+        name = "" if table.index.name is None else f" {table.index.name!r}"
+        talk.remark(f"The index{name} of the rows is not written; from Parquet to Parquet it is.")
+        return table.reset_index(drop=True)
+    return table
 
 
 def _rows_to_fit(pipeline: Any, table: str, talk: Talk) -> Any:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -40,15 +41,17 @@ class Talk:
         rich.reconfigure(stderr=True)
         self.as_json, self.quiet = as_json, quiet
         self._result_stream = sys.stderr if stdout_is_data else sys.stdout
-        self._console = Console(file=self._result_stream, highlight=False, soft_wrap=True)
+        # Names come from users: brackets in them are no markup.
+        console = partial(Console, markup=False, highlight=False, soft_wrap=True)
+        self._console = console(file=self._result_stream)
         # A narrow terminal folds the lines of a table; nothing is cut off.
         self._console.width = max(self._console.width, _WIDTH)
-        self._remarks = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._remarks = console(stderr=True)
 
     def remark(self, text: str) -> None:
         """Say what is going on."""
         if not self.quiet:
-            self._remarks.print(text, markup=False)
+            self._remarks.print(text)
 
     def callbacks(self) -> list[Any]:
         """Return scikit-learn callbacks that show the progress of a fit on stderr."""
@@ -90,7 +93,7 @@ class Talk:
 
     def line(self, text: str = "") -> None:
         """Print a line of the result."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: int = 0
@@ -108,14 +111,14 @@ class Talk:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON values: numbers of numpy become those of Python, infinite ones and NaN null.
+    """Return JSON values: numbers of numpy become those of Python, NaN null, infinity "inf".
 
     Examples
     --------
     >>> import numpy as np
     >>> from adaptive_vq._console import plain
-    >>> plain({"a": np.float64(0.5), "b": [float("nan"), np.int64(2)]})
-    {'a': 0.5, 'b': [None, 2]}
+    >>> plain({"a": np.float64(0.5), "b": [float("nan"), np.int64(2), np.inf]})
+    {'a': 0.5, 'b': [None, 2, 'inf']}
     """
     if isinstance(value, pd.DataFrame):
         return plain(value.reset_index().to_dict("records"))
@@ -125,9 +128,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
 

@@ -69,7 +69,7 @@ class Judged:
         if which == "capped":
             return category_nmse(self.capped, output, groups, reference=reference)
         if which == "original":
-            own = self.codec.units_.from_codec(reference[None])[0]
+            own = self.codec.units_.own_mean()
             return category_nmse(self.own, self.restored, groups, reference=own)
         return category_nmse(self.run.target, output, groups, reference=reference)
 
@@ -106,7 +106,8 @@ def judge(estimator: Any, X: Any, owner: str) -> Judged:
         raise ValueError(f"{owner} needs at least 2 rows; X has {len(table)}.")
     if np.isnan(codec.units_.to_codec(table)).all():
         raise ValueError(f"{owner} needs an observed cell; every cell of X is missing.")
-    return Judged(codec, codec._inner_names(), table, codec._evaluate(rows))
+    given = codec._as_given(rows, table)
+    return Judged(codec, codec._inner_names(), given, codec._evaluate(rows))
 
 
 def last_step(estimator: Any, owner: str) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
@@ -81,6 +82,13 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
 
 def _pair(X: ArrayLike, X_hat: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both tables with equal shape, the reconstruction filled wherever X is observed."""
+    if isinstance(X, pd.DataFrame) and isinstance(X_hat, pd.DataFrame):
+        pairs = zip(X.columns, X_hat.columns, strict=False)  # other lengths: see below
+        if other := next(((a, b) for a, b in pairs if a != b), None):
+            raise ValueError(
+                f"X and X_hat have other columns or another order: {other[0]!r} against "
+                f"{other[1]!r}. Columns are compared one by one; select X_hat[X.columns]."
+            )
     target, output = _table(X, "X"), _table(X_hat, "X_hat")
     if target.shape != output.shape:
         raise ValueError(

@@ -121,7 +121,7 @@ class Encoder:
             return {"$estimator": self.estimator(value, where)}
         raise ValueError(_refusal(value, where))
 
-    def _items(self, value: Mapping[Any, Any], where: str) -> list[Any]:
+    def _items(self, value: Mapping[Any, Any] | pd.Series, where: str) -> list[Any]:
         return [[self.value(k, where), self.value(v, f"{where}.{k}")] for k, v in value.items()]
 
     def _list(self, value: Any, where: str) -> list[Any]:
@@ -156,6 +156,10 @@ class Encoder:
 _ENCODERS: list[tuple[Any, Callable[[Encoder, Any, str], Any]]] = [
     (tuple, lambda self, v, where: {"$tuple": self._list(v, where)}),
     (list, lambda self, v, where: self._list(v, where)),
+    # What names or numbers columns; a list of the same does.
+    (range | pd.Index, lambda self, v, where: self._list(v, where)),
+    (set | frozenset, lambda self, v, where: self._list(sorted(v, key=repr), where)),
+    (pd.Series, lambda self, v, where: {"$series": self._items(v, where)}),
     (dict, lambda self, v, where: {"$dict": self._items(v, where)}),
     (slice, lambda self, v, where: {"$slice": self._list((v.start, v.stop, v.step), where)}),
     (np.ndarray, lambda self, v, where: self._array(v, where)),
@@ -243,6 +247,13 @@ class Decoder:
             self._arrays[name] = np.array(self._tensors[name])
         return self._arrays[name]
 
+    def series(self, pairs: Any) -> pd.Series:
+        """Return values with their index."""
+        keys, values = ([self.value(pair[i]) for pair in pairs] for i in (0, 1))
+        # Made anew, since to count on says that the values have no names.
+        counts_on = keys == list(range(len(keys)))
+        return pd.Series(values, index=pd.RangeIndex(len(keys)) if counts_on else keys)
+
     def record(self, name: str, node: Any) -> Any:
         """Return a dataclass of the few that are known."""
         return _RECORDS[name](**self.items(node["fields"]))
@@ -287,6 +298,7 @@ _DECODERS: dict[str, Callable[[Decoder, Any, Any], Any]] = {
     "$float": lambda self, v, _: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[v],
     "$tuple": lambda self, v, _: tuple(self.value(item) for item in v),
     "$dict": lambda self, v, _: self.items(v),
+    "$series": lambda self, v, _: self.series(v),
     "$slice": lambda self, v, _: slice(*v),
     "$array": lambda self, v, _: self.array(v),
     "$strings": lambda self, v, _: _strings(v),

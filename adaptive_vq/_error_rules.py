@@ -96,7 +96,9 @@ def beyond_caps(d: Diagnosis) -> Found:
     share = float((d.categories["share"] * d.categories["share_beyond_caps"]).sum())
     if not (share > BEYOND_CAPS and nmse > NOTABLE_NMSE):
         return
-    heavy = d.columns[d.columns["capped"] > 0].sort_values("share", ascending=False)
+    parts = d.columns["share"] * d.columns["share_beyond_caps"]
+    parts = parts[parts > 0].sort_values(ascending=False)
+    heavy = parts[parts.cumsum().shift(fill_value=0.0) < parts.sum() / 2]
     yield Recommendation(
         "beyond_caps",
         "all",
@@ -105,14 +107,15 @@ def beyond_caps(d: Diagnosis) -> Found:
         "clip, scaler",
         f"Cells beyond the training caps carry {percent(share)} of the error (limit "
         f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
-        f"capped ones. Most of it is in {listed(heavy.index, 3)}. If these extremes matter, widen "
-        "clip or set scaler='quantile'; if not, read the capped figures.",
+        f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. "
+        "If these extremes matter, widen clip or set scaler='quantile'; if not, read the capped "
+        "figures.",
     )
 
 
 def singletons(d: Diagnosis) -> Found:
     """Categories of one column."""
-    alone = d.categories.index[d.categories["n_columns"] == 1]
+    alone = d.categories.index[(d.categories["n_columns"] == 1) & (d.categories["bits"] > 0)]
     if len(alone) and len(d.categories) > 1:
         yield Recommendation(
             "single_column",

@@ -163,6 +163,7 @@ def _units(units: Any, d: int) -> None:
     if units.scaler == "quantile":
         shape = (len(units.quantiles_), d)
         _array(units.quantiles_, np.float64, shape, "units_.quantiles_")
+        _array(units.own_mean(), np.float64, (d,), "units_.mean_")
 
 
 def _imputer(imputer: Any, categories: Mapping[str, Any]) -> None:

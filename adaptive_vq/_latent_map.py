@@ -102,10 +102,11 @@ def latent_map(
     values = latents.after[chosen].astype(np.float64)
     if len(np.unique(values, axis=0)) < 3:
         return "the rows have fewer than 3 different codes"
-    notes = {}
-    if embedding == "tsne" and len(chosen) < _ROWS_FOR_TSNE:
+    notes, few = {}, len(chosen) < _ROWS_FOR_TSNE
+    if embedding == "tsne" and (few or values.shape[1] < 2):
         embedding = "pca"
-        notes["latent_map"] = f"{len(chosen)} rows are too few for t-SNE; PCA stands in"
+        why = f"{len(chosen)} rows are too few" if few else "latents of width 1 leave no plane"
+        notes["latent_map"] = f"{why} for t-SNE; PCA stands in"
     book = max(coarse, key=lambda name: (coarse[name][2], name))
     codes = pd.DataFrame(judged.run.codes[chosen], columns=list(judged.run.codebooks))
     points = pd.DataFrame(_embed(values, embedding, random_state), columns=["x", "y"], index=chosen)
@@ -133,7 +134,7 @@ def _sample(n: int, most: int, random_state: int) -> NDArray[np.int64]:
 
 
 def _embed(values: NDArray[np.float64], embedding: str, seed: int) -> NDArray[np.float64]:
-    if embedding == "pca" or values.shape[1] < 2:
+    if embedding == "pca":
         flat = np.column_stack([values, np.zeros(len(values))])
         return np.asarray(PCA(2, random_state=seed).fit_transform(flat), dtype=np.float64)
     perplexity = min(30.0, (len(values) - 1) / 3)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._moments import column_means
-from adaptive_vq._rows import Rows
+from adaptive_vq._rows import Rows, holes_of
 from adaptive_vq.modules import CodecModule
 
 _RIDGE = 10.0
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 4096
 
 
 @torch.no_grad()
-def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> None:
+def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> bool:
     """Refit, in place, each decoder with a larger error on the training rows than the one before.
 
     Codes are searched for all levels together, so that the first ones alone may point anywhere: a
@@ -33,15 +33,22 @@ def settle_prefixes(module: CodecModule, rows: Rows, codes: Tensor) -> None:
         Training rows with any observed cell.
     codes : long Tensor of shape (n, n_codebooks)
         Their final codes.
+
+    Returns
+    -------
+    bool
+        Whether the decoder of all levels was among them.
     """
     mean = column_means(rows.table, rows.weight)
-    before = mean.float().expand(len(rows), -1)
+    before, refitted = mean.float().expand(len(rows), -1), False
     for n_levels in range(1, module.layout.n_levels + 1):
         after = module.decode(codes, n_levels)
-        if _error(rows, after) > (1 + _TOLERANCE) * _error(rows, before):
+        refitted = _error(rows, after) > (1 + _TOLERANCE) * _error(rows, before)
+        if refitted:
             _refit(module, rows, codes, n_levels, mean.float(), before)
             after = module.decode(codes, n_levels)
         before = after
+    return refitted
 
 
 def _error(rows: Rows, output: Tensor) -> float:
@@ -74,6 +81,8 @@ def _refit(
     target = torch.where(rows.weight > 0, rows.table, before) - module.offsets[n_levels - 1]
     excess = module.excess(codes, n_levels)
     target = target if excess is None else target - excess
-    moved = quantize.refit(target, codes[:, books], start, _RIDGE, rows.weight.amax(1))
+    moved = quantize.refit(
+        target, codes[:, books], start, _RIDGE, rows.weight.amax(1), holes_of(rows.weight)
+    )
     for j, table, new in zip(books, tables, moved, strict=True):
         getattr(module, f"delta_{n_levels}_{j}").add_(new - table)

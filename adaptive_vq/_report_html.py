@@ -118,7 +118,7 @@ def _notes(notes: dict[str, str]) -> str:
     items = "".join(
         f"<li><b>{escape(heading(k))}</b>: {escape(why)}</li>" for k, why in notes.items()
     )
-    return f'<section><h2>Not computed</h2><ul class="notes">{items}</ul></section>'
+    return f'<section><h2>Notes</h2><ul class="notes">{items}</ul></section>'
 
 
 def _whole(title: str, body: str) -> str:

@@ -149,7 +149,7 @@ def as_text(diagnosis: Diagnosis, most: int = 12) -> str:
     parts += [f"Recommendations: {len(d.recommendations) or 'none'}"]
     parts += [_wrapped(f"- {found}", "  ") for found in d.recommendations]
     if d.notes:
-        parts += ["Not computed:", *(_wrapped(f"- {k}: {why}", "  ") for k, why in d.notes.items())]
+        parts += ["Notes:", *(_wrapped(f"- {k}: {why}", "  ") for k, why in d.notes.items())]
     return "\n".join(parts)
 
 

@@ -12,7 +12,13 @@ from torch.utils.data import Dataset
 
 from adaptive_vq import _distributed
 
-__all__ = ["Rows", "TensorBatches"]
+__all__ = ["Rows", "TensorBatches", "holes_of"]
+
+
+def holes_of(weight: Tensor) -> Tensor | None:
+    """Missing cells, None where there are none: the mask would be kept for nothing."""
+    holes = weight == 0
+    return holes if bool(holes.any()) else None
 
 
 @dataclass(frozen=True)

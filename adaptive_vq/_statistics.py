@@ -14,6 +14,7 @@ FloatArray = NDArray[np.float64]
 
 _SMALLEST = 1e-290  # a spread below this cannot be divided by without loss
 _CONSTANT = 1e-10  # relative spread that rounding alone can cause
+_MOST_ROWS = 2.0**31
 _MAD_TO_STD = 1.4826  # of a normal variable
 _MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
 
@@ -32,7 +33,9 @@ def weighted_rows(
     X, weight = X[weight > 0], weight[weight > 0]
     if (weight == 1.0).all():
         return X, None
-    return X, weight if (weight == np.rint(weight)).all() else weight / weight.mean()
+    # All large numbers are whole: those that cannot be numbers of rows are no counts.
+    counts = (weight == np.rint(weight)).all() and weight.sum() <= _MOST_ROWS
+    return X, weight if counts else weight / weight.mean()
 
 
 def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
@@ -84,17 +87,19 @@ def _observed(
 
 
 def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
-    """Interpolate linearly between order statistics of the repeated cells."""
+    """Interpolate linearly between order statistics of the repeated cells.
+
+    A cell of weight w takes a stretch of length w - 1, and from one to the next it is 1 further;
+    where weights are smaller the least of them counts as 1. So the ends are the extreme cells.
+    """
     if weight is None:
         return np.quantile(values, levels)
     order = np.argsort(values)
-    values, heights = values[order], np.cumsum(weight[order])
-    position = levels * max(heights[-1] - 1.0, 0.0)
-    below = np.floor(position)
-    last = len(values) - 1
-    low = values[np.minimum(np.searchsorted(heights, below, side="right"), last)]
-    high = values[np.minimum(np.searchsorted(heights, below + 1.0, side="right"), last)]
-    return low + (high - low) * (position - below)
+    mass = weight[order] / min(1.0, float(weight.min()))
+    heights = np.cumsum(mass)
+    stretches = np.column_stack([heights - mass, heights - 1.0]).ravel()
+    at = levels * (heights[-1] - 1.0)
+    return np.asarray(np.interp(at, stretches, np.repeat(values[order], 2)), dtype=np.float64)
 
 
 def _moments(values: FloatArray, weight: FloatArray | None) -> tuple[float, float, bool]:

@@ -39,8 +39,8 @@ def map_parquet(
     Parameters
     ----------
     function : callable
-        From a DataFrame with some of the rows to a DataFrame with as many; the columns must be the
-        same for every piece.
+        From a DataFrame with some of the rows to a DataFrame with as many, which gets their index;
+        the columns must be the same for every piece.
     source, output : str or path
         Parquet files. A file that is already there is replaced at the end or not at all.
     progress : callable (done, rows), default=None
@@ -65,7 +65,11 @@ def map_parquet(
         done, writer = 0, None
         try:
             for piece in _pieces(file):
-                table = pa.Table.from_pandas(function(piece), preserve_index=False)
+                made = function(piece)
+                named = not isinstance(piece.index, pd.RangeIndex)
+                if named:
+                    made.index = piece.index
+                table = pa.Table.from_pandas(made, preserve_index=named)
                 writer = writer or pq.ParquetWriter(place, table.schema)
                 writer.write_table(table)
                 done += len(piece)
@@ -100,9 +104,13 @@ def parquet_pieces(source: str | Path) -> Iterator[pd.DataFrame]:
         files = sorted(files[0].glob("*.parquet"))
         if not files:
             raise ValueError(f"The folder {source} holds no file that ends in .parquet.")
+    folder, empty = len(files) > 1 or files[0] != Path(source), 0
     for path in files:
-        with _opened(path) as file:
+        with _opened(path, may_be_empty=folder) as file:
+            empty += file.metadata.num_rows == 0
             yield from _pieces(file)
+    if folder and empty == len(files):
+        raise ValueError(f"No file in the folder {source} has a row.")
 
 
 def dask_pieces(X: Any) -> Iterator[Any]:
@@ -147,10 +155,12 @@ def parquet_rows(source: str | Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def _opened(source: str | Path) -> Any:
+def _opened(source: str | Path, may_be_empty: bool = False) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if Path(source).is_dir():
+        raise IsADirectoryError(f"{source} is a folder; give a file.")
     if not Path(source).is_file():
         raise FileNotFoundError(f"There is no file {source}.")
     try:
@@ -164,7 +174,7 @@ def _opened(source: str | Path) -> Any:
                 "pandas.read_csv(path, chunksize=10_000)."
             )
         raise ValueError(f"{source} can not be read as a table: {reason}") from error
-    if file.metadata.num_rows == 0:
+    if file.metadata.num_rows == 0 and not may_be_empty:
         file.close()
         raise ValueError(f"{source} has no row.")
     return file

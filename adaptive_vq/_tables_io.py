@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 STREAM = "-"
+_MISSING = {"", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"}
+"""What pandas, which has a few more, reads as a missing cell."""
 Table = pd.DataFrame | NDArray[Any]
 
 
@@ -253,11 +255,19 @@ def _refuse_short_lines(text: TextIO, sep: str, n_columns: int) -> None:
 
 
 def _are_data(names: list[str]) -> bool:
-    """Whether a first line is likely a row: numbers, not in order as years or wavelengths are."""
+    """Whether a first line is likely a row: numbers, not in order as years or wavelengths are.
+
+    Nothing is called like a missing cell; a single number is a name where it is whole, as a year.
+    """
+    known = [name.strip() for name in names if name.strip() not in _MISSING]
     try:
-        numbers = [float(name) for name in names]
+        numbers = [float(name) for name in known]
     except ValueError:
         return False
+    if len(names) == 1:
+        return bool(known) and not known[0].isdigit()
+    if len(known) < len(names):
+        return bool(known)
     return any(not before < after for before, after in pairwise(numbers))
 
 
@@ -268,10 +278,10 @@ def _check_names(names: list[str], sep: str) -> None:
         )
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ValueError(f"the column name {twice[0]!r} stands twice in the first line.")
-    if len(names) > 1 and _are_data(names):
+    if _are_data(names):
         raise ValueError(
-            f"its first line holds numbers only ({names[0]!r}, {names[1]!r}, ...), which would be "
-            "lost as names of columns. Write names into the first line."
+            f"its first line holds numbers only ({', '.join(map(repr, names[:2]))}, ...), which "
+            "would be lost as names of columns. Write names into the first line."
         )
     others = [other for other in ";\t,|" if other != sep and other in "".join(names)]
     if len(names) == 1 and others:

@@ -115,6 +115,8 @@ class TrainedCodec(TransformerMixin):
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
 
+        What a `cleaner` drops is not among them, and what it fills counts as observed.
+
         Parameters
         ----------
         X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
@@ -174,7 +176,7 @@ class TrainedCodec(TransformerMixin):
             for j, name in enumerate(table_of_codes.names)
         }
         return Evaluation(
-            target=self.units_.to_codec(table, cap=False).astype(np.float64),
+            target=self.units_.to_codec(self._as_given(X, table), cap=False).astype(np.float64),
             output=self.units_.without_rounding(self._decode(codes, self._layout["n_levels"])),
             reference=self.units_.reference_,
             codes=codes,
@@ -187,6 +189,14 @@ class TrainedCodec(TransformerMixin):
         if not hasattr(self, "cleaner_"):
             return table
         return np.ascontiguousarray(np.asarray(self.cleaner_.transform(X), dtype=np.float64))
+
+    def _as_given(self, X: Any, inner: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cells of `_inner` as they were before a `FeatureCleaner` capped them."""
+        kept = getattr(getattr(self, "cleaner_", None), "kept_", None)
+        if kept is None:
+            return inner
+        given = check_table(self, X, reset=False)[:, kept]
+        return np.where(np.isnan(given), inner, given)
 
     def _inner_names(self) -> list[str]:
         if not hasattr(self, "cleaner_"):

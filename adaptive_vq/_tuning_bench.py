@@ -94,7 +94,8 @@ class Bench:
         Z, observed = codec._codec_rows(X)
         self.Z, self.observed = Z, observed
         self.rows = rows_of(Z, observed, None)
-        self.target = codec.units_.to_codec(codec._inner(aside), cap=False).astype(np.float64)
+        given = codec._as_given(aside, codec._inner(aside))
+        self.target = codec.units_.to_codec(given, cap=False).astype(np.float64)
         self.aside = torch.from_numpy(np.ascontiguousarray(codec._codec_rows(aside)[0]))
         plan = plan_of(codec)
         self.options = replace(fit_options(codec, plan, observed), may_grow=False, may_move=False)
@@ -160,7 +161,8 @@ class Bench:
 
     def _started(self, spec: CategorySpec) -> CategoryCodec:
         """Classical start of a category, smoothed where the rows that propose moves ask for it."""
-        judge, options = self.judge, StartOptions(self.options.seed)
+        judge = self.judge
+        options = StartOptions(self.options.seed, may_spread=not self.options.joint)
         spec, width = choose_start(judge.table, spec, judge.weight, options, may_split=False)
         rows = self.rows.observed()
         return classical.fit_category(rows.table, spec, rows.weight.amax(1), options, width)

@@ -17,6 +17,8 @@ IntArray = NDArray[np.int64]
 MIN_ROWS = 10  # fewer rows in common prove nothing: any two cells lie on a line
 _BINS = 64
 _OUTLIER = 3.0  # robust standard deviations
+_UNCOVERED = 0.01
+"""Share of a column's cells that may be missing in the one that it is dropped for."""
 _DIGITS = 6  # equal scores up to rounding: the first column wins, in whatever unit it is
 
 
@@ -42,7 +44,8 @@ def find_twins(X: FloatArray, candidates: IntArray, limit: float, keep: str) -> 
     """Return the columns to drop among `candidates`, each with the kept column it repeats.
 
     Columns are visited in their order (``keep="first"``) or the most informative first; one is
-    dropped if it correlates beyond `limit` with one already kept.
+    dropped if it correlates beyond `limit` with one already kept, which has to be observed where it
+    is itself: its other cells would be lost.
     """
     center, scale = center_and_scale("standard", X[:, candidates], None)
     Z = (X[:, candidates] - center) / scale
@@ -90,9 +93,11 @@ def informativeness(z: FloatArray) -> float:
 
 
 def _strength(Z: FloatArray) -> FloatArray:
+    """Correlation of the column of each row with those that may stand for it."""
     seen = (~np.isnan(Z)).astype(np.float64)
-    strength = np.abs(correlation_matrix(Z))
-    return np.where(seen.T @ seen >= MIN_ROWS, strength, 0.0)
+    common = seen.T @ seen
+    covered = common >= (1.0 - _UNCOVERED) * seen.sum(axis=0)[:, None]
+    return np.where((common >= MIN_ROWS) & covered, np.abs(correlation_matrix(Z)), 0.0)
 
 
 def _fit_twin(Z: FloatArray, center: FloatArray, scale: FloatArray, partner: int) -> Twin:

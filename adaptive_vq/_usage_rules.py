@@ -83,14 +83,16 @@ def one_code(d: Diagnosis) -> Found:
         where = ""
         if not math.isnan(before):
             where = f" (in training the top code had {percent(before)})"
+        share = float(book["top_share"])
+        rows = "All rows" if share == 1.0 else f"{min(share, 0.9999):.2%} of the rows"
         yield Recommendation(
             "one_code",
             str(name),
-            float(book["top_share"]),
+            share,
             ONE_CODE,
             "compression_ratios, codebook_sizes",
-            f"All rows have the same code in {name!r}{where}: its {book['bits']:.3g} bits say "
-            f"nothing here. Take level {book['level']} of category {book['category']!r} away (0 "
+            f"{rows} have the same code in {name!r}{where}, which takes {book['bits']:.3g} of the "
+            f"bits. Take level {book['level']} of category {book['category']!r} away (0 "
             "bits, or fewer levels), or look at why these rows do not vary.",
         )
 

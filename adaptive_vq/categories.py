@@ -77,6 +77,7 @@ def resolve_categories(
     correlation: str = "pearson",
     isolate: Sequence[str] = (),
     sample_weight: FloatArray | None = None,
+    at_most: bool = False,
 ) -> CategorySet:
     """Turn a specification of categories into column positions.
 
@@ -116,6 +117,8 @@ def resolve_categories(
         the other columns are clustered.
     sample_weight : ndarray of shape (n_samples,), default=None
         Positive weights of the rows of `Z`.
+    at_most : bool, default=False
+        Whether there may be fewer clusters than asked for, where the rows tell no more apart.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def resolve_categories(
     if isinstance(isolate, str):
         isolate = [isolate]
     if spec in ("auto", "silhouette") if isinstance(spec, str) else _is_count(spec):
-        return _clustered(spec, columns, isolate)
+        return _clustered(spec, columns, isolate, at_most)
     if len(isolate):
         raise ValueError(
             f"isolate={list(isolate)} needs clustered columns: categories='auto', 'silhouette' or "
@@ -197,7 +200,7 @@ def _is_count(spec: Any) -> bool:
     return isinstance(spec, Integral) and not isinstance(spec, bool)
 
 
-def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str]) -> CategorySet:
+def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str], at_most: bool) -> CategorySet:
     """Cluster all columns but the isolated families."""
     known = families(columns.names)
     if not all(isinstance(family, str) for family in isolate):
@@ -213,7 +216,7 @@ def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str]) -> Category
     if not len(rest):
         return CategorySet(apart, given=True)
     if _is_count(spec):
-        return CategorySet(_exactly(int(spec), rest, apart, columns), given=True)
+        return CategorySet(_exactly(int(spec), rest, apart, columns, at_most), given=True)
     found = columns.cluster(rest, max(1, columns.max_clusters - len(apart)))
     chosen = _numbered(found.partitions[found.chosen], rest, apart)
     if spec == "silhouette":
@@ -222,10 +225,14 @@ def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str]) -> Category
     return CategorySet(chosen, given=False, cuts=cuts)
 
 
-def _exactly(count: int, rest: IntArray, apart: Categories, columns: _Columns) -> Categories:
+def _exactly(
+    count: int, rest: IntArray, apart: Categories, columns: _Columns, at_most: bool
+) -> Categories:
     wanted = count - len(apart)
     most = wanted if wanted >= 1 else max(1, columns.max_clusters - len(apart))
     found = columns.cluster(rest, most)
+    if at_most:
+        wanted = min(wanted, len(found.partitions))
     if not 1 <= wanted <= len(found.partitions):
         possible = len(apart) + len(found.partitions)
         raise ValueError(

@@ -206,6 +206,7 @@ class FeatureCharacterizer(
         context = self._init_callback_context()
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
+        self._streams = False
         self._begin(X, array, self._no_rows(array.shape[1]))
         self._learn(array, sample_weight)
         assert self._sample is not None
@@ -214,7 +215,6 @@ class FeatureCharacterizer(
         own = isinstance(X, np.ndarray) and X.dtype != array.dtype
         if not own and np.may_share_memory(self._sample.rows, array):
             self._sample = replace(self._sample, rows=self._sample.rows.copy())
-        self._streams = False
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
@@ -255,8 +255,8 @@ class FeatureCharacterizer(
         if first:
             self._begin(X, array, self._no_rows(array.shape[1]))
         # A reader may fill the same buffer with its next chunk.
-        self._learn(array.copy(), sample_weight)
         self._streams = True
+        self._learn(array.copy(), sample_weight)
         return self
 
     def transform(self, X: npt.ArrayLike) -> pd.DataFrame:
@@ -320,8 +320,8 @@ class FeatureCharacterizer(
         drawn = partitions.draw(empty)
         array = check_table(self, drawn.rows, reset=True, ensure_min_samples=2)
         self._begin(drawn.rows, array, drawn.sample(empty, array))
-        self._settle()
         self._streams = False
+        self._settle()
         return self
 
     def _no_rows(self, n_features: int) -> RowSample:
@@ -366,6 +366,7 @@ class FeatureCharacterizer(
             correlation=self.correlation,
             isolate=self.isolate,
             sample_weight=weight,
+            at_most=self._streams,
         )
         self._measure((rows, mass), (X, weight), Z, found)
         self.n_samples_seen_ = sample.n_seen
@@ -393,6 +394,12 @@ class FeatureCharacterizer(
         self.characteristics_ = table.rename_axis("category")
 
     def _note(self) -> dict[str, Any]:
+        asked = self.categories
+        if isinstance(asked, Integral) and len(self.categories_) < int(asked):
+            raise ValueError(
+                f"categories={asked} can not be formed from the {self.n_samples_seen_} rows so "
+                f"far, which tell {len(self.categories_)} apart: give more rows to partial_fit."
+            )
         # A plan made for other categories would not fit these.
         return {
             "units": self._units,

@@ -101,9 +101,9 @@ class Checkpoint:
         self._fingerprint = dict(fingerprint)
         self._nodes: dict[str, Any] = {}
         self._tensors: dict[str, dict[str, NDArray[Any]]] = {}
-        if self.path.exists():
-            self._read()
-        else:
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"checkpoint={str(path)!r} is no file: give the path of one.")
+        if not (self.path.exists() and self._read()):
             self._write()  # a folder that can not be written to shows now, not after hours
 
     def recall(self, stage: str, compute: Callable[[], Any]) -> Any:
@@ -146,7 +146,8 @@ class Checkpoint:
         with replacing(self.path) as place:
             place.write_bytes(content)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Whether the file holds anything; a fit that was refused leaves none to go on from."""
         try:
             document, tensors = _opened(self.path.read_bytes())
             found = document["checkpoint"]
@@ -155,12 +156,15 @@ class Checkpoint:
                 f"{self.path} is no usable checkpoint ({' '.join(str(error).split())}). Delete it "
                 "to fit anew, or give another path."
             ) from error
+        if not document["stages"]:
+            return False
         self._refuse_other(found)
         self._nodes = document["stages"]
         self._tensors = {stage: {} for stage in self._nodes}
         for name, value in tensors.items():
             stage, own = name.split("/", 1)
             self._tensors[stage][own] = value
+        return True
 
     def _refuse_other(self, found: Mapping[str, str]) -> None:
         keys = [*self._fingerprint, *(key for key in found if key not in self._fingerprint)]

@@ -363,7 +363,8 @@ def fit_tables(
             start,
             weight,
         )
-        fits = _ridge_path(right, codes[:, books], start, weight, known[prefix - 1 : prefix])
+        ridges = known[prefix - 1 : prefix]
+        fits = _ridge_path(right, codes[:, books], start, weight, ridges, missing)
         best = 0
         if valid is not None and valid_codes is not None:
             judged = _linear_target(codec, own, prefix, valid[0], valid_codes), valid[1]
@@ -375,18 +376,24 @@ def fit_tables(
 def _with_decoded_holes(
     target: Tensor, codes: Tensor, tables: Chain, missing: Tensor | None
 ) -> Tensor:
-    """Missing cells take the decoded value, which is weight 0 in least squares."""
+    """Missing cells take the decoded value: nothing is left of them."""
     if missing is None or not bool(missing.any()):
         return target
     return torch.where(missing, quantize.decode(codes, tables, target.shape[1]), target)
 
 
 def _ridge_path(
-    right: list[Tensor], codes: Tensor, start: Chain, weight: Tensor, known: list[float]
+    right: list[Tensor],
+    codes: Tensor,
+    start: Chain,
+    weight: Tensor,
+    known: list[float],
+    missing: Tensor | None,
 ) -> list[tuple[float, Chain]]:
     ridges = known or [math.inf, *JOINT_RIDGES]
     finite = [ridge for ridge in ridges if math.isfinite(ridge) and start]
-    moved = dict(zip(finite, quantize.solve_path(right, codes, start, finite, weight), strict=True))
+    fits = quantize.solve_path(right, codes, start, finite, weight, missing)
+    moved = dict(zip(finite, fits, strict=True))
     return [(ridge, moved.get(ridge, start)) for ridge in ridges]
 
 

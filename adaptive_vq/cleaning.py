@@ -24,6 +24,7 @@ from adaptive_vq._cleaning_rules import (
     useless_columns,
 )
 from adaptive_vq._partitions import Partitions
+from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
 from adaptive_vq._twins import Twin, find_twins, pooled
 from adaptive_vq.annotations import note_repeats, warn_of_lost_repeats
@@ -34,7 +35,6 @@ __all__ = ["FeatureCleaner"]
 
 _TWIN_ROWS = 10_000
 _MAX_CV = 100.0
-_LARGEST = 1e150  # the square of more does not fit into float64
 
 
 class FeatureCleaner(TransformerMixin, BaseEstimator):
@@ -59,7 +59,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         Limit for standard deviation / |mean|, used with `max_variance` only; None means 100.
     max_correlation : float or None, default=0.99
         Of two columns with a larger absolute correlation (of the capped cells, over at least ten
-        rows where both are observed) one is dropped. None: none.
+        rows where both are observed) one is dropped, if the other has its cells. None: none.
     keep : {"first", "informative"}, default="first"
         Which of two such columns stays: the first, or the one with the larger entropy x
         interquartile range (in standard deviations) x share of observed cells x share of cells
@@ -171,6 +171,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         self.fill = fill
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from training rows what to drop, cap and fill.
 
@@ -200,6 +201,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Take more rows into account.
 
@@ -348,7 +350,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
     def _learn(self, array: FloatArray) -> None:
         assert self._sample is not None
         extent = Extent.empty(array.shape[1]).add(array)
-        self._refuse_wild(extent)
+        extent.refuse_wild(column_names(self))
         self._extent += extent
         sample = self._sample.add(array)
         if np.may_share_memory(sample.rows, array):
@@ -359,25 +361,20 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         self.n_samples_seen_ = sample.n_seen
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @undone_on_error
     def _fit_drawn(self, partitions: Partitions) -> Self:
         """Fit as on all rows, from those that the sample keeps of them."""
         self._begin(partitions.n_features)
         assert self._sample is not None
         drawn = partitions.draw(self._sample)
         array = check_table(self, drawn.rows, reset=True, ensure_min_samples=2)
-        self._refuse_wild(drawn.extent)
+        drawn.extent.refuse_wild(column_names(self))
         self._sample, self._extent = drawn.sample(self._sample, array), drawn.extent
         self._decide(column_names(self))
         self.n_samples_seen_ = drawn.n_seen
         self._streams = False
         self._require_columns()
         return self
-
-    def _refuse_wild(self, extent: Extent) -> None:
-        wild = np.flatnonzero(extent.largest() > _LARGEST)
-        if wild.size:
-            name = column_names(self)[wild[0]]
-            raise ValueError(f"Column {name!r} has cells beyond 1e150. Rescale it.")
 
     def _decide(self, names: list[str]) -> None:
         assert self._sample is not None

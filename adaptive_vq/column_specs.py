@@ -163,8 +163,8 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     Parameters
     ----------
     labels : sequence of length n_features
-        Strings or numbers; None or NaN leaves a column unlisted. A :class:`pandas.Series` indexed
-        by the column names is matched by name.
+        Strings or numbers; None or NaN leaves a column unlisted. A :class:`pandas.Series` is
+        matched by its index: names of columns, or their positions.
     names : sequence of str
         Column names.
 
@@ -176,7 +176,8 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     Raises
     ------
     ValueError
-        If there is not exactly one label per column, or a label can not name a category.
+        If there is not exactly one label per column, an index names no column, or a label can not
+        name a category.
 
     Examples
     --------
@@ -184,15 +185,15 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     >>> labeled(["late", "early", "late"], ["a", "b", "c"])
     {'early': array([1]), 'late': array([0, 2])}
     """
-    if isinstance(labels, pd.Series) and set(labels.index) == set(names):
-        labels = labels.reindex(list(names))
+    if isinstance(labels, pd.Series):
+        labels = _by_name(labels, names)
     labels = list(labels)
     if len(labels) != len(names):
         raise ValueError(
             f"categories holds {len(labels)} labels but X has {len(names)} columns; give one label "
             "per column, or a dict from name to columns."
         )
-    if not all(label is None or np.isscalar(label) for label in labels):
+    if not all(label is None or label is pd.NA or np.isscalar(label) for label in labels):
         raise ValueError(
             "categories as a list holds one label (a string or a number) per column; for lists of "
             "columns use a dict from name to columns."
@@ -201,6 +202,22 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     for name in set(texts) - {""}:
         check_name(name)
     return {text: np.flatnonzero(texts == text) for text in sorted(set(texts)) if text}
+
+
+def _by_name(labels: pd.Series, names: Sequence[str]) -> pd.Series:
+    """Labels in the order of the columns that their index names."""
+    places = range(len(names))
+    if set(labels.index) == set(places):
+        return labels.reindex(places)
+    strangers = [name for name in labels.index if name not in set(names)]
+    if strangers and len(labels) == len(names):
+        raise ValueError(
+            f"categories labels {strangers[0]!r}, which is no column of X."
+            f"{did_you_mean(str(strangers[0]), names)} The index of a Series has to name the "
+            "columns; give a list for labels in the order of the columns."
+        )
+    known = labels.index.is_unique and not strangers
+    return labels.reindex(list(names)) if known and len(labels) == len(names) else labels
 
 
 def families(names: Sequence[str]) -> dict[str, IntArray]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = ["Comparison", "compare"]
 
 Floats = NDArray[np.float64]
 
+_COUNTS_AT_ONCE = 4_000_000
 _DRAWS_AT_ONCE = 100
 _INTERVAL = (2.5, 97.5)
 
@@ -166,14 +167,19 @@ def compare(
     """
     named = _named(estimators)
     check_scalar(n_bootstrap, "n_bootstrap", Integral)
+    check_scalar(max_bits_difference, "max_bits_difference", Real)
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap={n_bootstrap} must not be negative.")
+    if not max_bits_difference >= 0:
+        raise ValueError(
+            f"max_bits_difference={max_bits_difference} must not be negative; float('inf') "
+            "compares any rates."
+        )
     judged = {name: judge(estimator, X, f"compare ({name!r})") for name, estimator in named.items()}
     _refuse_other_rate(judged, max_bits_difference)
     first = next(iter(judged))
     runs = {name: _in_units_of(judged[first], one, first, name) for name, one in judged.items()}
-    draws = _draws(judged[first].table.shape[0], n_bootstrap, random_state)
-    table = _table(runs, draws)
+    table = _table(runs, n_bootstrap, random_state)
     return Comparison(table, len(judged[first].table), n_bootstrap, first)
 
 
@@ -182,7 +188,10 @@ def _named(estimators: Any) -> dict[str, Any]:
         raise ValueError(
             "compare needs at least two fitted codecs, as a mapping of names to codecs."
         )
-    return {str(name): estimator for name, estimator in estimators.items()}
+    named = {str(name): estimator for name, estimator in estimators.items()}
+    if len(named) < len(estimators):
+        raise ValueError(f"Names of codecs are text, and two of {list(estimators)} are the same.")
+    return named
 
 
 def _refuse_other_rate(judged: Mapping[str, Judged], most: float) -> None:
@@ -217,11 +226,17 @@ def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Ev
     )
 
 
-def _draws(n_rows: int, n_bootstrap: int, seed: int) -> NDArray[np.int64]:
-    """How often each row is drawn, shape (n_bootstrap, n_rows)."""
+def _draws(n_rows: int, n_bootstrap: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn, some draws at a time: (n, n_rows).
+
+    All at once would be many times a large table.
+    """
     rng = np.random.default_rng(seed)
     even = np.full(n_rows, 1.0 / n_rows)
-    return np.asarray(rng.multinomial(n_rows, even, size=n_bootstrap), dtype=np.int64)
+    at_once = max(1, min(_DRAWS_AT_ONCE, _COUNTS_AT_ONCE // n_rows))
+    for start in range(0, n_bootstrap, at_once):
+        size = min(at_once, n_bootstrap - start)
+        yield np.asarray(rng.multinomial(n_rows, even, size=size), dtype=np.float64)
 
 
 def _sums(run: Evaluation) -> tuple[Floats, Floats]:
@@ -236,20 +251,26 @@ def _grouped(cells: Floats, run: Evaluation) -> Floats:
     return np.stack([cells.sum(axis=1), *parts], axis=1)
 
 
-def _drawn_nmse(run: Evaluation, draws: NDArray[np.int64]) -> Floats:
-    """NMSE of every draw, total first, then per category: (n_bootstrap, 1 + g)."""
-    error, energy = _sums(run)
-    parts = [np.zeros((0, error.shape[1]))]
-    for start in range(0, len(draws), _DRAWS_AT_ONCE):
-        some = draws[start : start + _DRAWS_AT_ONCE].astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts.append((some @ error) / (some @ energy))
-    return np.concatenate(parts)
+def _drawn_nmse(runs: Mapping[str, Evaluation], n_bootstrap: int, seed: int) -> dict[str, Floats]:
+    """NMSE of every draw, total first, then per category: (n_bootstrap, 1 + g) of each codec."""
+    sums = {name: _sums(run) for name, run in runs.items()}
+    parts = {name: [np.zeros((0, error.shape[1]))] for name, (error, _) in sums.items()}
+    n_rows = len(next(iter(runs.values())).target)
+    for some in _draws(n_rows, n_bootstrap, seed):
+        for name, (error, energy) in sums.items():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                parts[name].append((some @ error) / (some @ energy))
+    drawn = {name: np.concatenate(of_codec) for name, of_codec in parts.items()}
+    for name, run in runs.items():
+        for j, nmse in enumerate(run.per_category.values(), start=1):
+            if nmse in (0.0, math.inf):  # in every draw, also if none of its rows varies
+                drawn[name][:, j] = nmse
+    return drawn
 
 
-def _table(runs: Mapping[str, Evaluation], draws: NDArray[np.int64]) -> pd.DataFrame:
+def _table(runs: Mapping[str, Evaluation], n_bootstrap: int, seed: int) -> pd.DataFrame:
     order = sorted(runs, key=lambda name: runs[name].nmse)
-    drawn = {name: _drawn_nmse(runs[name], draws) for name in order}
+    drawn = _drawn_nmse(runs, n_bootstrap, seed)
     best = order[0]
     rows = []
     for name in order:

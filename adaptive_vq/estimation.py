@@ -158,6 +158,8 @@ def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
     """Return all that shapes the network; a warm start goes on where nothing of it has changed."""
     encoders = estimator.encoders or {}
     return {
+        "columns": estimator._inner_names(),
+        "context": estimator.context,
         "categories": [[s.name, s.columns.tolist(), s.sizes, s.widths] for s in specs],
         "hidden": [estimator.group_hidden_dim, estimator.group_embedding_dim, estimator.dropout],
         "activation": estimator.activation,

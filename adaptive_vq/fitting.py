@@ -22,7 +22,7 @@ from adaptive_vq._moments import column_means
 from adaptive_vq._parallel import each
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
-from adaptive_vq._rows import Rows
+from adaptive_vq._rows import Rows, holes_of
 from adaptive_vq._small_tables import choose_start
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
@@ -35,6 +35,8 @@ FOLD_IN_ROWS = 20_000
 
 FEW_MORE = 0.2
 """Of all rows at most this share may be new to codewords that follow from where they stand."""
+
+_MOST_SETTLED = 4
 
 MIN_GAIN = 0.002
 """Relative gain on the rows kept aside below which training counts as not having helped."""
@@ -223,7 +225,11 @@ def fit_codec(
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
     module, codes = _cleaned(module, rows, seen, options)
-    settle_prefixes(module, observed, codes[seen])
+    for _ in range(_MOST_SETTLED):
+        if not settle_prefixes(module, observed, codes[seen]) or not options.joint:
+            break
+        # Codes that follow the decoder of all levels are other ones now.
+        module, codes = _cleaned(module, rows, seen, options)
     moves = start.decided.moves if isinstance(start, ClassicalStart) else []
     if options.may_move and history:
         history[0]["moves"] = moves
@@ -306,14 +312,8 @@ def _start(
         parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
-    classical.fit_tables(codec, rows.table, _holes(rows), row_weight, judged, start.beam)
+    classical.fit_tables(codec, rows.table, holes_of(rows.weight), row_weight, judged, start.beam)
     return Decided(specs, bootstraps, codec.ridges, moves), codec
-
-
-def _holes(rows: Rows) -> Tensor | None:
-    """Missing cells, None where there are none: the mask would be kept for nothing."""
-    holes = rows.weight == 0
-    return holes if bool(holes.any()) else None
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
@@ -391,5 +391,5 @@ def _codec_on_all(
         parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
-    classical.fit_tables(codec, rows.table, _holes(rows), weight, None, start.beam)
+    classical.fit_tables(codec, rows.table, holes_of(rows.weight), weight, None, start.beam)
     return codec

@@ -147,5 +147,5 @@ class AveragedCurve:
             curve.measure_to(bits)
 
     def up_to(self, bits: int) -> Floats:
-        """Mean of the lower envelopes at 0 to `bits` bits: convex, as each of them is."""
+        """Mean of the lower envelopes at 0 to `bits` bits."""
         return np.asarray(np.mean([curve.up_to(bits) for curve in self._curves], axis=0))

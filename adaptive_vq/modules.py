@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
 from adaptive_vq._layout import CategoryLayout, Layout
 from adaptive_vq._own_encoders import output_shape
+from adaptive_vq._rows import holes_of
 from adaptive_vq._spread import Chain, Spreading, spreads_of
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.classical import Codec
@@ -314,6 +315,11 @@ class CodecModule(nn.Module):
             return table.new_zeros((len(table), len(self.codebooks)), dtype=torch.long)
         codes = self.search(table, beam, range(len(self.encoders)))
         if joint:
+            if self.layout.has_spreads:  # which a codec fitted with it does without
+                raise ValueError(
+                    "context='joint' refines codes without spreads, and codewords of this codec "
+                    "have some: fit it again with context='joint'."
+                )
             tables = self.tables(self.layout.n_levels)[1]
             codes = quantize.refine(table - self.offset, codes, tables, _JOINT_SWEEPS)
         return codes
@@ -414,7 +420,7 @@ class CodecModule(nn.Module):
         Least squares with a ridge towards where they stand.
         """
         self.eval()
-        row_weight = weight.amax(1)
+        row_weight, holes = weight.amax(1), holes_of(weight)
         for g, (start, end) in enumerate(self.layout.spans()):
             if start == end:
                 continue
@@ -435,6 +441,7 @@ class CodecModule(nn.Module):
             target = target if excess is None else target - excess
             if prefix == self.layout.n_levels:
                 target = target - self._corrected(codes)
-            moved = quantize.refit(target, codes[:, books], tables, _ABSORB_RIDGE, row_weight)
+            chosen = codes[:, books]
+            moved = quantize.refit(target, chosen, tables, _ABSORB_RIDGE, row_weight, holes)
             for j, old, new in zip(books, tables, moved, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").add_(new - old)

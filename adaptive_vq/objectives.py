@@ -241,6 +241,8 @@ def unevenness(codec: CodecModule, step: Step) -> Tensor:
         factor = factors(step.codes[:, start:end], codec.chain(g))
         for j in range(start, end):
             words = step.words[j]
+            if len(words) < 2:  # used as evenly as can be
+                continue
             rest = left if factor is None else left / factor[:, j - start, None]
             target = rest[:, : words.shape[1]] + words.detach()[step.codes[:, j]]
             use = row_weight @ _shares(target, words)

@@ -12,12 +12,14 @@ quantization for extreme vector compression").
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from adaptive_vq._memory import return_freed
+from adaptive_vq._observed import conjugate_gradients, normal_product
 from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
 from adaptive_vq.beam import Candidates, ChainSearch, in_tiles, tile_of
 from adaptive_vq.kmeans import kmeans, nearest
@@ -240,16 +242,22 @@ def _right_side(
 
 
 def refit(
-    target: Tensor, codes: Tensor, chain: Chain, ridge: float, weight: Tensor | None = None
+    target: Tensor,
+    codes: Tensor,
+    chain: Chain,
+    ridge: float,
+    weight: Tensor | None = None,
+    missing: Tensor | None = None,
 ) -> Chain:
     """All codewords at once by ridge-regularized least squares, shrunk towards where they stand.
 
     Minimizes ``sum_i w_i ||target_i - sum_j C_j[code_ij]||^2 + ridge * sum ||C - C_start||^2``: a
     codeword with few rows hardly moves, one with many goes to the optimum given all the others.
     `ridge` is in rows. Spreads stay. Coordinates that a narrow codebook does not reach stay zero.
+    Cells that are `missing` (n, width) count for nothing; `target` has there what the chain says.
     """
     right = right_sides(target, codes, chain, weight)
-    return solve_path(right, codes, chain, [ridge], weight)[0]
+    return solve_path(right, codes, chain, [ridge], weight, missing)[0]
 
 
 def right_sides(
@@ -283,8 +291,13 @@ def solve_path(
     chain: Chain,
     ridges: Sequence[float],
     weight: Tensor | None = None,
+    missing: Tensor | None = None,
 ) -> list[Chain]:
-    """Chains for several ridges from the sums that `right_sides` gives."""
+    """Chains for several ridges from the sums that `right_sides` gives.
+
+    Where cells are missing every column has a system of its own. That of complete rows is near
+    enough to all of them to solve them in a few steps.
+    """
     weight = torch.ones(len(codes)) if weight is None else weight
     moved = [like(chain, (c.clone() for c in chain)) for _ in ridges]
     shares = factors(codes, chain)
@@ -300,13 +313,22 @@ def solve_path(
             system = _gram(chosen, sizes, weight, share).T
             system.diagonal().add_(ridge)
             factor = torch.linalg.cholesky(system, out=system)
-            # What cholesky_solve does, which would copy the factor first.
-            half = torch.linalg.solve_triangular(factor, sums, upper=False)
-            change = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+            if missing is None:
+                change = _solved(factor, sums)
+            else:
+                cells = torch.where(missing[:, low:high], 0.0, weight.double()[:, None])
+                product = normal_product(chosen, sizes, cells, share, ridge)
+                change = conjugate_gradients(product, sums, partial(_solved, factor))
             del system, factor  # before the next one is counted
             for j, delta in zip(active, change.float().split(sizes), strict=True):
                 tables[j][:, low:high] += delta
     return moved
+
+
+def _solved(factor: Tensor, sums: Tensor) -> Tensor:
+    """What cholesky_solve gives, which would copy the factor first."""
+    half = torch.linalg.solve_triangular(factor, sums, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
 
 def _reaches(chain: Chain) -> list[tuple[int, int, list[int]]]:

@@ -408,7 +408,7 @@ class AdaptiveRatioSelector(
         if goal.max_nmse is None:
             budget = goal.budget(Z.shape[1])
             return budget, at(budget)
-        return _budgets.smallest_measured(at, Z, goal, objective == "minimax")
+        return _budgets.smallest_measured(at, Z, weight, goal, objective == "minimax")
 
     def _keep(
         self,

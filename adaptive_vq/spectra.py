@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 
 from adaptive_vq.gaussian import gaussian_curve
 
-__all__ = ["CategoryStatistics", "category_statistics", "spectrum", "total_nmse", "variance_shares"]
+__all__ = [
+    "CategoryStatistics",
+    "category_statistics",
+    "exact_bits",
+    "spectrum",
+    "total_nmse",
+    "variance_shares",
+]
 
 # A category is called discrete where every distinct row is seen this often on average: new rows
 # then repeat the old ones, and a codebook of the distinct rows codes them without error.
 _ROWS_PER_VALUE = 20
 # Rows that show whether a category can be discrete, before all rows are looked at.
 _PROBE_ROWS = 10_000
-# A larger codebook is no matter of course even for a discrete category.
-_MAX_EXACT_BITS = 12
+# A codebook has no more bits; what several leave together depends on their codewords.
+_MAX_EXACT_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -189,19 +196,38 @@ def spectrum(
     return eigenvalues
 
 
-def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> CategoryStatistics:
-    n_rows = len(Z) if weight is None else weight.sum()
-    return CategoryStatistics(Z.shape[1], spectrum(Z, weight), _exact_bits(Z, n_rows))
+def exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:
+    """Return the bits of a codebook of all distinct rows, where new rows will repeat them.
 
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_columns)
+    n_rows : float
+        Sum of the weights of the rows.
 
-def _exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:
-    """Return the bits of a codebook of all distinct rows, where new rows will repeat them."""
-    if Z.shape[0] > _PROBE_ROWS and _distinct(Z[:_PROBE_ROWS]) * _ROWS_PER_VALUE > _PROBE_ROWS:
+    Returns
+    -------
+    int or None
+        None where the rows take too many different values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.spectra import exact_bits
+    >>> exact_bits(np.tile(np.float32([[0.0], [1.0], [5.0]]), (40, 1)), 120)
+    2
+    """
+    if Z.shape[0] > _PROBE_ROWS and _distinct(Z[:_PROBE_ROWS]) > 2**_MAX_EXACT_BITS:
         return None
     distinct = _distinct(Z)
     bits = (distinct - 1).bit_length()
     repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= n_rows
     return bits if repeated and bits <= _MAX_EXACT_BITS else None
+
+
+def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> CategoryStatistics:
+    n_rows = len(Z) if weight is None else weight.sum()
+    return CategoryStatistics(Z.shape[1], spectrum(Z, weight), exact_bits(Z, n_rows))
 
 
 def _distinct(Z: NDArray[np.float32]) -> int:

@@ -74,6 +74,7 @@ def check_table(
            [ 2.,  3.]])
     """
     _check_header(X)
+    _refuse_text(X)
     try:
         array = validate_data(
             estimator,
@@ -234,8 +235,8 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
     Returns
     -------
     pandas.DataFrame of shape (n_samples, n_features)
-        A shallow copy of a pandas table (columns, index, dtypes and ``attrs`` stay); a polars table
-        with its names; an array with columns 0, 1, ...
+        A shallow copy of a pandas table (columns, index, dtypes and ``attrs`` stay); a polars or
+        pyarrow table with its names; an array with columns 0, 1, ...
 
     Examples
     --------
@@ -249,7 +250,8 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
         return X.copy(deep=False)
     if _is_polars(X):
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
-    return pd.DataFrame(array, copy=copy)
+    names = getattr(X, "column_names", None)  # of a pyarrow table
+    return pd.DataFrame(array, columns=names, copy=copy)
 
 
 def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -> Any:
@@ -337,6 +339,8 @@ def _check_header(X: Any) -> None:
     elif isinstance(X, pd.DataFrame):
         _check_names(X.columns)
         dates = [name for name, dtype in X.dtypes.items() if dtype.kind in "mM"]
+    elif isinstance(X, np.ndarray) and X.dtype.names is not None:
+        raise TypeError("X is a structured array: give pandas.DataFrame(X), or its columns.")
     elif isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "mM":
         dates = [f"x{j}" for j in range(X.shape[1])]
     else:
@@ -350,13 +354,30 @@ def _check_header(X: Any) -> None:
         )
 
 
+def _refuse_text(X: Any) -> None:
+    """Refuse text and dates among objects: numpy would make a number of a code such as 02139."""
+    for name, cells in _object_columns(X):
+        for cell in cells:
+            if isinstance(cell, (str, bytes, np.datetime64, np.timedelta64)):
+                raise ValueError(
+                    f"Column {name!r} of X is not numeric: it holds {cell!r}. Encode or drop it; "
+                    "turn text that means numbers into numbers first (pandas.to_numeric)."
+                )
+
+
 def _without_na(X: Any) -> Any:
     """NaN in place of NA, which numpy cannot convert, among Python objects."""
     if isinstance(X, pd.DataFrame):
+        thin = {c: t.subtype for c, t in X.dtypes.items() if isinstance(t, pd.SparseDtype)}
+        X = X.astype(thin) if thin else X
         objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]
         if bool(X[objects].isna().to_numpy().any()):
             X = X.copy()
             X[objects] = X[objects].where(X[objects].notna(), np.nan)
+    elif isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "biuf":
+        X = np.ma.filled(
+            X.astype(np.float64), np.nan
+        )  # what is masked is missing, whatever is under it
     elif isinstance(X, np.ndarray) and X.dtype == object:
         X = np.where(pd.isna(X), np.nan, X)
     return X

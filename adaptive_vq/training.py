@@ -267,7 +267,8 @@ def train(
     _distributed.from_first(codec.state_dict().values())
     rows, valid = rows.to(device), None if valid is None else valid.to(device)
     module = TrainingModule(codec, options.ema_decay, options.objectives)
-    net = _net(module, options, float((rows.weight * rows.table**2).sum()) / max(len(rows), 1))
+    energy = float((rows.weight * (rows.table - codec.offset) ** 2).sum())
+    net = _net(module, options, energy / max(len(rows), 1))
     judge = _Judge(codec, rows, valid, options.beam)
     codec.corrects.fill_(True)
     _keep_still(codec, rows)
@@ -346,7 +347,7 @@ class _Judge:
         self.improved, self.waited = False, 0
         energy = float((self.seen.weight * (self.seen.table - codec.offset) ** 2).sum())
         self.scale = max(energy, 1e-30)
-        start = valid_error(codec, self.seen, beam)[0]
+        start = valid_error(codec, self.seen, self.beam)[0]
         self.best = start if self.judges else math.inf
         self.start_nmse = start / self.scale if self.judges else None
         self.limit = max(self.scale, 2.0 * start)  # beyond: worse than saying nothing

@@ -38,6 +38,8 @@ _N_QUANTILES = 1000
 _CELLS_AT_ONCE = 1 << 20  # cells of a large table that are copied at a time
 _STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
 _ROUNDING = 1e-3  # and what a network of float32 may add to such a column
+_OWN_SCALES = ("standard", "robust", "quantile")
+_WIDEST = 1e15  # spread in codec units, and smallest one inverse
 _LARGEST = 1e150  # the square of more does not fit into float64
 
 
@@ -166,7 +168,7 @@ class CodecUnits:
             block.names_ = [self.names_[j] for j in columns]
             block._fit_columns(X[:, columns], weight, clip, roots[columns])
             blocks.append(block)
-        for name in (*_ARRAYS, *(["quantiles"] if self._kind() == "quantile" else [])):
+        for name in (*_ARRAYS, *(["quantiles", "mean"] if self._kind() == "quantile" else [])):
             parts = [getattr(block, f"{name}_") for block in blocks]
             setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
 
@@ -181,6 +183,13 @@ class CodecUnits:
         Z = self._scaled(self._cap(X))
         self._refuse(np.isinf(Z), "no finite value after scaling. Rescale it")
         self.reference_, spread, _ = column_moments(Z, weight)
+        # What does not vary has no spread, also where its units leave it some rounding.
+        mean, _, constant = column_moments(self._cap(X), weight)
+        spread[constant] = 0.0
+        if self._kind() in ("quantile", "custom"):  # of others it follows from the one above
+            self.mean_ = mean
+        wild = (spread > 0.0) & ((spread < 1.0 / _WIDEST) | (spread > _WIDEST))
+        self._refuse(wild[None], "a spread that float32 cannot square. Use scaler='standard'")
         self.variance_ = spread**2
 
     def to_codec(self, X: FloatArray, cap: bool = True) -> NDArray[np.float32]:
@@ -222,8 +231,10 @@ class CodecUnits:
         Parameters and result are as for `from_codec`, but in codec units.
         """
         values = np.array(Z, dtype=np.float64)
-        for j in np.flatnonzero(self.variance_ <= _STILL):
-            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING
+        still = _STILL if self._kind() in _OWN_SCALES else 0.0  # of other units all may be small
+        for j in np.flatnonzero(self.variance_ <= still):
+            level = max(1.0, abs(self.reference_[j]))
+            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING * level
             values[rounding, j] = self.reference_[j]
         return values
 
@@ -243,11 +254,26 @@ class CodecUnits:
         values *= self.scale_
         values += self.center_
         if self._kind() == "custom":
-            values = np.array(self.transformer_.inverse_transform(values), dtype=np.float64)
+            # Beyond what it has made of training rows it need not have an inverse.
+            known = np.clip(values, *self.reach_)
+            values = np.array(self.transformer_.inverse_transform(known), dtype=np.float64)
+            lost = np.isfinite(known) & ~np.isfinite(values)
+            self._refuse(lost, f"no inverse under {self.scaler!r}; use another one")
         elif self._kind() == "quantile":
             values = _from_normal(values, self.quantiles_)
         values[:, self.empty_] = 0.0
         return values
+
+    def own_mean(self) -> FloatArray:
+        """Mean of the capped training column over observed cells, in the table's own units.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), float64
+        """
+        # Scales that only shift and stretch take the mean with them.
+        known = getattr(self, "mean_", None)
+        return self.from_codec(self.reference_[None])[0] if known is None else known
 
     def count_capped(self, X: FloatArray, weight: FloatArray | None = None) -> NDArray[np.int64]:
         """Count the cells outside the caps.
@@ -289,7 +315,9 @@ class CodecUnits:
         clip = None if self.clip is None else [float(edge) for edge in self.clip]
         state = {"scaler": self.scaler, "clip": clip, "names": list(self.names_)}
         state |= {name: getattr(self, f"{name}_") for name in _ARRAYS}
-        return state | ({"quantiles": self.quantiles_} if self._kind() == "quantile" else {})
+        if self._kind() == "quantile":
+            state |= {"quantiles": self.quantiles_, "mean": self.own_mean()}
+        return state
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CodecUnits:
@@ -310,8 +338,8 @@ class CodecUnits:
         for name in _ARRAYS:
             dtype = np.bool_ if name in ("empty", "uncapped") else np.float64
             setattr(units, f"{name}_", np.asarray(state[name], dtype=dtype))
-        if "quantiles" in state:
-            units.quantiles_ = np.asarray(state["quantiles"], dtype=np.float64)
+        for name in {"quantiles", "mean"} & set(state):
+            setattr(units, f"{name}_", np.asarray(state[name], dtype=np.float64))
         return units
 
     # ------------------------------------------------------------------------------ inside
@@ -379,6 +407,7 @@ class CodecUnits:
             )
         self._refuse(np.isnan(Z) != np.isnan(filled), f"other missing cells after {scaler!r}")
         self.transformer_ = scaler
+        self.reach_ = np.fmin.reduce(Z, axis=0), np.fmax.reduce(Z, axis=0)
 
     def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():

@@ -60,7 +60,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Whether the codes of a category depend on its own columns only, or are refined against the
         joint decoder's error in all columns.
     cleaner : FeatureCleaner, default=None
-        Fitted here on the training rows and applied to all rows.
+        Fitted here on the training rows and applied to all rows. `score` and `diagnose` count what
+        it caps, but neither what it drops nor that it fills.
     encoders : dict of str to torch.nn.Module, default=None
         Own encoder body per category: takes its columns (n, k) in codec units, returns (n, any
         width). What is given here is copied, not trained.
@@ -412,6 +413,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
 
         if not hasattr(self, "codebooks_"):
             return self.fit(X, sample_weight=sample_weight)
+        self._check_usable()
         Z, observed = self._codec_rows(X)
         weight = None
         if sample_weight is not None:

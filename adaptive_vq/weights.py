@@ -82,7 +82,8 @@ def merge_rows(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Fl
     mass = np.ones(len(X)) if weight is None else weight
     if mass.sum() >= _FEW_ROWS:
         return X, weight
-    cells = np.ascontiguousarray(X + 0.0)  # makes a negative zero positive
+    # Negative zeros become positive. NaN equals nothing; infinite no cell is that comes here.
+    cells = np.ascontiguousarray(np.where(np.isnan(X), np.inf, X + 0.0))
     distinct, first, group = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     if len(distinct) < 2:
         return X, weight
