@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,9 +10,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import pandas as pd
+from adaptive_vq._json import plain
 
-__all__ = ["Talk", "plain"]
+__all__ = ["Talk"]
 
 _WIDTH = 120
 
@@ -108,31 +107,6 @@ class Talk:
         for row in rows:
             table.add_row(*[_text(cell) for cell in row])
         self._console.print(table)
-
-
-def plain(value: Any) -> Any:
-    """Return JSON values: numbers of numpy become those of Python, NaN null, infinity "inf".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from adaptive_vq._console import plain
-    >>> plain({"a": np.float64(0.5), "b": [float("nan"), np.int64(2), np.inf]})
-    {'a': 0.5, 'b': [None, 2, 'inf']}
-    """
-    if isinstance(value, pd.DataFrame):
-        return plain(value.reset_index().to_dict("records"))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
 
 
 def _text(cell: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from adaptive_vq import __version__
+from adaptive_vq._json import plain
 from adaptive_vq._wording import counted
 
 if TYPE_CHECKING:
@@ -55,27 +56,6 @@ def _records(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
     if table is None:
         return None
     return [{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")]
-
-
-def plain(value: Any) -> Any:
-    """Turn a value into JSON values: NaN to null, infinity to "inf".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from adaptive_vq._report_text import plain
-    >>> plain({"a": np.array([1.0, np.nan, np.inf])})
-    {'a': [1.0, None, 'inf']}
-    """
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
 
 
 # -------------------------------------------------------------------------------------- text

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adaptive_vq._console import plain
 from adaptive_vq._files import replacing
+from adaptive_vq._json import plain
 
 __all__ = [
     "STREAM",

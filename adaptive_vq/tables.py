@@ -413,7 +413,9 @@ def _object_columns(X: Any) -> list[tuple[Any, Any]]:
     if isinstance(X, pd.DataFrame):
         return [(name, X[name]) for name in X.columns if X[name].dtype.kind not in "biuf"]
     if _is_polars(X) and hasattr(X, "columns"):
-        return [(name, X[name]) for name in X.columns if not X[name].dtype.is_numeric()]
+        kinds = {name: X[name].dtype for name in X.columns}
+        numbers = [n for n, kind in kinds.items() if kind.is_numeric() or str(kind) == "Boolean"]
+        return [(name, X[name]) for name in X.columns if name not in numbers]
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
         return [(f"x{j}", X[:, j]) for j in range(X.shape[1])]
     return []
