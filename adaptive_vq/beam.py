@@ -19,6 +19,7 @@ from torch.nn.functional import embedding_bag
 
 from adaptive_vq._argmin import argmin
 from adaptive_vq._parallel import each
+from adaptive_vq._product_search import ProductSearch, pays
 from adaptive_vq._spread import products, spreads_of
 
 TILE = 256
@@ -224,17 +225,28 @@ class ChainSearch:
         Width of the rows.
     beam : int
         Candidates kept after each codebook; 1 is greedy search.
+    n_rows : int, default=None
+        Rows that are searched, where these are always the same ones. Left out, the codes of a row
+        depend on that row alone.
     """
 
-    def __init__(self, chain: Sequence[Tensor], width: int, beam: int) -> None:
+    def __init__(
+        self, chain: Sequence[Tensor], width: int, beam: int, n_rows: int | None = None
+    ) -> None:
+        self.beam, self.stages = beam, list[Stage]()
+        self._by_products = None
+        if pays(chain, width, beam, n_rows):
+            self._by_products = ProductSearch(chain, beam, smallest)
+            return
         spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
         self.stages = [
             Stage(codebook, width, spread) for codebook, spread in zip(chain, spreads, strict=True)
         ]
-        self.beam = beam
 
     def codes(self, rows: Tensor) -> Tensor:
         """Codes (n, number of codebooks) of rows (n, width)."""
+        if self._by_products is not None:
+            return self._by_products.codes(rows)
         if not self.stages:
             return rows.new_zeros((len(rows), 0), dtype=torch.long)
         return codes_through(self.stages, states_of(rows[:, None, :]), [], self.beam)

@@ -86,7 +86,7 @@ def search(
     """
     if not chain or len(rows) == 0:
         return rows.new_zeros((len(rows), len(chain)), dtype=torch.long), rows.clone()
-    found = ChainSearch(chain, rows.shape[1], beam)
+    found = ChainSearch(chain, rows.shape[1], beam, None if tile is None else len(rows))
     if tile is None:
         codes = in_tiles(found.codes, rows, tile=tile_of(beam))
     else:
