@@ -303,7 +303,7 @@ def _loaded_codec(path: Path, command: str) -> Any:
 
 def _without_index(table: Any, talk: Talk) -> Any:
     """Say that an index, such as row ids in a Parquet file, is not written."""
-    if isinstance(table, pd.DataFrame) and not isinstance(table.index, pd.RangeIndex):
+    if isinstance(table, pd.DataFrame) and not table.index.identical(pd.RangeIndex(len(table))):
         name = "" if table.index.name is None else f" {table.index.name!r}"
         talk.remark(f"The index{name} of the rows is not written; from Parquet to Parquet it is.")
         return table.reset_index(drop=True)

@@ -33,7 +33,9 @@ class Judged:
     names : list of str
         Columns that the codec works on.
     table : ndarray of shape (n, d)
-        The rows in their own units; NaN is missing.
+        The rows in their own units, as a cleaner of the codec has made them; NaN is missing.
+    given : ndarray of shape (n, d)
+        The same before it capped any cell.
     run : Evaluation
         The rows as they are in codec units, their reconstruction and codes.
     """
@@ -41,17 +43,18 @@ class Judged:
     codec: Any
     names: list[str]
     table: Floats
+    given: Floats
     run: Evaluation
 
     @cached_property
     def capped(self) -> Floats:
         """The rows in codec units, capped as in training: what the codec gets to see."""
-        return np.asarray(self.codec.units_.to_codec(self.table), dtype=np.float64)
+        return np.asarray(self.codec.units_.targets(self.table, cap=True), dtype=np.float64)
 
     @cached_property
     def own(self) -> Floats:
         """The rows in their own units, without cells that the codec has no units for."""
-        return np.where(np.isnan(self.run.target), np.nan, self.table)
+        return np.where(np.isnan(self.run.target), np.nan, self.given)
 
     @cached_property
     def restored(self) -> Floats:
@@ -107,7 +110,7 @@ def judge(estimator: Any, X: Any, owner: str) -> Judged:
     if np.isnan(codec.units_.to_codec(table)).all():
         raise ValueError(f"{owner} needs an observed cell; every cell of X is missing.")
     given = codec._as_given(rows, table)
-    return Judged(codec, codec._inner_names(), given, codec._evaluate(rows))
+    return Judged(codec, codec._inner_names(), table, given, codec._evaluate(rows))
 
 
 def last_step(estimator: Any, owner: str) -> Any:
@@ -173,7 +176,9 @@ def _against_training(judged: Judged, index: pd.Index) -> pd.DataFrame:
     sd = np.sqrt(units.variance_)
     table = pd.DataFrame(index=index)
     table["missing"] = 1.0 - observed.mean(axis=0)
-    table["capped"] = _ratio(units.count_capped(judged.table), observed.sum(axis=0))
+    capped = ((judged.given != judged.table) & observed).sum(axis=0)
+    capped += units.count_capped(np.where(judged.given != judged.table, np.nan, judged.table))
+    table["capped"] = _ratio(capped, observed.sum(axis=0))
     unknown = np.full(len(index), np.nan)
     table["training_missing"], table["training_capped"] = unknown, unknown
     if training is not None:

@@ -15,6 +15,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from adaptive_vq._foreign_cells import unmasked
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -44,7 +46,9 @@ class _ColumnSums:
 
 
 def _table(X: ArrayLike, name: str) -> FloatArray:
-    return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
+    return check_array(
+        unmasked(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name=name
+    )
 
 
 def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
@@ -83,8 +87,9 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
 def _pair(X: ArrayLike, X_hat: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both tables with equal shape, the reconstruction filled wherever X is observed."""
     if isinstance(X, pd.DataFrame) and isinstance(X_hat, pd.DataFrame):
+        same = X.columns.equals(X_hat.columns)
         pairs = zip(X.columns, X_hat.columns, strict=False)  # other lengths: see below
-        if other := next(((a, b) for a, b in pairs if a != b), None):
+        if not same and (other := next(((a, b) for a, b in pairs if a != b), None)):
             raise ValueError(
                 f"X and X_hat have other columns or another order: {other[0]!r} against "
                 f"{other[1]!r}. Columns are compared one by one; select X_hat[X.columns]."

@@ -103,8 +103,8 @@ class Encoder:
         """Return JSON values for one value; `where` names it in errors."""
         if isinstance(value, np.generic):
             value = value.item()
-        if value is None or isinstance(value, bool | int | str):
-            return value
+        if value is None or value is pd.NA or isinstance(value, bool | int | str):
+            return None if value is pd.NA else value
         if isinstance(value, float):
             return value if math.isfinite(value) else {"$float": repr(value)}
         if isinstance(value, Path):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adaptive_vq import quantize
 from adaptive_vq._layout import category_layout
-from adaptive_vq._rows import Rows
+from adaptive_vq._rows import Rows, holes_of
 from adaptive_vq.classical import CategoryCodec
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import valid_error
@@ -93,7 +93,8 @@ def _with_settled_tables(
         # What the learned correction adds is no matter of the tables.
         linear = quantize.decode(codes[:, books], tables, rows.table.shape[1])
         left = torch.where(rows.weight > 0, rows.table - output, 0.0)
-        found = quantize.refit(left + linear, codes[:, books], tables, ridge, rows.weight.amax(1))
+        weight, holes = rows.weight.amax(1), holes_of(rows.weight)
+        found = quantize.refit(left + linear, codes[:, books], tables, ridge, weight, holes)
         for j, table, new in zip(books, tables, found, strict=True):
             getattr(moved, f"delta_{prefix}_{j}").add_(new - table)
     return moved

@@ -40,7 +40,7 @@ def checked_encoders(
 def output_shape(module: torch.nn.Module, n_columns: int) -> tuple[int, ...]:
     """Shape that a network makes of two rows of so many columns."""
     was_training = module.training
-    with torch.no_grad():
+    with torch.device("cpu"), torch.no_grad():
         shape = module.eval()(torch.zeros(_PROBED, n_columns, device="cpu")).shape
     module.train(was_training)
     return tuple(shape)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from adaptive_vq._cleaning_rules import Extent
+from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq.sampling import RowSample, rank_limit, row_ranks
 from adaptive_vq.tables import check_table
 
@@ -155,6 +156,7 @@ class _Pick:
                 f"A partition had {length} rows when they were counted, and {len(part)} when they "
                 "were read: the collection gives other rows every time. Persist it first."
             )
+        part = unmasked(part)
         array = check_table(BaseEstimator(), part, reset=True)
         ranks = row_ranks(start, length, self.seed)
         kept = np.flatnonzero(ranks <= self.limit)

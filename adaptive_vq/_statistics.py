@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 _SMALLEST = 1e-290  # a spread below this cannot be divided by without loss
 _CONSTANT = 1e-10  # relative spread that rounding alone can cause
 _MOST_ROWS = 2.0**31
+_LEAST_SHARE = 1e-9  # of the largest weight: sums of so many would lose smaller ones
 _MAD_TO_STD = 1.4826  # of a normal variable
 _MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
 
@@ -95,7 +96,8 @@ def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray)
     if weight is None:
         return np.quantile(values, levels)
     order = np.argsort(values)
-    mass = weight[order] / min(1.0, float(weight.min()))
+    mass = np.maximum(weight[order], weight.max() * _LEAST_SHARE)
+    mass /= min(1.0, float(mass.min()))
     heights = np.cumsum(mass)
     stretches = np.column_stack([heights - mass, heights - 1.0]).ravel()
     at = levels * (heights[-1] - 1.0)

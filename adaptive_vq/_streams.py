@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adaptive_vq._files import replacing
@@ -62,15 +63,16 @@ def map_parquet(
     import pyarrow.parquet as pq
 
     with _opened(source) as file, replacing(output) as place:
-        done, writer = 0, None
+        done, writer, schema = 0, None, None
         try:
             for piece in _pieces(file):
-                made = function(piece)
-                named = not isinstance(piece.index, pd.RangeIndex)
-                if named:
-                    made.index = piece.index
-                table = pa.Table.from_pandas(made, preserve_index=named)
-                writer = writer or pq.ParquetWriter(place, table.schema)
+                made, index = function(piece), _index_of(piece, file, done)
+                if index is not None:
+                    made.index = index
+                # Pieces of an index may look like other types: the first one decides.
+                table = pa.Table.from_pandas(made, schema, preserve_index=index is not None)
+                schema = table.schema
+                writer = writer or pq.ParquetWriter(place, schema)
                 writer.write_table(table)
                 done += len(piece)
                 if progress is not None:
@@ -178,6 +180,19 @@ def _opened(source: str | Path, may_be_empty: bool = False) -> Any:
         file.close()
         raise ValueError(f"{source} has no row.")
     return file
+
+
+def _index_of(piece: pd.DataFrame, file: Any, done: int) -> pd.Index | None:
+    """Index of a piece of a file after `done` rows; None where it only counts the rows."""
+    if not isinstance(piece.index, pd.RangeIndex):
+        return piece.index
+    noted = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
+    counts = noted[0] if noted and isinstance(noted[0], dict) else {}
+    start, step, name = counts.get("start", 0), counts.get("step", 1), counts.get("name")
+    if (start, step, name) == (0, 1, None):
+        return None
+    first = start + step * done
+    return pd.Index(np.arange(first, first + step * len(piece), step), name=name)
 
 
 def _pieces(file: Any) -> Iterator[pd.DataFrame]:

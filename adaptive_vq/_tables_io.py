@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 STREAM = "-"
+_MANY_DIGITS = re.compile(r"[-+]?\d*\.\d{3,}([eE][-+]?\d+)?")
 _MISSING = {"", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"}
 """What pandas, which has a few more, reads as a missing cell."""
 Table = pd.DataFrame | NDArray[Any]
@@ -257,7 +259,8 @@ def _refuse_short_lines(text: TextIO, sep: str, n_columns: int) -> None:
 def _are_data(names: list[str]) -> bool:
     """Whether a first line is likely a row: numbers, not in order as years or wavelengths are.
 
-    Nothing is called like a missing cell; a single number is a name where it is whole, as a year.
+    Beside numbers no name looks like a missing cell, unless these are whole, as years are. A single
+    number is a name where it has few digits after the point.
     """
     known = [name.strip() for name in names if name.strip() not in _MISSING]
     try:
@@ -265,9 +268,9 @@ def _are_data(names: list[str]) -> bool:
     except ValueError:
         return False
     if len(names) == 1:
-        return bool(known) and not known[0].isdigit()
-    if len(known) < len(names):
-        return bool(known)
+        return bool(known) and _MANY_DIGITS.fullmatch(known[0]) is not None
+    if len(known) < len(names) and not all(map(float.is_integer, numbers)):
+        return True
     return any(not before < after for before, after in pairwise(numbers))
 
 

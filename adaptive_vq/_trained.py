@@ -13,6 +13,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq.annotations import play_same_role
+from adaptive_vq.cleaning import FeatureCleaner
 from adaptive_vq.codes import CodeTable, code_names
 from adaptive_vq.metrics import Evaluation, reconstruction_nmse
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -176,7 +177,7 @@ class TrainedCodec(TransformerMixin):
             for j, name in enumerate(table_of_codes.names)
         }
         return Evaluation(
-            target=self.units_.to_codec(self._as_given(X, table), cap=False).astype(np.float64),
+            target=self.units_.targets(self._as_given(X, table)),
             output=self.units_.without_rounding(self._decode(codes, self._layout["n_levels"])),
             reference=self.units_.reference_,
             codes=codes,
@@ -192,10 +193,10 @@ class TrainedCodec(TransformerMixin):
 
     def _as_given(self, X: Any, inner: NDArray[np.float64]) -> NDArray[np.float64]:
         """Cells of `_inner` as they were before a `FeatureCleaner` capped them."""
-        kept = getattr(getattr(self, "cleaner_", None), "kept_", None)
-        if kept is None:
+        cleaner = getattr(self, "cleaner_", None)
+        if type(cleaner) is not FeatureCleaner:  # of others nothing is known
             return inner
-        given = check_table(self, X, reset=False)[:, kept]
+        given = check_table(self, X, reset=False)[:, cleaner.kept_]
         return np.where(np.isnan(given), inner, given)
 
     def _inner_names(self) -> list[str]:

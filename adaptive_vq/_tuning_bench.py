@@ -95,7 +95,7 @@ class Bench:
         self.Z, self.observed = Z, observed
         self.rows = rows_of(Z, observed, None)
         given = codec._as_given(aside, codec._inner(aside))
-        self.target = codec.units_.to_codec(given, cap=False).astype(np.float64)
+        self.target = codec.units_.targets(given)
         self.aside = torch.from_numpy(np.ascontiguousarray(codec._codec_rows(aside)[0]))
         plan = plan_of(codec)
         self.options = replace(fit_options(codec, plan, observed), may_grow=False, may_move=False)

@@ -231,7 +231,7 @@ def _exactly(
     wanted = count - len(apart)
     most = wanted if wanted >= 1 else max(1, columns.max_clusters - len(apart))
     found = columns.cluster(rest, most)
-    if at_most:
+    if at_most and wanted <= max(1, len(rest) // columns.min_size):
         wanted = min(wanted, len(found.partitions))
     if not 1 <= wanted <= len(found.partitions):
         possible = len(apart) + len(found.partitions)
@@ -261,6 +261,9 @@ def _given(spec: Any, columns: _Columns, random_state: Any) -> Categories:
     if hasattr(spec, "fit_predict") or isinstance(spec, FeatureAgglomeration):
         return _from_clusterer(spec, columns, random_state)
     if is_list_like(spec, allow_sets=False):
+        header = columns.frame.columns
+        if isinstance(spec, pd.Series) and spec.index.is_unique and set(spec.index) == set(header):
+            spec = spec.reindex(header).tolist()  # by the names that the table has
         return labeled(spec, columns.names)
     if spec == "prefix":
         return _prefixed(columns)

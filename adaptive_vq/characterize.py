@@ -394,7 +394,7 @@ class FeatureCharacterizer(
         self.characteristics_ = table.rename_axis("category")
 
     def _note(self) -> dict[str, Any]:
-        asked = self.categories
+        asked = self.categories if self._streams else None
         if isinstance(asked, Integral) and len(self.categories_) < int(asked):
             raise ValueError(
                 f"categories={asked} can not be formed from the {self.n_samples_seen_} rows so "

@@ -411,7 +411,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
             reasons = self.report_["reason"].value_counts().to_dict()
             raise ValueError(
                 f"No column is left: all {self.n_features_in_} are dropped ({reasons}). "
-                "See report_, and loosen the limits or give more rows."
+                "Loosen the limits or give more rows."
             )
 
     def _check_output(self, X: ArrayLike) -> FloatArray:

@@ -207,7 +207,7 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
 def _by_name(labels: pd.Series, names: Sequence[str]) -> pd.Series:
     """Labels in the order of the columns that their index names."""
     places = range(len(names))
-    if set(labels.index) == set(places):
+    if labels.index.is_unique and set(labels.index) == set(places):
         return labels.reindex(places)
     strangers = [name for name in labels.index if name not in set(names)]
     if strangers and len(labels) == len(names):

@@ -209,7 +209,7 @@ def _refuse_other_rate(judged: Mapping[str, Judged], most: float) -> None:
 
 def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Evaluation:
     """Evaluation of a codec in the units of the first one."""
-    if first.names != other.names or not np.array_equal(first.table, other.table, equal_nan=True):
+    if first.names != other.names or not np.array_equal(first.given, other.given, equal_nan=True):
         raise ValueError(
             f"{name!r} and {first_name!r} see different tables: they were fitted with other names "
             "of columns, or a step before the codec, or its cleaner, changes columns or cells. Do "

@@ -213,7 +213,8 @@ def fit_codec(
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
-    unseen = None if valid is None else category_errors(module, valid)
+    # Of an earlier fit no rows are left that it has not learned from.
+    unseen = None if valid is None or before is not None else category_errors(module, valid)
     if valid is not None and len(observed) <= FOLD_IN_ROWS:
         module = start.network_on_all(observed)
         if n_epochs:

@@ -180,7 +180,8 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
         If the columns of an array are in several chunks.
     """
     _codec(estimator)
-    first = estimator[0] if hasattr(estimator, "steps") else estimator
+    steps = [step for _, step in getattr(estimator, "steps", [])] or [estimator]
+    first = next(step for step in steps if step not in (None, "passthrough"))
     names = getattr(first, "feature_names_in_", None)
     columns = (
         [f"x{j}" for j in range(first.n_features_in_)] if names is None else [str(n) for n in names]

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 
 from adaptive_vq._fit_rows import draw_seed
+from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._streams import dask_pieces, parquet_pieces
 from adaptive_vq.tables import CHUNK_ROWS, check_table, row_chunks
@@ -182,8 +183,9 @@ def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
 def _pieces(table: Any) -> Iterable[Any]:
     table = _opened(table)
     if hasattr(table, "__dask_graph__"):
-        return dask_pieces(table)
-    return row_chunks(table) if hasattr(table, "shape") else table
+        return map(unmasked, dask_pieces(table))
+    chunks = row_chunks(table) if hasattr(table, "shape") else table
+    return map(unmasked, chunks)
 
 
 def _checked(chunks: Iterable[Any], lengths: list[int] | None = None) -> Iterator[Any]:

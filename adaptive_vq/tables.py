@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from adaptive_vq._foreign_cells import is_polars, name_unreadable_column, refuse_text, unmasked
+
 __all__ = [
     "as_frame",
     "check_table",
@@ -74,7 +76,7 @@ def check_table(
            [ 2.,  3.]])
     """
     _check_header(X)
-    _refuse_text(X)
+    refuse_text(X)
     try:
         array = validate_data(
             estimator,
@@ -86,7 +88,7 @@ def check_table(
             ensure_min_samples=ensure_min_samples,
         )
     except (TypeError, ValueError, OverflowError) as error:
-        _name_unreadable_column(X, error)
+        name_unreadable_column(X, error)
         raise
     _check_infinity(array, column_names(estimator))
     return array
@@ -248,7 +250,7 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
     """
     if isinstance(X, pd.DataFrame):
         return X.copy(deep=False)
-    if _is_polars(X):
+    if is_polars(X):
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
     names = getattr(X, "column_names", None)  # of a pyarrow table
     return pd.DataFrame(array, columns=names, copy=copy)
@@ -285,7 +287,7 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
         frame = pd.DataFrame(cells, index=X.index, columns=X.columns[columns])
         frame.attrs = dict(X.attrs)
         return frame
-    if _is_polars(X):
+    if is_polars(X):
         return type(X)({X.columns[j]: cells[:, i] for i, j in enumerate(columns)})
     return cells
 
@@ -326,15 +328,11 @@ def like_training(
     return pd.DataFrame(values, index=index, columns=pd.Index(column_names(estimator)))
 
 
-def _is_polars(X: Any) -> bool:
-    return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_numpy")
-
-
 def _check_header(X: Any) -> None:
     """Refuse column names and types that scikit-learn would misread in silence."""
     if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
         raise TypeError(f"X is a {type(X).__name__}, which has no cells yet: give X.collect().")
-    if _is_polars(X) and hasattr(X, "columns"):
+    if is_polars(X) and hasattr(X, "columns"):
         dates = [name for name in X.columns if X[name].dtype.is_temporal()]
     elif isinstance(X, pd.DataFrame):
         _check_names(X.columns)
@@ -354,19 +352,9 @@ def _check_header(X: Any) -> None:
         )
 
 
-def _refuse_text(X: Any) -> None:
-    """Refuse text and dates among objects: numpy would make a number of a code such as 02139."""
-    for name, cells in _object_columns(X):
-        for cell in cells:
-            if isinstance(cell, (str, bytes, np.datetime64, np.timedelta64)):
-                raise ValueError(
-                    f"Column {name!r} of X is not numeric: it holds {cell!r}. Encode or drop it; "
-                    "turn text that means numbers into numbers first (pandas.to_numeric)."
-                )
-
-
 def _without_na(X: Any) -> Any:
     """NaN in place of NA, which numpy cannot convert, among Python objects."""
+    X = unmasked(X)
     if isinstance(X, pd.DataFrame):
         thin = {c: t.subtype for c, t in X.dtypes.items() if isinstance(t, pd.SparseDtype)}
         X = X.astype(thin) if thin else X
@@ -374,10 +362,6 @@ def _without_na(X: Any) -> Any:
         if bool(X[objects].isna().to_numpy().any()):
             X = X.copy()
             X[objects] = X[objects].where(X[objects].notna(), np.nan)
-    elif isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "biuf":
-        X = np.ma.filled(
-            X.astype(np.float64), np.nan
-        )  # what is masked is missing, whatever is under it
     elif isinstance(X, np.ndarray) and X.dtype == object:
         X = np.where(pd.isna(X), np.nan, X)
     return X
@@ -394,42 +378,6 @@ def _check_names(columns: pd.Index) -> None:
         raise ValueError(
             f"X has duplicate column names: {_listed(twice)}. Rename or drop the repeated columns."
         )
-
-
-def _name_unreadable_column(X: Any, error: Exception) -> None:
-    """Raise `error` again with the column that holds a cell which is no real number, if any."""
-    kind = TypeError if isinstance(error, TypeError) else ValueError
-    for name, cells in _object_columns(X):
-        for cell in cells:
-            if not _is_real(cell):
-                raise kind(
-                    f"Column {name!r} of X is not numeric: it holds {cell!r} ({error}). "
-                    "Encode or drop it."
-                ) from error
-
-
-def _object_columns(X: Any) -> list[tuple[Any, Any]]:
-    """Return name and cells of the columns whose type does not promise numbers."""
-    if isinstance(X, pd.DataFrame):
-        return [(name, X[name]) for name in X.columns if X[name].dtype.kind not in "biuf"]
-    if _is_polars(X) and hasattr(X, "columns"):
-        kinds = {name: X[name].dtype for name in X.columns}
-        numbers = [n for n, kind in kinds.items() if kind.is_numeric() or str(kind) == "Boolean"]
-        return [(name, X[name]) for name in X.columns if name not in numbers]
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
-        return [(f"x{j}", X[:, j]) for j in range(X.shape[1])]
-    return []
-
-
-def _is_real(cell: Any) -> bool:
-    """Tell whether float64 can hold a cell; None and NA are missing cells, thus fine."""
-    if cell is None or cell is pd.NA:
-        return True
-    try:
-        float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _check_infinity(array: NDArray[np.float64], names: list[str]) -> None:

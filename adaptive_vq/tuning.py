@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
+from adaptive_vq._fit_rows import rows_to_learn_from
 from adaptive_vq._scorers import _chain, codec_of
 from adaptive_vq._wording import counted
 from adaptive_vq.plan import Plan
@@ -159,10 +160,11 @@ def tune_categories(
     fitted.fit(rows)
     codec, rows = codec_of(fitted, rows)
     with one_thread_each():
+        rows = _learned(codec, rows)
         bench = Bench(codec, rows, codec_of(fitted, aside)[1], max_epochs)
         tuner = _Tuner(bench, tuple(criteria), objective, tuple(sorted(set(steps))), min_gain)
         report, state = tuner.run(max_rounds)
-        everything = codec_of(fitted, X)[1] if refit else rows
+        everything = _learned(codec, codec_of(fitted, X)[1]) if refit else rows
         settle(codec, _final_plan(codec, state), state, everything, refit)
     return Tuning(fitted, pd.DataFrame(report))
 
@@ -320,6 +322,11 @@ def _stagnating(history: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     first, last = records[0], records[-1]
     return [name for name in first if last[name] > (1 - STAGNANT) * first[name]]
+
+
+def _learned(codec: Any, rows: Any) -> Any:
+    """Rows that a fit of the codec learns from, of more than `fit_rows` those that it draws."""
+    return rows_to_learn_from(codec, rows, None, codec.fit_rows)[0]
 
 
 def _final_plan(codec: Any, state: State) -> Plan:

@@ -38,6 +38,7 @@ _N_QUANTILES = 1000
 _CELLS_AT_ONCE = 1 << 20  # cells of a large table that are copied at a time
 _STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
 _ROUNDING = 1e-3  # and what a network of float32 may add to such a column
+_OF_FLOAT32 = 1e-6
 _OWN_SCALES = ("standard", "robust", "quantile")
 _WIDEST = 1e15  # spread in codec units, and smallest one inverse
 _LARGEST = 1e150  # the square of more does not fit into float64
@@ -189,7 +190,8 @@ class CodecUnits:
         if self._kind() in ("quantile", "custom"):  # of others it follows from the one above
             self.mean_ = mean
         wild = (spread > 0.0) & ((spread < 1.0 / _WIDEST) | (spread > _WIDEST))
-        self._refuse(wild[None], "a spread that float32 cannot square. Use scaler='standard'")
+        what = "a spread that float32 cannot square. Use scaler='standard', or other column_weights"
+        self._refuse(wild[None], what)
         self.variance_ = spread**2
 
     def to_codec(self, X: FloatArray, cap: bool = True) -> NDArray[np.float32]:
@@ -224,17 +226,25 @@ class CodecUnits:
         Z[:, self.empty_] = np.nan
         return Z
 
-    def without_rounding(self, Z: ArrayLike) -> FloatArray:
+    def targets(self, X: FloatArray, cap: bool = False) -> FloatArray:
+        """Map rows to what errors in codec units are taken of: as `to_codec`, in float64.
+
+        A cell of a column constant in training is that constant up to rounding of float32.
+        """
+        return self.without_rounding(self.to_codec(X, cap), _OF_FLOAT32)
+
+    def without_rounding(self, Z: ArrayLike, share: float = _ROUNDING) -> FloatArray:
         """Copy of decoded rows with columns constant in training exactly constant.
 
         A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
-        Parameters and result are as for `from_codec`, but in codec units.
+        Parameters and result are as for `from_codec`, but in codec units; `share` is what rounding
+        may be, of the constant or of 1.
         """
         values = np.array(Z, dtype=np.float64)
         still = _STILL if self._kind() in _OWN_SCALES else 0.0  # of other units all may be small
         for j in np.flatnonzero(self.variance_ <= still):
             level = max(1.0, abs(self.reference_[j]))
-            rounding = np.abs(values[:, j] - self.reference_[j]) <= _ROUNDING * level
+            rounding = np.abs(values[:, j] - self.reference_[j]) <= share * level
             values[rounding, j] = self.reference_[j]
         return values
 
@@ -255,7 +265,8 @@ class CodecUnits:
         values += self.center_
         if self._kind() == "custom":
             # Beyond what it has made of training rows it need not have an inverse.
-            known = np.clip(values, *self.reach_)
+            reach = getattr(self, "reach_", (-np.inf, np.inf))  # older pickles have none
+            known = np.clip(values, *reach)
             values = np.array(self.transformer_.inverse_transform(known), dtype=np.float64)
             lost = np.isfinite(known) & ~np.isfinite(values)
             self._refuse(lost, f"no inverse under {self.scaler!r}; use another one")

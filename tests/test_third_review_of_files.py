@@ -83,7 +83,7 @@ def test_infinity_is_told_from_what_is_not_known(frame, tmp_path, capsys):
     assert json.loads(said)["max_min"] == "inf"
 
 
-@pytest.mark.parametrize("lines", [["0.5", "1.5"], ["-3", "4"], ["1.5,NA,0.3", "1,2,3"]])
+@pytest.mark.parametrize("lines", [["0.512", "1.5"], ["-3.7071", "4"], ["1.5,NA,0.3", "1,2,3"]])
 def test_first_lines_of_data_are_no_names(tmp_path, lines):
     (tmp_path / "t.csv").write_text("\n".join(lines * 5) + "\n")
     with pytest.raises(ValueError, match="first line holds numbers only"):

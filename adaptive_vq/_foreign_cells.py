@@ -1,0 +1,92 @@
+"""Cells that are no numbers: found, and refused by the name of their column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["is_polars", "name_unreadable_column", "refuse_text", "unmasked"]
+
+
+def refuse_text(X: Any) -> None:
+    """Refuse text and dates among objects: numpy would make a number of a code such as 02139."""
+    if isinstance(X, (list, tuple)):
+        X = _as_array(X)
+    for name, cells in _object_columns(X):
+        if _are_numbers(cells):
+            continue
+        for cell in cells:
+            if isinstance(cell, (str, bytes, np.datetime64, np.timedelta64)):
+                raise ValueError(
+                    f"Column {name!r} of X is not numeric: it holds {cell!r}. Encode or drop it; "
+                    "turn text that means numbers into numbers first (pandas.to_numeric)."
+                )
+
+
+def _as_array(rows: Any) -> Any:
+    """Array of rows in lists; as they are where they make none, which is told later."""
+    try:
+        return np.asarray(rows)
+    except (TypeError, ValueError):
+        return rows
+
+
+def _are_numbers(cells: Any) -> bool:
+    """Whether cells of a type that promises nothing are numbers, all of them at once."""
+    if isinstance(cells, pd.Series) and isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = cells.cat.categories
+    kinds = {"floating", "integer", "mixed-integer-float", "decimal", "boolean", "empty"}
+    return not is_polars(cells) and pd.api.types.infer_dtype(cells, skipna=True) in kinds
+
+
+def name_unreadable_column(X: Any, error: Exception) -> None:
+    """Raise `error` again with the column that holds a cell which is no real number, if any."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    for name, cells in _object_columns(X):
+        for cell in cells:
+            if not _is_real(cell):
+                raise kind(
+                    f"Column {name!r} of X is not numeric: it holds {cell!r} ({error}). "
+                    "Encode or drop it."
+                ) from error
+
+
+def _object_columns(X: Any) -> list[tuple[Any, Any]]:
+    """Return name and cells of the columns whose type does not promise numbers."""
+    if isinstance(X, pd.DataFrame):
+        return [(name, X[name]) for name in X.columns if X[name].dtype.kind not in "biuf"]
+    if is_polars(X) and hasattr(X, "columns"):
+        kinds = {name: X[name].dtype for name in X.columns}
+        numbers = [n for n, kind in kinds.items() if kind.is_numeric() or str(kind) == "Boolean"]
+        return [(name, X[name]) for name in X.columns if name not in numbers]
+    if hasattr(X, "column_names") and hasattr(X, "schema"):  # pyarrow
+        texts = [f.name for f in X.schema if "string" in str(f.type) or "binary" in str(f.type)]
+        return [(name, X[name].to_pylist()) for name in texts]
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
+        return [(f"x{j}", X[:, j]) for j in range(X.shape[1])]
+    return []
+
+
+def _is_real(cell: Any) -> bool:
+    """Tell whether float64 can hold a cell; None and NA are missing cells, thus fine."""
+    if cell is None or cell is pd.NA:
+        return True
+    try:
+        float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def is_polars(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_numpy")
+
+
+def unmasked(X: Any) -> Any:
+    """NaN in place of what a masked array masks: it is missing, whatever is under the mask."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    kind = np.dtype(object) if X.dtype == object else np.result_type(X.dtype, np.float32)
+    return np.ma.filled(X.astype(kind), np.nan) if X.dtype.kind in "biufO" else X
