@@ -165,7 +165,8 @@ class Node:
         self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
         rows, mass = first.train[:, columns].numpy(), first.weight.double().numpy()
-        self.spectrum, self._exact_at = spectrum(rows, mass), exact_bits(rows, float(mass.sum()))
+        self.spectrum = spectrum(rows, mass)
+        self._few_values = exact_bits(rows, float(mass.sum())) is not None
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
@@ -229,7 +230,7 @@ class Node:
         """
         greedy = self.greedy.up_to(budget)
         exact = np.flatnonzero(greedy <= EXACT * greedy[0])
-        if self._exact_at is not None and len(exact):
+        if self._few_values and len(exact):
             greedy = greedy[: int(exact[0]) + 1]
         if not self._gains:
             usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)

@@ -176,8 +176,9 @@ def _against_training(judged: Judged, index: pd.Index) -> pd.DataFrame:
     sd = np.sqrt(units.variance_)
     table = pd.DataFrame(index=index)
     table["missing"] = 1.0 - observed.mean(axis=0)
-    capped = ((judged.given != judged.table) & observed).sum(axis=0)
-    capped += units.count_capped(np.where(judged.given != judged.table, np.nan, judged.table))
+    by_cleaner = (judged.given != judged.table) & observed
+    capped = by_cleaner.sum(axis=0)
+    capped += units.count_capped(np.where(by_cleaner, np.nan, judged.table))
     table["capped"] = _ratio(capped, observed.sum(axis=0))
     unknown = np.full(len(index), np.nan)
     table["training_missing"], table["training_capped"] = unknown, unknown

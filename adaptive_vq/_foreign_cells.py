@@ -28,7 +28,9 @@ def refuse_text(X: Any) -> None:
 def _as_array(rows: Any) -> Any:
     """Array of rows in lists; as they are where they make none, which is told later."""
     try:
-        return np.asarray(rows)
+        array = np.asarray(rows)
+        # One text makes texts of all cells: the column at fault is the one that holds it.
+        return np.asarray(rows, dtype=object) if array.dtype.kind in "SU" else array
     except (TypeError, ValueError):
         return rows
 
@@ -81,6 +83,7 @@ def _is_real(cell: Any) -> bool:
 
 
 def is_polars(X: Any) -> bool:
+    """Whether a table or column is one of polars, which need not be installed."""
     return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_numpy")
 
 

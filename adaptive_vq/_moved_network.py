@@ -84,7 +84,7 @@ def _with_settled_tables(
     module: CodecModule, rows: Rows, codes: Tensor, ridge: float
 ) -> CodecModule:
     """Copy in which every table says what the others, with the new codes, leave to be said."""
-    moved = copy.deepcopy(module)
+    moved, weight, holes = copy.deepcopy(module), rows.weight.amax(1), holes_of(rows.weight)
     for prefix in range(1, moved.layout.n_levels + 1):
         books, tables = moved.tables(prefix)
         if not books:
@@ -93,7 +93,6 @@ def _with_settled_tables(
         # What the learned correction adds is no matter of the tables.
         linear = quantize.decode(codes[:, books], tables, rows.table.shape[1])
         left = torch.where(rows.weight > 0, rows.table - output, 0.0)
-        weight, holes = rows.weight.amax(1), holes_of(rows.weight)
         found = quantize.refit(left + linear, codes[:, books], tables, ridge, weight, holes)
         for j, table, new in zip(books, tables, found, strict=True):
             getattr(moved, f"delta_{prefix}_{j}").add_(new - table)

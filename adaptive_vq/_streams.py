@@ -101,12 +101,11 @@ def parquet_pieces(source: str | Path) -> Iterator[pd.DataFrame]:
     ValueError
         If it is no Parquet file or has no row, or the folder holds none.
     """
-    files = [Path(source)]
-    if files[0].is_dir():
+    folder, files, empty = Path(source).is_dir(), [Path(source)], 0
+    if folder:
         files = sorted(files[0].glob("*.parquet"))
         if not files:
             raise ValueError(f"The folder {source} holds no file that ends in .parquet.")
-    folder, empty = len(files) > 1 or files[0] != Path(source), 0
     for path in files:
         with _opened(path, may_be_empty=folder) as file:
             empty += file.metadata.num_rows == 0

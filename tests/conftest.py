@@ -29,6 +29,19 @@ def _one_torch_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def cells() -> np.ndarray:
+    """160 rows of two groups of three related columns."""
+    rng = np.random.default_rng(0)
+    return np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
+
+
+@pytest.fixture(scope="session")
+def frame(cells: np.ndarray) -> pd.DataFrame:
+    """`cells` with names."""
+    return pd.DataFrame(cells, columns=list("abcdef"))
+
+
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """``threads(n)``: torch's threads, until the test ends."""

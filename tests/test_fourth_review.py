@@ -21,17 +21,6 @@ from adaptive_vq.streaming import fit_chunks, sample_rows
 from adaptive_vq.tables import check_table
 
 
-@pytest.fixture(scope="module")
-def cells() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
-
-
-@pytest.fixture(scope="module")
-def frame(cells) -> pd.DataFrame:
-    return pd.DataFrame(cells, columns=list("abcdef"))
-
-
 def codec(*args, **parameters) -> HierarchicalVQVAE:
     settings = {"max_epochs": 0, "random_state": 0}
     if not args:
@@ -144,6 +133,8 @@ def test_masks_and_text_at_other_doors(cells):
     np.testing.assert_array_equal(sample_rows(masked, 9), sample_rows(holes, 9))
     with pytest.raises(ValueError, match=r"not numeric: it holds .*02139"):
         check_table(HierarchicalVQVAE(), [["02139", "2"], ["3", "4"]], reset=True)
+    with pytest.raises(ValueError, match="'x1' of X is not numeric: it holds '2'"):
+        check_table(HierarchicalVQVAE(), [[1.0, "2"], [3.0, "4"]], reset=True)
     pa = pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match="'zip' of X is not numeric"):
         check_table(

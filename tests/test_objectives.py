@@ -136,6 +136,17 @@ def test_unevenness_is_0_for_even_use_and_near_1_for_a_single_codeword(codec, ro
     assert float(unevenness(codec, step)) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_codebook_of_one_word_is_used_evenly(codec, rows):
+    step = step_of(codec, rows)
+    others = float(unevenness(codec, step))
+    words = [*step.words]
+    words[1], codes = words[1][:1], step.codes.clone()
+    codes[:, 1] = 0
+    one = Step(step.table, step.weight, step.latents, codes, words)
+    assert 0.0 < float(unevenness(codec, one)) < 1.0
+    assert others > 0.0
+
+
 # --- the gradient --------------------------------------------------------------------------------
 
 

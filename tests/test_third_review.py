@@ -17,17 +17,6 @@ from adaptive_vq.diagnosis import diagnose
 from adaptive_vq.weights import merge_rows
 
 
-@pytest.fixture(scope="module")
-def cells() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
-
-
-@pytest.fixture(scope="module")
-def frame(cells) -> pd.DataFrame:
-    return pd.DataFrame(cells, columns=list("abcdef"))
-
-
 def codec(**parameters) -> HierarchicalVQVAE:
     settings = {"bits": 12, "max_epochs": 0, "random_state": 0}
     settings["auto_compression_strategy"] = "water_filling"
