@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 
 from adaptive_vq._fit_rows import draw_seed
 from adaptive_vq._foreign_cells import unmasked
+from adaptive_vq._reservoir import Gathered, Reservoir, blocks_of, rows_at
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._streams import dask_pieces, parquet_pieces
 from adaptive_vq.tables import CHUNK_ROWS, check_table, row_chunks
@@ -96,16 +96,16 @@ def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
     codec = _codec_of(estimator)
     # The draw took the smallest numbers, so the largest belong to rows that it has not seen.
     least = 1.0 - min(_MOST_SHARE, _MOST_ASIDE / n_rows)
-    rng, before, aside = check_random_state(seed), copy.copy(codec), None
-    for block in _blocks(_checked(_pieces(chunks))):
+    rng, before, aside = check_random_state(seed), copy.copy(codec), Gathered()
+    for block in blocks_of(_checked(_pieces(chunks)), CHUNK_ROWS):
         kept = rng.random_sample(block.shape[0]) >= least
-        some, rest = _rows(block, np.flatnonzero(kept)), _rows(block, np.flatnonzero(~kept))
-        aside = some if aside is None else _stacked(aside, some)
+        aside.add(rows_at(block, np.flatnonzero(kept)))
+        rest = rows_at(block, np.flatnonzero(~kept))
         if rest.shape[0]:
             codec.partial_fit(_as_the_codec_gets_it(estimator, rest))
-    if aside is None or aside.shape[0] == 0:
+    if aside.n_rows == 0:
         return True
-    judged = _as_the_codec_gets_it(estimator, aside)
+    judged = _as_the_codec_gets_it(estimator, aside.joined())
     if codec.score(judged) > before.score(judged):
         return True
     vars(codec).clear()
@@ -130,18 +130,6 @@ def _as_the_codec_gets_it(estimator: Any, rows: Any) -> Any:
             rows = estimator[:-1].transform(rows)
         estimator = estimator.steps[-1][1]
     return rows
-
-
-def _blocks(chunks: Iterable[Any]) -> Iterator[Any]:
-    """Blocks of equally many rows, so that how the table is cut makes no difference."""
-    held = None
-    for chunk in chunks:
-        held = chunk if held is None else _stacked(held, chunk)
-        while held.shape[0] >= CHUNK_ROWS:
-            yield _rows(held, slice(0, CHUNK_ROWS))
-            held = _rows(held, slice(CHUNK_ROWS, None))
-    if held is not None and held.shape[0]:
-        yield held
 
 
 def _opened(chunks: Any) -> Any:
@@ -251,7 +239,7 @@ def sample_rows(
     if n_rows is not None:
         check_scalar(n_rows, "n_rows", Integral, min_val=1)
     rng = check_random_state(random_state)
-    kept, keys, columns = None, np.zeros(0), None
+    kept, columns = Reservoir(n_rows), None
     for chunk in _pieces(table):
         if columns is not None and _columns(chunk) != columns:
             raise ValueError(
@@ -259,35 +247,12 @@ def sample_rows(
                 "all must have the same."
             )
         columns = _columns(chunk)
-        drawn = rng.random_sample(chunk.shape[0])
-        both = np.concatenate([keys, drawn])
-        chosen = np.arange(len(both))
-        if n_rows is not None and len(both) > n_rows:
-            chosen = np.sort(np.argpartition(both, n_rows - 1)[:n_rows])
-        old, new = chosen[chosen < len(keys)], chosen[chosen >= len(keys)] - len(keys)
-        kept = _rows(chunk, new) if kept is None else _stacked(_rows(kept, old), _rows(chunk, new))
-        keys = both[chosen]
-    if kept is None or len(keys) == 0:
+        kept.add(chunk, rng.random_sample(chunk.shape[0]))
+    if len(kept) == 0:
         raise ValueError("The table has no row to draw.")
-    return kept
+    return kept.rows()
 
 
 def _columns(chunk: Any) -> list[str]:
     names = getattr(chunk, "columns", None)
     return [str(name) for name in (range(chunk.shape[1]) if names is None else names)]
-
-
-def _rows(chunk: Any, places: Any) -> Any:
-    if isinstance(chunk, pd.DataFrame):
-        return chunk.iloc[places]
-    part = chunk[places]
-    # What is drawn from a memory map must not keep it open.
-    return np.asarray(part) if isinstance(part, np.ndarray) else part
-
-
-def _stacked(first: Any, second: Any) -> Any:
-    if isinstance(first, pd.DataFrame):
-        return pd.concat([first, second])
-    if isinstance(first, np.ndarray):
-        return np.concatenate([first, second])
-    return first.vstack(second)

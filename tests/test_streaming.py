@@ -5,6 +5,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from adaptive_vq import _reservoir
+from adaptive_vq._reservoir import blocks_of
 from adaptive_vq.streaming import sample_rows
 
 N = 500
@@ -65,3 +67,54 @@ def test_what_cannot_be_drawn_from_is_refused(X):
         sample_rows([X, X[:, :1]], 10)
     with pytest.raises(ValueError, match="n_rows"):
         sample_rows(X, 0)
+
+
+@pytest.fixture
+def copied(monkeypatch):
+    """Rows that were copied to join parts."""
+    counts, join = [], _reservoir._joined
+
+    def counting(parts):
+        counts.append(sum(part.shape[0] for part in parts) if len(parts) > 1 else 0)
+        return join(parts)
+
+    monkeypatch.setattr(_reservoir, "_joined", counting)
+    return counts
+
+
+@pytest.mark.parametrize("n_rows", [500, 20_000, None])
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_small_chunks_cost_what_their_rows_cost(n_rows, kind, copied):
+    X = np.arange(10_000.0).reshape(-1, 1)
+    drawn = sample_rows((kind(X[i : i + 10]) for i in range(0, 10_000, 10)), n_rows)
+    assert sum(copied) < 6 * len(X)  # 1,000 chunks: copies of the whole would be 100 times as many
+    np.testing.assert_array_equal(np.asarray(drawn), sample_rows(X, n_rows))
+
+
+@pytest.mark.parametrize("size", [1, 7, 250, 999])
+def test_blocks_are_the_same_for_any_chunks(size, copied):
+    X = np.arange(1_000.0).reshape(-1, 1)
+    blocks = list(blocks_of((X[i : i + size] for i in range(0, 1_000, size)), 300))
+    assert [len(block) for block in blocks] == [300, 300, 300, 100]
+    np.testing.assert_array_equal(np.concatenate(blocks), X)
+    assert sum(copied) <= 3 * len(X)
+
+
+def test_a_reader_may_fill_the_same_buffer_again():
+    X, buffer = np.arange(90.0).reshape(-1, 1), np.empty((9, 1))
+
+    def chunks():
+        for start in range(0, 90, 9):
+            buffer[:] = X[start : start + 9]
+            yield buffer
+
+    np.testing.assert_array_equal(np.concatenate(list(blocks_of(chunks(), 20))), X)
+    np.testing.assert_array_equal(sample_rows(chunks(), None), X)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_a_chunk_of_which_no_row_is_drawn_has_its_say_in_the_type(kind):
+    whole, half = np.arange(4).reshape(-1, 1), np.full((4, 1), 0.5)
+    seed = next(s for s in range(99) if np.random.RandomState(s).random_sample(84).argmin() < 4)
+    drawn = sample_rows([*[kind(whole)] * 20, kind(half)], 1, random_state=seed)
+    assert np.asarray(drawn).dtype == np.float64
