@@ -149,4 +149,4 @@ def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     polars: Any = import_module("polars")  # an optional dependency
-    return polars.concat(parts)
+    return polars.concat(parts, how="vertical_relaxed")  # integers beside floats are floats

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 
+from adaptive_vq._chunks import alike, named_in_errors
 from adaptive_vq._fit_rows import draw_seed
-from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq._reservoir import Gathered, Reservoir, blocks_of, rows_at
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._streams import dask_pieces, parquet_pieces
@@ -39,8 +39,9 @@ def fit_chunks(estimator: Any, chunks: Any, *, n_passes: int = 0) -> Any:
         Fitted in place. Its ``fit_rows`` (None: all rows are kept) and ``random_state`` decide
         which rows are drawn.
     chunks : str, path, array, memory map, DataFrame, or iterable of arrays or DataFrames
-        A Parquet file or a folder of them, the whole table, or chunks with the same columns. A Dask
-        DataFrame or array is computed one partition after the other.
+        A Parquet file or a folder of them, the whole table, or chunks of one kind with the same
+        columns. A Dask DataFrame or array is computed one partition after the other. A pyarrow
+        Table or RecordBatch counts as a pandas DataFrame, a tensor as an array.
     n_passes : int, default=0
         So many times at most all rows are read again, and move codewords and decoder as
         ``partial_fit`` does, 32,768 at a time. A tenth of the rows, at most 20,000, takes no part:
@@ -162,34 +163,33 @@ def _drawn(estimator: Any, chunks: Any, lengths: list[int]) -> Any:
     codec, pieces = _codec_of(estimator), _pieces(chunks)
     given = draw_seed(codec)
     used = copy.deepcopy(given)
-    rows = sample_rows(_checked(pieces, lengths), codec.fit_rows, random_state=used)
+    rows = _sample(_checked(pieces, lengths), codec.fit_rows, used)
     if rows.shape[0] < sum(lengths) and isinstance(given, np.random.RandomState):
         given.set_state(used.get_state())  # where `fit` would draw as well
     return rows
 
 
-def _pieces(table: Any) -> Iterable[Any]:
+def _pieces(table: Any) -> Iterator[tuple[str, Any]]:
+    """Pieces of a table, or its chunks, that are alike, and which each one is."""
     table = _opened(table)
     if hasattr(table, "__dask_graph__"):
-        return map(unmasked, dask_pieces(table))
-    chunks = row_chunks(table) if hasattr(table, "shape") else table
-    return map(unmasked, chunks)
+        return alike(dask_pieces(table))
+    if not hasattr(table, "shape") and not isinstance(table, Iterable):
+        raise TypeError(
+            f"A {type(table).__name__} is no table: give an array, a DataFrame, a path, or chunks."
+        )
+    return alike(row_chunks(table) if hasattr(table, "shape") else table)
 
 
-def _checked(chunks: Iterable[Any], lengths: list[int] | None = None) -> Iterator[Any]:
-    """Chunks with any row, each checked as `fit` checks a table."""
+def _checked(pieces: Iterable[tuple[str, Any]], lengths: list[int] | None = None) -> Iterator[Any]:
+    """Chunks, each checked as `fit` checks a table."""
     probe = BaseEstimator()
-    for chunk in chunks:
-        if not hasattr(chunk, "shape"):
-            raise TypeError(
-                f"chunks holds a {type(chunk).__name__}: give arrays or DataFrames, such as "
-                "np.asarray(chunk)."
-            )
-        if chunk.shape[0]:
+    for where, chunk in pieces:
+        with named_in_errors(where):
             check_table(probe, chunk, reset=not hasattr(probe, "n_features_in_"))
-            if lengths is not None:
-                lengths.append(chunk.shape[0])
-            yield chunk
+        if lengths is not None:
+            lengths.append(chunk.shape[0])
+        yield chunk
 
 
 def sample_rows(
@@ -209,7 +209,8 @@ def sample_rows(
     ----------
     table : array, memory map, pandas, polars or Dask DataFrame, Dask array, path, or iterable
         The whole table, which is read chunk by chunk (a path is of a Parquet file, or of a folder
-        of such), or its chunks, all of one kind and with the same columns.
+        of such), or its chunks, all of one kind and with the same columns. A pyarrow Table or
+        RecordBatch counts as a pandas DataFrame, a tensor as an array.
     n_rows : int, default=100_000
         Rows to draw; all are returned where there are fewer. None: all.
     random_state : int, RandomState or None, default=0
@@ -222,8 +223,10 @@ def sample_rows(
 
     Raises
     ------
+    TypeError
+        If a chunk is no table, sparse, or of another kind than the first.
     ValueError
-        If there is no row, or chunks have different columns.
+        If there is no row, or chunks have different columns, or numbers and text in one column.
 
     Examples
     --------
@@ -236,23 +239,15 @@ def sample_rows(
     >>> bool((sample_rows([X[:4], X[4:]], 3) == few).all())
     True
     """
+    return _sample((chunk for _, chunk in _pieces(table)), n_rows, random_state)
+
+
+def _sample(chunks: Iterable[Any], n_rows: int | None, random_state: Any) -> Any:
     if n_rows is not None:
         check_scalar(n_rows, "n_rows", Integral, min_val=1)
-    rng = check_random_state(random_state)
-    kept, columns = Reservoir(n_rows), None
-    for chunk in _pieces(table):
-        if columns is not None and _columns(chunk) != columns:
-            raise ValueError(
-                f"A chunk has the columns {_columns(chunk)[:5]}, the first one {columns[:5]}; "
-                "all must have the same."
-            )
-        columns = _columns(chunk)
+    rng, kept = check_random_state(random_state), Reservoir(n_rows)
+    for chunk in chunks:
         kept.add(chunk, rng.random_sample(chunk.shape[0]))
     if len(kept) == 0:
         raise ValueError("The table has no row to draw.")
     return kept.rows()
-
-
-def _columns(chunk: Any) -> list[str]:
-    names = getattr(chunk, "columns", None)
-    return [str(name) for name in (range(chunk.shape[1]) if names is None else names)]

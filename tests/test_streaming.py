@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
+import torch
 
-from adaptive_vq import _reservoir
+from adaptive_vq import HierarchicalVQVAE, _reservoir
 from adaptive_vq._reservoir import blocks_of
-from adaptive_vq.streaming import sample_rows
+from adaptive_vq.streaming import fit_chunks, sample_rows
 
 N = 500
 
@@ -118,3 +120,83 @@ def test_a_chunk_of_which_no_row_is_drawn_has_its_say_in_the_type(kind):
     seed = next(s for s in range(99) if np.random.RandomState(s).random_sample(84).argmin() < 4)
     drawn = sample_rows([*[kind(whole)] * 20, kind(half)], 1, random_state=seed)
     assert np.asarray(drawn).dtype == np.float64
+
+
+@pytest.fixture
+def frame(X):
+    return pd.DataFrame(X, columns=["a", "b"])
+
+
+@pytest.mark.parametrize("kind", ["Table", "RecordBatch"])
+def test_chunks_of_pyarrow_are_data_frames(frame, kind):
+    made = getattr(pytest.importorskip("pyarrow"), kind).from_pandas
+    expected = sample_rows(frame, 9).reset_index(drop=True)
+    for table in ([made(frame[:77]), made(frame[77:])], made(frame)):
+        drawn = sample_rows(table, 9)
+        pd.testing.assert_frame_equal(drawn.reset_index(drop=True), expected)
+
+
+def test_tensors_are_arrays(X):
+    drawn = sample_rows([torch.from_numpy(X[:77]), torch.from_numpy(X[77:])], 9)
+    np.testing.assert_array_equal(drawn, sample_rows(X, 9))
+
+
+@pytest.mark.parametrize("other", [pl.Int64, pl.Boolean, pl.Null])
+@pytest.mark.parametrize("order", [1, -1])
+def test_polars_chunks_may_differ_in_types_of_numbers(frame, other, order):
+    cells = [None, None] if other == pl.Null else [0, 1]
+    second = pl.DataFrame({"a": cells}).cast(other)
+    chunks = [pl.DataFrame({"a": [0.5]}), second][::order]
+    drawn = sample_rows(chunks, None)
+    assert drawn["a"].dtype == pl.Float64
+    assert drawn["a"].to_list() == ([0.5, *cells] if order == 1 else [*cells, 0.5])
+
+
+def test_chunks_without_rows_say_nothing(X):
+    drawn = sample_rows([X[:77], np.empty((0, 5)), pl.DataFrame(), X[77:]], 9)
+    np.testing.assert_array_equal(drawn, sample_rows(X, 9))
+
+
+def _polar(frame, dtype):
+    return pl.from_pandas(frame).with_columns(pl.col("b").cast(dtype))
+
+
+@pytest.mark.parametrize(
+    ("second", "error", "message"),
+    [
+        (lambda f: f.to_numpy().tolist(), TypeError, "Chunk 1 is a list: give arrays"),
+        (lambda f: pl.from_pandas(f).lazy(), TypeError, r"LazyFrame.*chunk\.collect\(\)"),
+        (lambda f: f["a"], ValueError, r"Chunk 1 is a Series of shape \(300,\)"),
+        (lambda f: f.to_numpy()[0], ValueError, r"Chunk 1 .*a single row is chunk\.reshape"),
+        (lambda f: sp.csr_array(f), TypeError, r"Chunk 1 is sparse: give chunk\.toarray"),
+        (lambda f: f.to_numpy(), TypeError, r"Chunk 1 \(rows 200 to 499.*a NumPy array, the first"),
+        (lambda f: f[["a"]], ValueError, r"Chunk 1 \(rows 200 to 499.*'b' is missing"),
+        (lambda f: f.assign(c=1.0), ValueError, "Chunk 1 .*'c' is new"),
+        (lambda f: f[["b", "a"]], ValueError, "Chunk 1 .*'a' is at another place"),
+    ],
+)
+def test_a_chunk_that_is_not_like_the_first_is_named(frame, second, error, message):
+    for read in (sample_rows, lambda chunks: fit_chunks(HierarchicalVQVAE(bits=4), chunks)):
+        with pytest.raises(error, match=message):
+            read([frame[:200], second(frame[200:])])
+
+
+def test_text_where_there_were_numbers_is_refused(frame):
+    polar = [_polar(frame[:200], pl.Float64), _polar(frame[200:], pl.String)]
+    with pytest.raises(ValueError, match=r"Chunk 1 .*holds String in column 'b', where.*numbers"):
+        sample_rows(polar)
+    with pytest.raises(ValueError, match=r"Chunk 1 .*holds text in its cells, where.*numbers"):
+        sample_rows([np.zeros((3, 1)), np.array([["a"]])])
+
+
+def test_a_chunk_that_can_not_be_fitted_is_named(X):
+    broken = X.copy()
+    broken[260, 1] = np.inf
+    with pytest.raises(ValueError, match=r"Chunk 2 \(rows 200 to 299, .*infinity.*'x1'"):
+        fit_chunks(HierarchicalVQVAE(bits=4), np.split(broken, [100, 200, 300]))
+
+
+@pytest.mark.parametrize("table", [None, 3])
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(TypeError, match="is no table: give an array"):
+        sample_rows(table)
