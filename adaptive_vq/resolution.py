@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,6 +66,7 @@ def resolve_plan(
         resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios
     by_selector = isinstance(ratios, AdaptiveRatioSelector)
+    _warn_of_idle_plan(ratios, note)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
         ratios = AdaptiveRatioSelector(
             estimator.auto_compression_strategy,
@@ -120,6 +122,20 @@ def _note_of(nested: Any, X: Any, sample_weight: Any) -> dict[str, Any]:
     found = annotation(nested.fit(X, sample_weight=sample_weight).transform(first_row(X)))
     assert found is not None
     return found
+
+
+def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
+    """Tell that an earlier selector's plan gives way to what the codec was given."""
+    plan = (note or {}).get("plan")
+    if not plan or (isinstance(ratios, str) and ratios == "auto"):
+        return
+    warnings.warn(
+        f"{OWNER}(compression_ratios={ratios!r}) replaces the plan that AdaptiveRatioSelector has "
+        f"made by strategy {plan['strategy']!r}: its ratios and bits per category have no effect. "
+        "Leave compression_ratios at 'auto' to follow it, or take the selector out.",
+        UserWarning,
+        stacklevel=7,
+    )
 
 
 def _refuse_other(estimator: Any, plan: Plan) -> None:

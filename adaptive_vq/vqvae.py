@@ -45,7 +45,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Ratios per level: one list or ``"0.5:1:1.5"`` for all categories, a dict with one per
         category, a selector to be fitted here, or ``"auto"``: the plan of an
         `AdaptiveRatioSelector` earlier in the pipeline, else of a selector with
-        `auto_compression_strategy`.
+        `auto_compression_strategy`. All others replace such a plan, with a warning.
     auto_compression_strategy : str, list or callable, default="rate_distortion"
         Strategy of the selector fitted here where no earlier step has made a plan.
     bits : int, default=None

@@ -396,15 +396,32 @@ def test_nested_selector_takes_the_budget_of_the_codec(small_frame):
 def test_given_beats_nested_beats_note(small_frame):
     annotated = selector("dimensionality").fit(small_frame).transform(small_frame)
     noted = codec().fit(annotated)
-    nested = codec(compression_ratios=selector("uniform", bits=8)).fit(annotated)
-    given = codec(compression_ratios=[1.0, 2.0, 4.0]).fit(annotated)
+    with pytest.warns(UserWarning, match="replaces the plan"):
+        nested = codec(compression_ratios=selector("uniform", bits=8)).fit(annotated)
+    with pytest.warns(UserWarning, match="replaces the plan"):
+        given = codec(compression_ratios=[1.0, 2.0, 4.0]).fit(annotated)
     assert "dimensionality" in noted.decisions_["reason"].iloc[0]
     assert nested.budget_ == 8
     assert next(iter(given.ratios_.values())) == [1.0, 2.0, 4.0]
     assert given.budget_ == 12  # the budget asked for earlier still holds
     assert list(given.categories_) == list(noted.categories_)
-    with pytest.raises(ValueError, match=r"bits=30\) contradicts"):
+    with (
+        pytest.warns(UserWarning, match="replaces the plan"),
+        pytest.raises(ValueError, match=r"bits=30\) contradicts"),
+    ):
         codec(compression_ratios=[1.0, 2.0], bits=30).fit(annotated)
+
+
+def test_a_plan_that_is_replaced_is_told(small_frame):
+    pipe = make_pipeline(selector("dimensionality"), codec(compression_ratios="0.5:1:2"))
+    message = r"compression_ratios='0\.5:1:2'\) replaces the plan.*'dimensionality'.*no effect"
+    with pytest.warns(UserWarning, match=message) as caught:
+        pipe.fit(small_frame)
+    with pytest.warns(UserWarning, match=message) as alone:
+        pipe[-1].fit(pipe[0].transform(small_frame))
+    assert len(caught) == len(alone) == 1
+    assert alone[0].filename == __file__
+    make_pipeline(FeatureCharacterizer(), codec(compression_ratios="0.5:1:2")).fit(small_frame)
 
 
 def test_default_selector_when_alone(small_frame):
