@@ -118,7 +118,18 @@ def measure(
 def level_bits(bits: int, n_levels: int, max_bits: int = quantize.MAX_CODEBOOK_BITS) -> list[int]:
     """Split a category's bits over levels at codebook boundaries, coarse levels smaller.
 
-    `max_bits` are the bits of the largest codebook.
+    Parameters
+    ----------
+    bits : int
+        Bits of the category.
+    n_levels : int
+    max_bits : int, default=8
+        Bits of the largest codebook.
+
+    Returns
+    -------
+    list of int
+        Bits per level; they sum to `bits`.
 
     Examples
     --------

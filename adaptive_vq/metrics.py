@@ -23,6 +23,7 @@ from adaptive_vq._distortion import (
 )
 from adaptive_vq._scorers import (
     balance_scorer,
+    codec_of,
     diagnostics_scorer,
     perplexity_scorer,
     quality_scorer,
@@ -30,7 +31,6 @@ from adaptive_vq._scorers import (
     utilization_scorer,
     worst_category_scorer,
 )
-from adaptive_vq._scorers import codec_of as codec_of
 from adaptive_vq._usage import (
     code_entropy,
     codebook_perplexity,
@@ -47,6 +47,7 @@ __all__ = [
     "code_entropy",
     "codebook_perplexity",
     "codebook_utilization",
+    "codec_of",
     "dead_codes",
     "diagnostics_scorer",
     "gaussian_distortion_rate",
