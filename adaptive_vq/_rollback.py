@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
+
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
@@ -20,7 +22,9 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
     Parameters
     ----------
     estimator : object
-        Its attributes are replaced in the block, not changed in place.
+        Its attributes are replaced in the block, not changed in place; but for a generator of
+        random numbers as ``random_state``, which then gives the same numbers again: a checkpoint
+        would not know the fit otherwise.
 
     Examples
     --------
@@ -36,6 +40,8 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
     namespace(size=1)
     """
     before = dict(vars(estimator))
+    rng = before.get("random_state")
+    drawn = rng.get_state() if isinstance(rng, np.random.RandomState) else None
     try:
         yield
     except BaseException:
@@ -43,6 +49,8 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
         own = {k: v for k, v in before.items() if not k.startswith(_OF_CALLBACKS)}
         vars(estimator).clear()
         vars(estimator).update(own | kept)
+        if isinstance(rng, np.random.RandomState) and drawn is not None:
+            rng.set_state(drawn)
         raise
 
 

@@ -84,7 +84,8 @@ def fit_chunks(estimator: Any, chunks: Any, *, n_passes: int = 0) -> Any:
         )
     # A generator of random numbers moves on with every draw; the passes need the same numbers.
     seed, lengths = copy.deepcopy(draw_seed(_codec_of(estimator))), list[int]()
-    estimator.fit(_drawn(estimator, chunks, lengths))
+    with unchanged_on_failure(_codec_of(estimator)):
+        estimator.fit(_drawn(estimator, chunks, lengths))
     for _ in range(n_passes):
         with unchanged_on_failure(_codec_of(estimator)):
             if not _pass(estimator, chunks, sum(lengths), copy.deepcopy(seed)):

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, load
 from adaptive_vq.checkpoints import Checkpoint
+from adaptive_vq.streaming import fit_chunks
 
 QUICK = {
     "auto_compression_strategy": "balanced",
@@ -340,3 +341,20 @@ def test_killed_fit_resumes_in_a_new_process(X, tmp_path):
 
 def _has_epochs(path: Path) -> bool:
     return path.exists() and b"training/" in path.read_bytes()
+
+
+@pytest.mark.parametrize("fit_rows", [None, 100])
+@pytest.mark.parametrize("chunks", [False, True])
+def test_a_generator_of_random_numbers_goes_on_too(X, tmp_path, interrupted, fit_rows, chunks):
+    def fit(estimator):
+        return fit_chunks(estimator, [X[:70], X[70:]]) if chunks else estimator.fit(X)
+
+    theirs, ours = np.random.RandomState(3), np.random.RandomState(3)
+    whole = fit(codec(random_state=theirs, fit_rows=fit_rows))
+    resumed = codec(random_state=ours, fit_rows=fit_rows, checkpoint=tmp_path / "fit")
+    interrupted(3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(resumed)
+    interrupted(10**6)
+    assert content(fit(resumed)) == content(whole)
+    assert ours.randint(1000) == theirs.randint(1000)
