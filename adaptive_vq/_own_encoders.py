@@ -39,28 +39,56 @@ def checked_encoders(
 
 def output_shape(module: torch.nn.Module, n_columns: int) -> tuple[int, ...]:
     """Shape that a network makes of two rows of so many columns."""
+    return tuple(_output(module, n_columns).shape)
+
+
+def _output(module: torch.nn.Module, n_columns: int) -> Any:
     was_training = module.training
     with torch.device("cpu"), torch.no_grad():
-        shape = module.eval()(torch.zeros(_PROBED, n_columns, device="cpu")).shape
+        output = module.eval()(torch.zeros(_PROBED, n_columns, device="cpu"))
     module.train(was_training)
-    return tuple(shape)
+    return output
 
 
 def _check(name: str, module: Any, n_columns: int) -> None:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"encoders gives category {name!r} {module!r}: give a torch.nn.Module.")
     try:
-        shape = output_shape(module, n_columns)
+        output = _output(module, n_columns)
     except Exception as error:
         raise ValueError(
             f"encoders gives category {name!r} a network that does not take rows of its "
-            f"{n_columns} columns, shape (n, {n_columns}): {error}"
+            f"{n_columns} columns, shape (n, {n_columns}) in float32: {error}"
         ) from error
-    if len(shape) != 2 or shape[0] != _PROBED:
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"encoders gives category {name!r} a network that returns a {type(output).__name__}: "
+            "it has to return one tensor."
+        )
+    shape = tuple(output.shape)
+    if len(shape) != 2 or shape[0] != _PROBED or shape[1] == 0:
         raise ValueError(
             f"encoders gives category {name!r} a network that makes shape {shape} of {_PROBED} "
-            f"rows: it has to be ({_PROBED}, width)."
+            f"rows: it has to be ({_PROBED}, width), of any width but 0."
         )
+    if not output.dtype.is_floating_point:
+        raise ValueError(
+            f"encoders gives category {name!r} a network that returns {output.dtype}, which can "
+            "not be trained: return floating-point numbers, such as output.float()."
+        )
+    _check_weights(name, module)
+
+
+def _check_weights(name: str, module: torch.nn.Module) -> None:
+    """Refuse weights that a fitted estimator, whose state is numpy, could not hold."""
+    for key, value in module.state_dict().items():
+        try:
+            value.detach().cpu().numpy()
+        except (TypeError, AttributeError) as error:
+            raise ValueError(
+                f"encoders gives category {name!r} a network whose {key!r} no numpy array can hold "
+                f"({error}): give module.float()."
+            ) from error
 
 
 def fitted_encoders(estimator: Any) -> dict[str, Any] | None:

@@ -74,7 +74,8 @@ class CategoryEncoder(nn.Module):
         rows = table[:, self.columns] - self.mean
         latents = rows @ self.basis - self.shift
         if learned:
-            latents = latents + self.gate * self.head(self.body(rows))
+            body = self.body(rows).to(rows.dtype)  # a user's own may compute in another precision
+            latents = latents + self.gate * self.head(body)
         return latents
 
 
