@@ -56,7 +56,8 @@ def fit_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
 
 def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     """Return categories, ratios, bits and codebook sizes without training."""
-    from adaptive_vq.estimation import most_codewords, plan_with_sizes, specs_of
+    from adaptive_vq._codebook_sizes import most_codewords, specs_of
+    from adaptive_vq.estimation import plan_with_sizes
     from adaptive_vq.resolution import resolve_plan
     from adaptive_vq.tables import check_table, column_names
 

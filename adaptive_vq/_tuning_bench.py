@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from adaptive_vq import classical, quantize
+from adaptive_vq._codebook_sizes import specs_of
 from adaptive_vq._moved_network import moved_network
 from adaptive_vq._rows import Rows
 from adaptive_vq._small_tables import choose_start
@@ -20,7 +21,6 @@ from adaptive_vq.estimation import (
     module_of,
     rows_of,
     seeded,
-    specs_of,
     store,
 )
 from adaptive_vq.fitting import Fitted, fit_codec

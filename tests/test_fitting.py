@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE, classical, fitting
+from adaptive_vq._codebook_sizes import specs_of
 from adaptive_vq.classical import CategorySpec
-from adaptive_vq.estimation import specs_of
 from adaptive_vq.fitting import FitOptions, fit_codec
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.plan import Plan
