@@ -62,6 +62,8 @@ def fit_estimator(
     with seeded(options):
         rows = rows_of(Z, observed, weight)
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
+    if before is not None:  # it has the bits that were moved then
+        fitted.moves = getattr(estimator, "moves_", [])
     if options.may_move and before is None and not options.early_stopping:
         warnings.warn(
             "strategy='learned' has moved no bit: with early_stopping=False no rows are kept aside "
@@ -102,7 +104,7 @@ def store(
     given = not isinstance(estimator.codebook_sizes, str)
     estimator._keep_plan(_plan_as_fitted(plan, fitted, given))
     keep(estimator, fitted.module)
-    if plan.strategy == "learned":
+    if plan.strategy == "learned" or fitted.moves:
         estimator.moves_ = fitted.moves
     estimator.history_ = fitted.history
     estimator.n_iter_ = fitted.n_epochs

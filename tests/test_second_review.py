@@ -94,7 +94,8 @@ def test_predictions_are_those_of_the_bits_in_use(early_stopping):
 
 
 def test_moves_of_learning_are_kept_and_told_without_epochs():
-    table = np.c_[X[:, :3], rng.normal(size=(160, 3)), rng.exponential(size=(160, 3)) ** 2]
+    own = np.random.default_rng(1)  # the one of the module depends on the tests before
+    table = np.c_[X[:, :3], own.normal(size=(160, 3)), own.exponential(size=(160, 3)) ** 2]
     thirds = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5], "c": [6, 7, 8]})
     vq = codec(AdaptiveRatioSelector("learned", bits=6, characterizer=thirds)).fit(table)
     assert vq.history_ == []
@@ -104,6 +105,10 @@ def test_moves_of_learning_are_kept_and_told_without_epochs():
         net = sum(moved[::2]) - sum(moved[1::2])
         assert ("Learning moved" in reason) == (net != 0)
         assert "freed elsewhere" not in reason
+    moves, reasons = vq.moves_, list(vq.decisions_["reason"])
+    vq.set_params(warm_start=True).fit(table)  # goes on with the bits as moved
+    assert vq.moves_ == moves
+    assert list(vq.decisions_["reason"]) == reasons
     assert not hasattr(vq.set_params(compression_ratios=PLAN).fit(F), "moves_")
 
 
