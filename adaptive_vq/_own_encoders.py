@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["checked_encoders", "fitted_encoders", "output_shape"]
+__all__ = ["checked_encoders", "fitted_encoders", "output_shape", "tie_again"]
 
 _PROBED = 2
 
@@ -95,3 +95,23 @@ def fitted_encoders(estimator: Any) -> dict[str, Any] | None:
     """Own encoders that an estimator has been fitted with, whatever its parameter says by now."""
     found: dict[str, Any] | None = getattr(estimator, "_encoders", estimator.encoders)
     return found
+
+
+def tie_again(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Let weights that are one in a network be one in its state, where each has its own copy.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose weights are tied as they are to be.
+    state : dict of str to Tensor
+        By name, as in its ``state_dict``; changed in place, for ``load_state_dict(assign=True)``.
+    """
+    first: dict[int, str] = {}
+    for name, own in module.state_dict(keep_vars=True).items():
+        shared = first.setdefault(id(own), name)
+        if shared == name:
+            continue
+        if isinstance(own, torch.nn.Parameter) and not isinstance(state[shared], type(own)):
+            state[shared] = torch.nn.Parameter(state[shared], own.requires_grad)
+        state[name] = state[shared]

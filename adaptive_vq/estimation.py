@@ -23,7 +23,7 @@ from adaptive_vq._device import resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
-from adaptive_vq._own_encoders import checked_encoders, fitted_encoders
+from adaptive_vq._own_encoders import checked_encoders, fitted_encoders, tie_again
 from adaptive_vq._parallel import one_thread_each
 from adaptive_vq._reasons import moved
 from adaptive_vq._rows import Rows
@@ -293,6 +293,7 @@ def module_of(estimator: Any, copies: bool = True) -> CodecModule:
         key: torch.from_numpy(np.array(value) if copies or not value.flags.writeable else value)
         for key, value in estimator._state.items()
     }
+    tie_again(module, state)
     module.load_state_dict(state, assign=True)
     return module.eval()
 

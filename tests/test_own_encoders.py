@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq.estimation import module_of
 
 TWO = FeatureCharacterizer({"a": slice(0, 4), "b": slice(4, 8)})
 QUICK = {
@@ -86,3 +87,44 @@ def test_weights_may_have_another_precision(X):
 def test_what_can_not_be_used_is_refused_before_the_fit(X, body, error, message):
     with pytest.raises(error, match=message):
         codec(body).fit(X)
+
+
+class Tied(nn.Module):
+    """Goes there and back by the same weights, and holds a buffer twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.there, self.back = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.back.weight = self.there.weight
+        self.third = nn.Linear(4, 4)
+        self.third.weight = self.there.weight
+        self.register_buffer("one", torch.ones(4))
+        self.register_buffer("same", self.one)
+
+    def forward(self, rows):
+        return self.third(self.back(torch.tanh(self.there(rows) * self.one)))
+
+
+def test_tied_weights_stay_tied_over_a_warm_start(X):
+    torch.manual_seed(0)
+    fitted = codec(Tied(), warm_start=True).fit(X)
+    before = fitted._state["encoders.0.body.there.weight"]
+    body = module_of(fitted).encoders[0].body
+    assert body.there.weight is body.back.weight is body.third.weight
+    assert body.one is body.same
+    assert body.there.weight.requires_grad
+    fitted.fit(X)
+    there = fitted._state["encoders.0.body.there.weight"]
+    assert not np.array_equal(there, before)
+    np.testing.assert_array_equal(there, fitted._state["encoders.0.body.back.weight"])
+    np.testing.assert_array_equal(there, fitted._state["encoders.0.body.third.weight"])
+
+
+def test_weights_that_are_not_trained_stay_so_over_a_warm_start(X):
+    torch.manual_seed(0)
+    given = Tied()
+    given.there.weight.requires_grad_(False)
+    fitted = codec(given, warm_start=True).fit(X).fit(X)
+    for name in ("there", "back", "third"):
+        own = fitted._state[f"encoders.0.body.{name}.weight"]
+        np.testing.assert_array_equal(own, given.there.weight.numpy())
