@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from adaptive_vq._normal_quantiles import from_normal, to_normal
 from adaptive_vq._statistics import (
     FloatArray,
     center_and_scale,
@@ -214,6 +214,12 @@ class CodecUnits:
         ValueError
             If a cell is too large for float32 in codec units.
         """
+        Z = self._as_float32(X, cap)
+        self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
+        return Z
+
+    def _as_float32(self, X: FloatArray, cap: bool) -> NDArray[np.float32]:
+        """Rows in codec units, infinite where float32 can not hold a cell."""
         Z = np.empty(X.shape, dtype=np.float32)
         step = max(1, _CELLS_AT_ONCE // max(1, X.shape[1]))
         if self._kind() == "custom":  # what it does to a row may depend on the others
@@ -222,16 +228,23 @@ class CodecUnits:
             for start in range(0, len(X), step):
                 rows = X[start : start + step]
                 Z[start : start + step] = self._scaled(self._cap(rows) if cap else rows.copy())
-        self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
         Z[:, self.empty_] = np.nan
         return Z
 
     def targets(self, X: FloatArray, cap: bool = False) -> FloatArray:
         """Map rows to what errors in codec units are taken of: as `to_codec`, in float64.
 
-        A cell of a column constant in training is that constant up to rounding of float32.
+        A cell of a column constant in training is that constant up to rounding of float32. One that
+        float32 can not hold, since it was not capped, is what it is; its square must fit.
         """
-        return self.without_rounding(self.to_codec(X, cap), _OF_FLOAT32)
+        Z = self._as_float32(X, cap).astype(np.float64)
+        beyond = np.isinf(Z)
+        if beyond.any():
+            exact = self._scaled(self._cap(X) if cap else X.copy())
+            Z[beyond] = exact[beyond]
+            what = "cells beyond 1e150 in codec units; their squares overflow. Cap or rescale it"
+            self._refuse(np.abs(Z) > _LARGEST, what)
+        return self.without_rounding(Z, _OF_FLOAT32)
 
     def without_rounding(self, Z: ArrayLike, share: float = _ROUNDING) -> FloatArray:
         """Copy of decoded rows with columns constant in training exactly constant.
@@ -271,7 +284,7 @@ class CodecUnits:
             lost = np.isfinite(known) & ~np.isfinite(values)
             self._refuse(lost, f"no inverse under {self.scaler!r}; use another one")
         elif self._kind() == "quantile":
-            values = _from_normal(values, self.quantiles_)
+            values = from_normal(values, self.quantiles_)
         values[:, self.empty_] = 0.0
         return values
 
@@ -368,7 +381,7 @@ class CodecUnits:
             filled = np.where(self.empty_, 0.0, X)
             X = np.asarray(self.transformer_.transform(filled), dtype=np.float64)
         elif self._kind() == "quantile":
-            X = _to_normal(X, self.quantiles_)
+            X = to_normal(X, self.quantiles_)
         with np.errstate(over="ignore"):
             X -= self.center_
             X /= self.scale_
@@ -424,27 +437,3 @@ class CodecUnits:
         if wrong.any():
             column = self.names_[int(np.flatnonzero(wrong.any(axis=0))[0])]
             raise ValueError(f"Column {column!r} has {what}.")
-
-
-# ------------------------------------------------------------------------- normal quantiles
-def _to_normal(X: FloatArray, quantiles: FloatArray) -> FloatArray:
-    """Map cells to normal quantiles of their rank; a tie gets the middle of its ranks."""
-    levels = _levels(quantiles)
-    Z = np.empty(X.shape)
-    for j, column in enumerate(quantiles.T):
-        first = np.interp(X[:, j], column, levels)
-        last = -np.interp(-X[:, j], -column[::-1], -levels[::-1])
-        Z[:, j] = ndtri((first + last) / 2)
-    return Z
-
-
-def _from_normal(Z: FloatArray, quantiles: FloatArray) -> FloatArray:
-    """Map normal quantiles back to cells, none beyond the training range."""
-    ranks, levels = ndtr(Z), _levels(quantiles)
-    columns = [np.interp(ranks[:, j], levels, column) for j, column in enumerate(quantiles.T)]
-    return np.column_stack(columns)
-
-
-def _levels(quantiles: FloatArray) -> FloatArray:
-    """Return ranks strictly inside 0 and 1, so that the ends stay finite and invertible."""
-    return (np.arange(len(quantiles)) + 0.5) / len(quantiles)

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import RobustScaler
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, fitting
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+    diagnose,
+    fitting,
+)
 from adaptive_vq._moved_network import _with_settled_tables
 from adaptive_vq._statistics import column_quantiles
 from adaptive_vq.estimation import module_of, rows_of
@@ -218,3 +226,42 @@ def test_torch_is_seeded_apart():
     before = torch.get_rng_state()
     codec(bits=8, auto_compression_strategy="water_filling").fit(related(100))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# ------------------------------------------------------------------------- cells beyond float32
+@pytest.mark.parametrize("scaler", ["standard", None, RobustScaler()])
+@pytest.mark.parametrize("cleaner", [None, FeatureCleaner()])
+def test_what_is_capped_for_coding_is_scored_as_it_is(scaler, cleaner):
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(150, 2)), 3, axis=1) + 0.3 * rng.normal(size=(150, 6))
+    Y = X.copy()
+    Y[3, 2] = 1e60  # float32 ends at 3e38
+    fitted = codec(bits=8, cleaner=cleaner, scaler=scaler).fit(X)
+    assert fitted.transform(Y).shape[0] == 150
+    assert fitted.score(Y) == pytest.approx(0.0, abs=1e-12)  # all error, and all variance, is its
+    report = diagnose(fitted, Y, embedding=None)
+    assert report.summary["quality"] == fitted.score(Y)
+    assert report.categories["nmse"].max() == pytest.approx(1.0)
+    Y[3, 2] = 1e151
+    with pytest.raises(ValueError, match="Column 'x2' has cells beyond 1e150 in codec units"):
+        fitted.score(Y)
+
+
+def test_targets_are_those_of_float32_where_it_can_hold_them():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    units = CodecUnits(clip=None).fit(X)
+    Y = X.copy()
+    Y[7, 1], expected = -1e60, units.to_codec(X).astype(np.float64)
+    expected[7, 1] = (-1e60 - units.center_[1]) / units.scale_[1]
+    np.testing.assert_array_equal(units.targets(Y), expected)
+    with pytest.raises(ValueError, match="'x1' has cells too large for float32"):
+        units.to_codec(Y)
+
+
+def test_cells_of_a_column_that_was_empty_may_be_anything():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X[:, 1] = np.nan
+    units = CodecUnits(clip=None).fit(X)
+    X[7, 1] = 1e60
+    assert np.isnan(units.to_codec(X)[:, 1]).all()
+    assert np.isnan(units.targets(X)[:, 1]).all()
