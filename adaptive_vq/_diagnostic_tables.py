@@ -104,13 +104,13 @@ def judge(estimator: Any, X: Any, owner: str) -> Judged:
     codec = last_step(estimator, owner)
     check_is_fitted(codec)
     codec, rows = codec_of(estimator, X)
-    table = codec._inner(rows)
+    codec._check_usable()
+    table, given = codec._inner_and_given(rows)
     if len(table) < 2:
         raise ValueError(f"{owner} needs at least 2 rows; X has {len(table)}.")
     if np.isnan(codec.units_.to_codec(table)).all():
         raise ValueError(f"{owner} needs an observed cell; every cell of X is missing.")
-    given = codec._as_given(rows, table)
-    return Judged(codec, codec._inner_names(), table, given, codec._evaluate(rows))
+    return Judged(codec, codec._inner_names(), table, given, codec._evaluation(table, given))
 
 
 def last_step(estimator: Any, owner: str) -> Any:

@@ -167,7 +167,10 @@ class TrainedCodec(TransformerMixin):
     def _evaluate(self, X: ArrayLike) -> Evaluation:
         """Targets, reconstruction and codes of rows in one pass, in codec units."""
         self._check_usable()
-        table = self._inner(X)
+        return self._evaluation(*self._inner_and_given(X))
+
+    def _evaluation(self, table: NDArray[np.float64], given: NDArray[np.float64]) -> Evaluation:
+        """Evaluate rows as `_inner_and_given` makes them."""
         Z = self._imputer.transform(self.units_.to_codec(table))
         codes = self._codes(Z)
         table_of_codes = self._code_table()
@@ -177,7 +180,7 @@ class TrainedCodec(TransformerMixin):
             for j, name in enumerate(table_of_codes.names)
         }
         return Evaluation(
-            target=self.units_.targets(self._as_given(X, table)),
+            target=self.units_.targets(given),
             output=self.units_.without_rounding(self._decode(codes, self._layout["n_levels"])),
             reference=self.units_.reference_,
             codes=codes,
@@ -186,18 +189,21 @@ class TrainedCodec(TransformerMixin):
         )
 
     def _inner(self, X: Any) -> NDArray[np.float64]:
-        table = check_table(self, X, reset=False)
+        return self._cleaned(X, check_table(self, X, reset=False))
+
+    def _cleaned(self, X: Any, table: NDArray[np.float64]) -> NDArray[np.float64]:
         if not hasattr(self, "cleaner_"):
             return table
         return np.ascontiguousarray(np.asarray(self.cleaner_.transform(X), dtype=np.float64))
 
-    def _as_given(self, X: Any, inner: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Cells of `_inner` as they were before a `FeatureCleaner` capped them."""
-        cleaner = getattr(self, "cleaner_", None)
+    def _inner_and_given(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Cells of `_inner`, and the same as they were before a `FeatureCleaner` capped them."""
+        table = check_table(self, X, reset=False)
+        inner, cleaner = self._cleaned(X, table), getattr(self, "cleaner_", None)
         if type(cleaner) is not FeatureCleaner:  # of others nothing is known
-            return inner
-        given = check_table(self, X, reset=False)[:, cleaner.kept_]
-        return np.where(np.isnan(given), inner, given)
+            return inner, inner
+        given = table[:, cleaner.kept_]
+        return inner, np.where(np.isnan(given), inner, given)
 
     def _inner_names(self) -> list[str]:
         if not hasattr(self, "cleaner_"):

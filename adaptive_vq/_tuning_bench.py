@@ -94,9 +94,10 @@ class Bench:
         Z, observed = codec._codec_rows(X)
         self.Z, self.observed = Z, observed
         self.rows = rows_of(Z, observed, None)
-        given = codec._as_given(aside, codec._inner(aside))
+        inner, given = codec._inner_and_given(aside)
         self.target = codec.units_.targets(given)
-        self.aside = torch.from_numpy(np.ascontiguousarray(codec._codec_rows(aside)[0]))
+        coded = codec._imputer.transform(codec.units_.to_codec(inner))
+        self.aside = torch.from_numpy(np.ascontiguousarray(coded))
         plan = plan_of(codec)
         self.options = replace(fit_options(codec, plan, observed), may_grow=False, may_move=False)
         training = replace(self.options.training, max_epochs=max_epochs)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE
+from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE, diagnose
 from adaptive_vq._twins import informativeness
 from adaptive_vq.annotations import annotation
 from adaptive_vq.characterize import FeatureCharacterizer
@@ -481,3 +481,17 @@ def test_cleaner_of_the_codec_weighs_like_a_cleaner_before_it(ratios, as_array):
         for e, x in ((outer, X), (once, rows))
     ]
     assert loss[0] < loss[1]
+
+
+def test_rows_are_cleaned_once_to_be_judged(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(90, 2)), 3, axis=1) + 0.3 * rng.normal(size=(90, 6))
+    fitted = HierarchicalVQVAE(cleaner=FeatureCleaner(), bits=8, max_epochs=0).fit(X)
+    cleaned, clean = [], FeatureCleaner.transform
+    monkeypatch.setattr(
+        FeatureCleaner, "transform", lambda self, X: cleaned.append(len(X)) or clean(self, X)
+    )
+    for judge in (fitted.score, lambda rows: diagnose(fitted, rows, embedding=None)):
+        cleaned.clear()
+        judge(X[:60])
+        assert cleaned == [60]
