@@ -23,7 +23,32 @@ from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq.sampling import RowSample, rank_limit, row_ranks
 from adaptive_vq.tables import check_table
 
-__all__ = ["Drawn", "Partitions", "is_dask_array", "is_dask_frame"]
+__all__ = ["Drawn", "Partitions", "is_dask_array", "is_dask_frame", "refuse_no_table"]
+
+
+def refuse_no_table(X: Any) -> None:
+    """Refuse what is no Dask DataFrame, nor a Dask array of rows and columns.
+
+    Raises
+    ------
+    TypeError
+        If it is another collection, a column, or in memory.
+    ValueError
+        If an array has not two dimensions.
+    """
+    ndim, kind = getattr(X, "ndim", None), type(X).__name__
+    ndim = ndim if isinstance(ndim, int) else None  # a Delayed has an attribute of any name
+    if ndim == 2 and (is_dask_frame(X) or is_dask_array(X)):
+        return
+    if ndim is not None and is_dask_array(X) and hasattr(X, "chunks"):
+        raise ValueError(f"An array of 2 dimensions is needed, got shape {X.shape}.")
+    if ndim == 1 and hasattr(X, "to_frame") and hasattr(X, "map_partitions"):
+        how = ", which is one column: as a table it is X.to_frame()."
+    elif hasattr(X, "__dask_graph__"):
+        how = ", which is another collection: make a DataFrame of it (dask.dataframe.from_delayed)."
+    else:
+        how = "; what is in memory goes to the estimator itself."
+    raise TypeError(f"A Dask DataFrame or array is needed, got {kind}{how}")
 
 
 def is_dask_frame(X: Any) -> bool:
@@ -72,19 +97,13 @@ class Partitions:
     Raises
     ------
     TypeError
-        If `X` is no Dask collection.
+        If `X` is no Dask DataFrame or array.
     ValueError
         If an array has not two dimensions.
     """
 
     def __init__(self, X: Any) -> None:
-        if not is_dask_frame(X) and not is_dask_array(X):
-            raise TypeError(
-                f"A Dask DataFrame or array is needed, got {type(X).__name__}; what is in memory "
-                "goes to the estimator itself."
-            )
-        if X.ndim != 2:
-            raise ValueError(f"An array of 2 dimensions is needed, got shape {X.shape}.")
+        refuse_no_table(X)
         self.X = X if is_dask_frame(X) else X.rechunk({1: -1})
         self.n_features = int(X.shape[1])
 

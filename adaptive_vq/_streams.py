@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from adaptive_vq._files import replacing
+from adaptive_vq._partitions import is_dask_frame, refuse_no_table
 from adaptive_vq.tables import CHUNK_ROWS, row_chunks
 
 __all__ = ["can_stream", "dask_pieces", "map_parquet", "parquet_pieces", "parquet_rows"]
@@ -124,8 +125,14 @@ def dask_pieces(X: Any) -> Iterator[Any]:
     Yields
     ------
     DataFrame or ndarray of shape (at most 32,768, n_features)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` is another collection, or an array that has not two dimensions.
     """
-    if hasattr(X, "npartitions") and hasattr(X, "columns"):
+    refuse_no_table(X)
+    if is_dask_frame(X):
         parts = (X.partitions[i] for i in range(X.npartitions))
     else:
         X = X.rechunk({1: -1})

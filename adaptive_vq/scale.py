@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from adaptive_vq._partitions import Partitions, is_dask_array, is_dask_frame
+from adaptive_vq._partitions import Partitions, is_dask_frame, refuse_no_table
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.cleaning import FeatureCleaner
 
@@ -44,7 +44,7 @@ def characterize(characterizer: FeatureCharacterizer, X: Any) -> FeatureCharacte
     Raises
     ------
     TypeError
-        If `X` is no Dask collection, or holds cells that are no numbers at all.
+        If `X` is no Dask DataFrame or array, or holds cells that are no numbers at all.
     ValueError
         As ``fit``, for any partition; if a partition has other rows when it is computed again.
 
@@ -129,9 +129,10 @@ def transform(estimator: Any, X: Any) -> Any:
     Raises
     ------
     TypeError
-        If `X` is no Dask collection.
+        If `X` is no Dask DataFrame or array, such as a Series.
     ValueError
-        If the codec's output is sparse, or the columns of an array are in several chunks.
+        If the codec's output is sparse, an array has not two dimensions, or its columns are in
+        several chunks.
 
     Examples
     --------
@@ -175,9 +176,9 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
     Raises
     ------
     TypeError
-        If `codes` is no Dask collection.
+        If `codes` is no Dask DataFrame or array, such as a Series.
     ValueError
-        If the columns of an array are in several chunks.
+        If an array has not two dimensions, or its columns are in several chunks.
     """
     _codec(estimator)
     steps = [step for _, step in getattr(estimator, "steps", [])] or [estimator]
@@ -241,20 +242,16 @@ class _OfBlock:
 
 
 def _mapped(function: _Encode, X: Any, columns: list[str], dtype: np.dtype[Any]) -> Any:
+    refuse_no_table(X)
     if is_dask_frame(X):
         meta = pd.DataFrame(np.zeros((0, len(columns)), dtype), columns=pd.Index(columns))
         empty_index = X._meta.index[:0] if hasattr(X, "_meta") else meta.index
         meta.index = empty_index
         return X.map_partitions(_OfPartition(function, meta), meta=meta)
-    if not is_dask_array(X):
-        raise TypeError(
-            f"A Dask DataFrame or array is needed, got {type(X).__name__}; what is in memory goes "
-            "to the estimator itself."
-        )
-    if X.ndim != 2 or X.numblocks[1] > 1:
+    if X.numblocks[1] > 1:
         raise ValueError(
-            f"An array of 2 dimensions with all columns in one chunk is needed, got chunks "
-            f"{X.chunks}: X.rechunk({{1: -1}})."
+            f"An array with all columns in one chunk is needed, got chunks {X.chunks}: "
+            "X.rechunk({1: -1})."
         )
     return X.map_blocks(
         _OfBlock(function, len(columns), dtype),

@@ -23,6 +23,7 @@ from adaptive_vq import (
 )
 from adaptive_vq.streaming import fit_chunks, sample_rows
 
+dask = pytest.importorskip("dask", reason="extra 'scale'")
 da = pytest.importorskip("dask.array", reason="extra 'scale'")
 dd = pytest.importorskip("dask.dataframe", reason="extra 'scale'")
 
@@ -278,6 +279,32 @@ def test_errors_are_those_of_tables_in_memory(estimator, frame):
             clone(estimator),
             dd.from_pandas(frame.assign(d="text"), npartitions=2, sort=False),
         )
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda X: X["a"], TypeError, r"got Series, which is one column.*X\.to_frame\(\)"),
+        (lambda X: X.index, TypeError, r"got Index, which is one column"),
+        (lambda X: X["a"].sum(), TypeError, "got Scalar, which is another collection"),
+        (lambda X: dask.delayed(X), TypeError, "got Delayed.*from_delayed"),
+        (lambda X: da.zeros(4), ValueError, r"2 dimensions is needed, got shape \(4,\)"),
+        (lambda X: "no table at all", TypeError, "got str; what is in memory"),
+    ],
+)
+def test_what_is_no_table_is_refused_before_anything_is_computed(
+    codec, frame, make, error, message
+):
+    wrong = make(dd.from_pandas(frame, npartitions=2, sort=False))
+    for use in (
+        lambda: scale.transform(codec, wrong),
+        lambda: scale.inverse_transform(codec, wrong),
+        lambda: scale.characterize(FeatureCharacterizer(), wrong),
+        lambda: scale.fit_cleaner(FeatureCleaner(), wrong),
+        *([] if isinstance(wrong, str) else [lambda: sample_rows(wrong)]),
+    ):
+        with pytest.raises(error, match=message):
+            use()
 
 
 def test_parameters_are_checked_before_anything_is_read(frame):
