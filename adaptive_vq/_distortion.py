@@ -51,7 +51,8 @@ def _table(X: ArrayLike, name: str) -> FloatArray:
     )
 
 
-def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
+def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
+    """Check weights of rows; the largest becomes 1."""
     if sample_weight is None:
         return np.ones(n_rows)
     weight = np.asarray(sample_weight, dtype=np.float64)
@@ -113,7 +114,7 @@ def _column_sums(
 ) -> _ColumnSums:
     target, output = _pair(X, X_hat)
     observed = ~np.isnan(target)
-    weight = observed * _row_weights(sample_weight, len(target))[:, None]
+    weight = observed * row_weights(sample_weight, len(target))[:, None]
     if not weight.any():
         raise ValueError("X holds no observed cell: every cell is NaN or has weight 0.")
     center = _reference(reference, target, weight)
@@ -193,6 +194,7 @@ def category_nmse(
     categories: Mapping[str, ArrayLike],
     *,
     reference: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Compute the normalized mean squared error (NMSE) of each category of columns.
 
@@ -206,6 +208,8 @@ def category_nmse(
         Column indices of each category.
     reference : array-like of shape (d,), default=None
         Usually the training mean of each column. None takes the column means of `X`.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -226,7 +230,7 @@ def category_nmse(
     >>> category_nmse(X, [[0.0, 2.0], [2.0, 2.0]], {"good": [0], "flat": [1]})
     {'good': 0.0, 'flat': 1.0}
     """
-    sums = _column_sums(X, X_hat, reference, None)
+    sums = _column_sums(X, X_hat, reference, sample_weight)
     columns = _category_columns(categories, len(sums.error))
     return {name: sums.ratio(index) for name, index in columns.items()}
 

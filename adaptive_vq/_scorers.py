@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+
+from adaptive_vq._score_requests import Weighing, weighing
 
 if TYPE_CHECKING:
     from adaptive_vq.metrics import Evaluation
@@ -71,13 +73,14 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
     return codec, X
 
 
-def _evaluation(estimator: Any, X: Any) -> Evaluation:
+def _evaluation(estimator: Any, X: Any, sample_weight: Any) -> Evaluation:
     codec, table = codec_of(estimator, X)
     run: Evaluation = codec._evaluate(table)
-    return run
+    return run if sample_weight is None else replace(run, sample_weight=sample_weight)
 
 
-def quality_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+@weighing
+def quality_scorer(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
     """Score by quality: 1 - NMSE over the observed cells.
 
     Parameters
@@ -88,6 +91,10 @@ def quality_scorer(estimator: Any, X: Any, y: Any = None) -> float:
         Rows to judge it on, best rows it was not fitted on.
     y : None
         Not used; scorers are called with it.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows: 2 counts as the row twice, 0 as no row. Searches pass on those that
+        they are given; with metadata routing, ``quality_scorer.set_score_request(
+        sample_weight=True)`` is a scorer that asks for them.
 
     Returns
     -------
@@ -98,6 +105,8 @@ def quality_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     ------
     TypeError
         If the estimator does not end in a codec.
+    ValueError
+        If weights are negative, not finite, all 0, or not one per row.
 
     Examples
     --------
@@ -106,10 +115,13 @@ def quality_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> from adaptive_vq.metrics import quality_scorer
     >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=quality_scorer)
     """
-    return _evaluation(estimator, X).quality
+    return _evaluation(estimator, X, sample_weight).quality
 
 
-def worst_category_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+@weighing
+def worst_category_scorer(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+) -> float:
     """Score by the quality of the worst category: 1 - its NMSE.
 
     Parameters and errors are those of :func:`quality_scorer`.
@@ -128,10 +140,11 @@ def worst_category_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     ...     HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=worst_category_scorer
     ... )
     """
-    return _evaluation(estimator, X).worst_quality
+    return _evaluation(estimator, X, sample_weight).worst_quality
 
 
-def balance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+@weighing
+def balance_scorer(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
     """Score by balance: minus the ratio of the worst category's NMSE to the median one.
 
     Good balance can come from making good categories worse: read it beside
@@ -149,10 +162,11 @@ def balance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> from adaptive_vq.metrics import balance_scorer
     >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=balance_scorer)
     """
-    return _evaluation(estimator, X).balance
+    return _evaluation(estimator, X, sample_weight).balance
 
 
-def utilization_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+@weighing
+def utilization_scorer(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
     """Score by the share of all codewords (over all codebooks) that the rows use.
 
     n rows cannot use more than n codewords of a codebook, so small validation folds score low.
@@ -170,10 +184,11 @@ def utilization_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> from adaptive_vq.metrics import utilization_scorer
     >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=utilization_scorer)
     """
-    return _evaluation(estimator, X).used_share
+    return _evaluation(estimator, X, sample_weight).used_share
 
 
-def perplexity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+@weighing
+def perplexity_scorer(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
     """Score by how evenly codewords are used: mean over codebooks of perplexity / size.
 
     Parameters and errors are those of :func:`quality_scorer`.
@@ -190,17 +205,17 @@ def perplexity_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> from adaptive_vq.metrics import perplexity_scorer
     >>> search = GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=perplexity_scorer)
     """
-    return _evaluation(estimator, X).perplexity_share
+    return _evaluation(estimator, X, sample_weight).perplexity_share
 
 
 @dataclass(frozen=True)
-class _RateDistortionScorer:
+class _RateDistortionScorer(Weighing):
     """A class, not a closure, so that searches can send it to other processes."""
 
     lmbda: float
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
-        run = _evaluation(estimator, X)
+    def __call__(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        run = _evaluation(estimator, X, sample_weight)
         return -(run.nmse + self.lmbda * run.bits)
 
 
@@ -215,7 +230,7 @@ def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
     Returns
     -------
     callable
-        Scorer ``(estimator, X, y=None) -> float``, at most 0; can be pickled.
+        Scorer ``(estimator, X, y=None, sample_weight=None) -> float``, at most 0; can be pickled.
 
     Raises
     ------
@@ -234,7 +249,10 @@ def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
     return _RateDistortionScorer(float(lmbda))
 
 
-def diagnostics_scorer(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
+@weighing
+def diagnostics_scorer(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+) -> dict[str, float]:
     """Compute every score in one pass, for a multi-metric search.
 
     Use as ``GridSearchCV(..., scoring=diagnostics_scorer, refit="quality")``. Parameters and errors
@@ -256,7 +274,7 @@ def diagnostics_scorer(estimator: Any, X: Any, y: Any = None) -> dict[str, float
     ...     HierarchicalVQVAE(), {"bits": [16, 32]}, scoring=diagnostics_scorer, refit="quality"
     ... )
     """
-    run = _evaluation(estimator, X)
+    run = _evaluation(estimator, X, sample_weight)
     return {
         "quality": run.quality,
         "worst_category": run.worst_quality,

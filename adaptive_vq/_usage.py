@@ -20,6 +20,8 @@ from sklearn.utils import (
     gen_batches,
 )
 
+from adaptive_vq._distortion import row_weights
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -53,7 +55,9 @@ def _check_sizes(sizes: ArrayLike) -> IntArray:
     return array.astype(np.int64)
 
 
-def _hits(codes: ArrayLike, sizes: ArrayLike) -> list[IntArray]:
+def _hits(
+    codes: ArrayLike, sizes: ArrayLike, sample_weight: ArrayLike | None = None
+) -> list[NDArray[Any]]:
     """How often each codeword of each codebook is used."""
     array, names = _check_codes(codes)
     checked = _check_sizes(sizes)
@@ -68,13 +72,16 @@ def _hits(codes: ArrayLike, sizes: ArrayLike) -> list[IntArray]:
                 f"codes column {name!r} holds {column.max()}, but its codebook has {size} "
                 f"codewords (codes 0..{size - 1})."
             )
+    weight = None if sample_weight is None else row_weights(sample_weight, len(array))
     return [
-        np.bincount(column.astype(np.int64), minlength=size)
+        np.bincount(column.astype(np.int64), weight, minlength=size)
         for column, size in zip(array.T, checked, strict=True)
     ]
 
 
-def codebook_utilization(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
+def codebook_utilization(
+    codes: ArrayLike, sizes: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> FloatArray:
     """Share of each codebook's codewords that the given rows use.
 
     n rows cannot use more than n codewords, so few rows make any codebook look idle.
@@ -85,6 +92,8 @@ def codebook_utilization(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
         Ordinal codes, one column per codebook.
     sizes : array-like of int of shape (m,)
         Number of codewords of each codebook.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows; one of weight 0 uses nothing.
 
     Returns
     -------
@@ -103,7 +112,9 @@ def codebook_utilization(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
     >>> codebook_utilization([[0, 0], [1, 0]], [2, 4])
     array([1.  , 0.25])
     """
-    return np.array([np.count_nonzero(hits) / len(hits) for hits in _hits(codes, sizes)])
+    return np.array(
+        [np.count_nonzero(hits) / len(hits) for hits in _hits(codes, sizes, sample_weight)]
+    )
 
 
 def dead_codes(codes: ArrayLike, sizes: ArrayLike, min_hits: int = 1) -> IntArray:
@@ -140,7 +151,7 @@ def dead_codes(codes: ArrayLike, sizes: ArrayLike, min_hits: int = 1) -> IntArra
     return np.array([np.sum(hits < min_hits) for hits in _hits(codes, sizes)], dtype=np.int64)
 
 
-def code_entropy(codes: ArrayLike) -> FloatArray:
+def code_entropy(codes: ArrayLike, *, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Empirical entropy of each code column, in bits.
 
     The rate an ideal entropy coder would need for that column alone (plug-in estimate, which is
@@ -150,6 +161,8 @@ def code_entropy(codes: ArrayLike) -> FloatArray:
     ----------
     codes : array-like of int of shape (n, m) or (n,)
         Ordinal codes, one column per codebook.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -168,11 +181,15 @@ def code_entropy(codes: ArrayLike) -> FloatArray:
     array([1., 0.])
     """
     array, _ = _check_codes(codes)
-    counts = (np.unique(column, return_counts=True)[1] for column in array.T)
+    weight = None if sample_weight is None else row_weights(sample_weight, len(array))
+    places = (np.unique(column, return_inverse=True)[1] for column in array.T)
+    counts = (np.bincount(column, weight) for column in places)
     return np.array([entropy(hits, base=2) for hits in counts], dtype=np.float64)
 
 
-def codebook_perplexity(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
+def codebook_perplexity(
+    codes: ArrayLike, sizes: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> FloatArray:
     """Count the codewords effectively in use: 2 to the power of the code entropy.
 
     Parameters
@@ -181,6 +198,8 @@ def codebook_perplexity(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
         Ordinal codes, one column per codebook.
     sizes : array-like of int of shape (m,)
         Number of codewords of each codebook; codes are checked against it.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows.
 
     Returns
     -------
@@ -200,7 +219,10 @@ def codebook_perplexity(codes: ArrayLike, sizes: ArrayLike) -> FloatArray:
     """
     # Rounding may lift the power of an entropy a hair above the size.
     return np.array(
-        [min(2.0 ** entropy(hits, base=2), len(hits)) for hits in _hits(codes, sizes)],
+        [
+            min(2.0 ** entropy(hits, base=2), len(hits))
+            for hits in _hits(codes, sizes, sample_weight)
+        ],
         dtype=np.float64,
     )
 

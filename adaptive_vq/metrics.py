@@ -1,13 +1,14 @@
 """Figures and scorers: distortion, balance, codebook use and rate of a codec.
 
-Plain functions take arrays. Scorers are callables ``(estimator, X, y=None)`` for
-``GridSearchCV(scoring=...)`` and ``cross_val_score``; they accept the codec itself or a
+Plain functions take arrays. Scorers are callables ``(estimator, X, y=None, sample_weight=None)``
+for ``GridSearchCV(scoring=...)`` and ``cross_val_score``; they accept the codec itself or a
 :class:`~sklearn.pipeline.Pipeline` ending in it. Every score is higher-is-better.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from adaptive_vq._distortion import (
     gaussian_distortion_rate,
     imbalance,
     reconstruction_nmse,
+    row_weights,
 )
 from adaptive_vq._scorers import (
     balance_scorer,
@@ -81,11 +83,14 @@ class Evaluation:
         Column indices of each category.
     codebooks : dict of str to (str, int, int)
         For each code column, in order: its name, and category, level and codebook size.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the rows in all figures.
 
     Raises
     ------
     ValueError
-        If shapes do not fit each other, or a codebook belongs to an unknown category.
+        If shapes do not fit each other, a codebook belongs to an unknown category, or weights are
+        negative, not finite or all 0.
 
     Examples
     --------
@@ -109,6 +114,7 @@ class Evaluation:
     codes: IntArray
     categories: dict[str, IntArray]
     codebooks: dict[str, tuple[str, int, int]]
+    sample_weight: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -124,11 +130,18 @@ class Evaluation:
                     f"codebook {name!r} belongs to {category!r}, which is no category; "
                     f"the categories are {list(self.categories)}."
                 )
+        if self.sample_weight is not None:
+            row_weights(self.sample_weight, n_rows)
 
     @cached_property
     def nmse(self) -> float:
         """NMSE over all observed cells, against the training mean."""
-        return reconstruction_nmse(self.target, self.output, reference=self.reference)
+        return reconstruction_nmse(
+            self.target,
+            self.output,
+            reference=self.reference,
+            sample_weight=self.sample_weight,
+        )
 
     @property
     def quality(self) -> float:
@@ -138,7 +151,13 @@ class Evaluation:
     @cached_property
     def per_category(self) -> dict[str, float]:
         """NMSE of each category (nan without an observed cell)."""
-        return category_nmse(self.target, self.output, self.categories, reference=self.reference)
+        return category_nmse(
+            self.target,
+            self.output,
+            self.categories,
+            reference=self.reference,
+            sample_weight=self.sample_weight,
+        )
 
     @property
     def worst_category(self) -> str:
@@ -176,29 +195,33 @@ class Evaluation:
         """Share of all codewords, over all codebooks, that these rows use; nan without codebook."""
         if not self.codebooks:
             return float("nan")
-        return 1.0 - float(dead_codes(self.codes, self.sizes).sum() / self.sizes.sum())
+        used = np.rint(self._of_codebooks(codebook_utilization) * self.sizes)
+        return 1.0 - float((self.sizes - used).sum() / self.sizes.sum())
 
     @property
     def perplexity_share(self) -> float:
         """Mean over codebooks of perplexity / size; nan without codebook."""
         if not self.codebooks:
             return float("nan")
-        return float(np.mean(codebook_perplexity(self.codes, self.sizes) / self.sizes))
+        return float(np.mean(self._of_codebooks(codebook_perplexity) / self.sizes))
 
     @cached_property
     def utilization(self) -> dict[str, float]:
         """Share of used codewords of each codebook."""
-        return self._by_codebook(codebook_utilization(self.codes, self.sizes))
+        return self._by_codebook(self._of_codebooks(codebook_utilization))
 
     @cached_property
     def perplexity(self) -> dict[str, float]:
         """Effective number of codewords of each codebook."""
-        return self._by_codebook(codebook_perplexity(self.codes, self.sizes))
+        return self._by_codebook(self._of_codebooks(codebook_perplexity))
 
     @cached_property
     def entropy(self) -> dict[str, float]:
         """Empirical entropy of each code column, in bits."""
-        return self._by_codebook(code_entropy(self.codes))
+        return self._by_codebook(code_entropy(self.codes, sample_weight=self.sample_weight))
+
+    def _of_codebooks(self, figure: Callable[..., FloatArray]) -> FloatArray:
+        return figure(self.codes, self.sizes, sample_weight=self.sample_weight)
 
     def _by_codebook(self, values: FloatArray) -> dict[str, float]:
         return dict(zip(self.codebooks, values.tolist(), strict=True))

@@ -5,8 +5,9 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
@@ -248,3 +249,81 @@ def test_grid_search_by_rate_and_distortion(table):
     assert dear.fit(table).best_params_ == {"n_codewords": 2}
     free = GridSearchCV(BinCodec(), grid, scoring=rate_distortion_scorer(0.0), cv=3)
     assert free.fit(table).best_params_ == {"n_codewords": 8}
+
+
+# ------------------------------------------------------------------------------------ weights
+ALL_SCORERS = [*SCORERS.values(), rate_distortion_scorer(0.01), diagnostics_scorer]
+
+
+def test_weighted_figures_are_those_of_repeated_rows():
+    weight = np.array([3, 2, 0, 1])
+    once = evaluation(sample_weight=weight)
+    parts = {"target": once.target, "output": once.output, "codes": once.codes}
+    often = evaluation(**{key: np.repeat(value, weight, axis=0) for key, value in parts.items()})
+    for name in ("nmse", "per_category", "used_share", "perplexity_share", "balance", "bits"):
+        assert getattr(once, name) == pytest.approx(getattr(often, name)), name
+    for name in ("utilization", "perplexity", "entropy"):
+        assert getattr(once, name) == pytest.approx(getattr(often, name)), name
+    assert once.used_share < evaluation().used_share  # a row of weight 0 uses no codeword
+    with pytest.raises(ValueError, match="one weight per row"):
+        evaluation(sample_weight=weight[:3])
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_scorers_count_rows_by_weight(table, scorer):
+    codec, weight = BinCodec(64).fit(table), np.arange(120) % 3
+    weighted = scorer(codec, table, sample_weight=weight)
+    assert weighted == pytest.approx(scorer(codec, np.repeat(table, weight, axis=0)))
+    assert weighted != scorer(codec, table)
+    with pytest.raises(ValueError, match="zero for every row"):
+        scorer(codec, table, sample_weight=0 * weight)
+
+
+class WeighedCodec(BinCodec):
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X)
+
+
+def mean_quality(search, table, weight):
+    found = search.fit(table, sample_weight=weight).cv_results_
+    return found["mean_test_score" if callable(search.scoring) else "mean_test_quality"][0]
+
+
+@pytest.mark.parametrize("scoring", [quality_scorer, {"quality": quality_scorer}])
+def test_searches_pass_weights_on(table, scoring):
+    grid, cv = {"n_codewords": [4]}, [(np.arange(80), np.arange(80, 120))]
+    weight = np.arange(120) % 3
+    search = GridSearchCV(WeighedCodec(), grid, scoring=scoring, refit=False, cv=cv)
+    codec = BinCodec().fit(table[:80])
+    expected = quality_scorer(codec, table[80:], sample_weight=weight[80:])
+    assert mean_quality(search, table, weight) == expected
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_scorers_take_part_in_metadata_routing(table, several):
+    grid, cv = {"n_codewords": [4]}, [(np.arange(80), np.arange(80, 120))]
+    weight, codec = np.arange(120) % 3, BinCodec().fit(table[:80])
+    with config_context(enable_metadata_routing=True):
+        model = WeighedCodec().set_fit_request(sample_weight=True)
+
+        def search(scorer):
+            scoring = {"quality": scorer} if several else scorer
+            return GridSearchCV(model, grid, scoring=scoring, refit=False, cv=cv)
+
+        with pytest.raises(UnsetMetadataPassedError, match=r"quality_scorer\.set_score_request"):
+            search(quality_scorer).fit(table, sample_weight=weight)
+        asks = quality_scorer.set_score_request(sample_weight=True)
+        expected = quality_scorer(codec, table[80:], sample_weight=weight[80:])
+        assert mean_quality(search(asks), table, weight) == expected
+        declines = quality_scorer.set_score_request(sample_weight=False)
+        expected = quality_scorer(codec, table[80:])
+        assert mean_quality(search(declines), table, weight) == expected
+    assert pickle.loads(pickle.dumps(asks)) == asks != declines
+    # What is imported asks for nothing, whoever has set a request for himself.
+    assert quality_scorer.get_metadata_routing().score.requests == {"sample_weight": None}
+
+
+def test_a_made_scorer_takes_part_too():
+    scorer = rate_distortion_scorer(0.5).set_score_request(sample_weight="importance")
+    assert scorer.lmbda == 0.5
+    assert scorer.get_metadata_routing().score.requests == {"sample_weight": "importance"}
