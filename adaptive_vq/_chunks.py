@@ -69,6 +69,8 @@ def named_in_errors(where: str) -> Iterator[None]:
 def _as_array_or_frame(chunk: Any, place: int) -> Any:
     if sp.issparse(chunk):
         raise TypeError(f"Chunk {place} is sparse: give chunk.toarray().")
+    if hasattr(chunk, "__dask_graph__"):
+        raise TypeError(f"Chunk {place} is a Dask {type(chunk).__name__}: give chunk.compute().")
     if not isinstance(chunk, np.ndarray | pd.DataFrame) and not is_polars(chunk):
         if hasattr(chunk, "to_pandas"):  # pyarrow and the like
             return chunk.to_pandas()

@@ -307,6 +307,12 @@ def test_what_is_no_table_is_refused_before_anything_is_computed(
             use()
 
 
+def test_a_chunk_is_no_collection(frame):
+    X = dd.from_pandas(frame, npartitions=2, sort=False)
+    with pytest.raises(TypeError, match=r"Chunk 1 is a Dask DataFrame: give chunk\.compute"):
+        sample_rows([frame, X])
+
+
 def test_parameters_are_checked_before_anything_is_read(frame):
     X = da.from_array(frame.to_numpy(), chunks=(50, 5))
     with pytest.raises(ValueError, match="'remainder' parameter"):
