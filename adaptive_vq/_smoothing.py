@@ -62,12 +62,13 @@ def choose_bootstrap(
     n_fit = min(len(table) // shrunken, MOST_TRIAL_ROWS)
     few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
     axes = classical.axes_of(table[few], spec, weight[few])
+    known: classical.Stages = {}
 
     @cache
     def errors(width: float, grown: bool, spread: bool = False) -> Tensor:
         tried = replace(spec, sizes=smaller, grown=grown, spread=spread)
         part = classical.fit_category(
-            table[few], tried, weight[few], quick, width, len(table), axes
+            table[few], tried, weight[few], quick, width, len(table), axes, known
         )
         return classical.row_errors(part, table[others], options.beam, weight[others])
 

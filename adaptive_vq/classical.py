@@ -128,6 +128,8 @@ def seed_of(seed: int, name: str) -> torch.Generator:
 
 
 Axes = tuple[Tensor, Tensor]
+Stages = dict[float, quantize.Known]
+"""Codebooks fitted to rows of one category, by the draws beside them."""
 
 
 def principal_axes(rows: Tensor, width: int, weight: Tensor) -> Axes:
@@ -173,11 +175,12 @@ def fit_category(
     bootstrap: float,
     standing_for: int | None = None,
     axes: Axes | None = None,
+    known: Stages | None = None,
 ) -> CategoryCodec:
     """Principal axes, residual k-means with a beam, alternating search and refit.
 
     Draws per row are those of a table of `standing_for` rows; None: of as many as there are. `axes`
-    are what `axes_of` gives, where they are known.
+    are what `axes_of` gives, where they are known; codebooks of earlier fits to these rows may be.
     """
     mean, basis = axes or axes_of(table, spec, weight)
     latents = (table[:, spec.columns] - mean) @ basis
@@ -196,6 +199,7 @@ def fit_category(
         grown=spec.grown,
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
         spread=spec.spread,
+        known=None if known is None else known.setdefault(bootstrap, {}),
     )
     chain = _settled(latents, chain, weight, options, len(table), codes)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)

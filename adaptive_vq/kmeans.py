@@ -24,6 +24,7 @@ _NEAREST_TILE = 512  # of more the scores leave the processor's cache
 _SHARED_TILES = 16
 """Of fewer tiles threads take longer to start than to work."""
 _SUMMED_TILE = 4096
+_DRAWN, _MOST_PICKS, _CODEWORDS_PER_PICK = 3, 4, 8
 _GROWING_STEPS = 5
 _GROWING_ITERATIONS = 2
 
@@ -66,7 +67,8 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     Of several rows drawn in proportion to the squared distance to the codewords so far (Arthur and
     Vassilvitskii, 2007, "k-means++: the advantages of careful seeding") the one that lowers the
     error most is taken. Where columns take few values or have long tails, Lloyd's algorithm never
-    makes up for a poor start.
+    makes up for a poor start. Once there are a number of codewords, rows drawn serve for several of
+    them, each the best of those left given the ones before it: distances are what takes time.
     """
     norms = _squared_norms(rows)
     # Cancellation leaves noise of the size of the norms. They are shortened by what it may be, so
@@ -78,7 +80,8 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     negligible = _NEGLIGIBLE * float((weight * norms).sum())
     first = torch.multinomial(weight.clamp_min(1e-30), 1, generator=generator)
     picks, closest = [int(first)], torch.mm(beside[first], every)[0].clamp_min_(0.0)
-    n_drawn, mass = 2 + int(math.log(size)), torch.empty(len(rows), dtype=torch.float64)
+    n_drawn = _DRAWN * (2 + int(math.log(size)))
+    mass = torch.empty(len(rows), dtype=torch.float64)
     nearer, error = rows.new_empty(n_drawn, len(rows)), rows.new_empty(n_drawn)
     draws = torch.empty(n_drawn, dtype=torch.float64)
     # The same memory for numpy, which is done with so few numbers before torch has started.
@@ -92,11 +95,17 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
         found = masses.searchsorted(draws.numpy() * left, side="right")
         drawn = np.minimum(found, len(rows) - 1)
         torch.mm(beside[torch.from_numpy(drawn)], every, out=nearer)
-        torch.minimum(nearer, closest, out=nearer)
-        torch.mv(nearer, weight, out=error)
-        best = int(errors.argmin())
-        np.maximum(distances[best], 0.0, out=least)
-        picks.append(int(drawn[best]))
+        in_turn = min(_MOST_PICKS, 1 + len(picks) // _CODEWORDS_PER_PICK)
+        for turn in range(min(in_turn, size - len(picks))):
+            torch.minimum(nearer, closest, out=nearer)
+            torch.mv(nearer, weight, out=error)
+            if turn:  # a row may have been drawn twice
+                errors[least[drawn] <= 0.0] = math.inf
+            best = int(errors.argmin())
+            if errors[best] == math.inf:
+                break
+            np.maximum(distances[best], 0.0, out=least)
+            picks.append(int(drawn[best]))
     return rows[picks].clone()
 
 

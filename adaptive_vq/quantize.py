@@ -11,7 +11,7 @@ quantization for extreme vector compression").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -23,6 +23,9 @@ from adaptive_vq._observed import conjugate_gradients, normal_product
 from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
 from adaptive_vq.beam import Candidates, ChainSearch, in_tiles, tile_of
 from adaptive_vq.kmeans import kmeans, nearest
+
+Known = dict[Hashable, tuple[Tensor, Tensor]]
+"""Codebooks, and the state of the generator after each, by all they depend on but rows and seed."""
 
 MAX_CODEBOOK_BITS = 8
 COMBINATIONS_PER_CANDIDATE = 32
@@ -126,11 +129,13 @@ def fit_chain(
     grown: bool = False,
     quick_start: bool = False,
     spread: bool = False,
+    known: Known | None = None,
 ) -> tuple[Chain, Tensor]:
     """Train one codebook per entry of `sizes` on what a beam through the earlier ones leaves.
 
     Training each stage on the residuals of all candidates teaches it what the search will really
-    meet (Liu et al., 2015, "Improved residual vector quantization").
+    meet (Liu et al., 2015, "Improved residual vector quantization"). Where chains are fitted to the
+    same rows time and again, codebooks that they start with alike are remembered in `known`.
 
     Returns
     -------
@@ -142,7 +147,7 @@ def fit_chain(
     weight = torch.ones(len(rows)) if weight is None else weight
     scale = float((rows * rows).sum())
     found, chain, spreads = Candidates(rows), list[Tensor](), list[Tensor]()
-    combinations = 1
+    combinations, known = 1, {} if known is None else known
     for size, width in zip(sizes, widths, strict=True):
         if chain:
             found.extend(chain[-1], beam)
@@ -158,10 +163,18 @@ def fit_chain(
         good = max(1, min(found.count, combinations // COMBINATIONS_PER_CANDIDATE))
         most = max(MOST_RESIDUALS, len(rows))
         reach = min(width, rows.shape[1])
-        flat, every = _candidates(found, good, reach, weight, most, generator, spread)
-        codebook = kmeans(
-            flat, size, generator, every, n_iter, grown=grown, quick_start=quick_start
-        )
+
+        so_far, alike = (tuple(part[: len(chain) + 1]) for part in (sizes, widths))
+        factors_of = widest(len(sizes)) if spread and chain else None
+        key = (so_far, alike, beam, n_iter, grown, quick_start, factors_of)
+        if key not in known:
+            flat, every = _candidates(found, good, reach, weight, most, generator, spread)
+            codebook = kmeans(
+                flat, size, generator, every, n_iter, grown=grown, quick_start=quick_start
+            )
+            known[key] = codebook, generator.get_state()
+        codebook, state = known[key]
+        generator.set_state(state)
         chain.append(codebook)
         combinations *= len(codebook)
     else:

@@ -230,7 +230,7 @@ def test_partial_weight_improves_categories_decoded_alone(start, rows, update):
         trained(
             start,
             rows,
-            lr=1e-3 if update == "ema" else 3e-3,
+            lr=2e-3 if update == "ema" else 3e-3,
             partial_weight=w,
             codebook_update=update,
         )

@@ -258,3 +258,31 @@ def test_memory_can_be_returned_wherever_the_library_runs(monkeypatch):
     monkeypatch.setattr(_memory, "_trim", None)
     _memory.return_freed()
     assert asked == [0]
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_codebooks_of_chains_that_start_alike_are_fitted_once(rows, monkeypatch, spread):
+    fitted, kmeans = [], quantize.kmeans
+    monkeypatch.setattr(quantize, "kmeans", lambda *a, **k: fitted.append(a[1]) or kmeans(*a, **k))
+    known = {}
+
+    def chain_of(sizes, known, **options):
+        fitted.clear()
+        widths = [4] * len(sizes)
+        return *quantize.fit_chain(rows, sizes, widths, generator(), known=known, **options), [
+            *fitted
+        ]
+
+    chain_of([8, 8], known, spread=spread)
+    for sizes, options, left in [
+        ([8, 8, 4], {"spread": spread}, [4]),
+        ([8, 4], {"spread": spread}, [4]),
+        ([8, 8], {"spread": not spread}, [8]),  # the first codebook does not depend on it
+        ([8, 8], {"spread": spread, "n_iter": 3}, [8, 8]),
+        ([8, 8], {"spread": spread, "grown": True}, [8, 8]),
+    ]:
+        again, codes, fitted_again = chain_of(sizes, known, **options)
+        anew, as_anew, _ = chain_of(sizes, None, **options)
+        assert fitted_again == left
+        assert torch.equal(codes, as_anew)
+        assert all(map(torch.equal, again, anew))

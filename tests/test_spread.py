@@ -238,14 +238,18 @@ def test_the_row_served_worst_is_coded_exactly(rows, chain):
 # --- the choice ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(1200, [[256], [16]]), (3000, [[64], [64]])])
+@pytest.mark.parametrize(("n", "sizes"), [(1200, [[16], [256]]), (3000, [[64], [64]])])
 def test_spreads_are_chosen_where_rows_are_uneven(n, sizes):
     spec = CategorySpec("a", torch.arange(5), sizes, [5, 5])
     weight = torch.ones(n)
-    assert choose_start(uneven(n), spec, weight, StartOptions(0), True)[0].spread
-    forbidden = StartOptions(0, may_spread=False)
-    assert not choose_start(uneven(n), spec, weight, forbidden, True)[0].spread
-    assert not choose_start(normal(n, 5), spec, weight, StartOptions(0), True)[0].spread
+
+    def times_chosen(rows, may_spread=True):
+        every = (StartOptions(seed, may_spread=may_spread) for seed in range(5))
+        return sum(choose_start(rows, spec, weight, options, True)[0].spread for options in every)
+
+    assert times_chosen(uneven(n)) >= 2  # of few rows, smaller codebooks may do as well
+    assert times_chosen(uneven(n), may_spread=False) == 0
+    assert times_chosen(normal(n, 5)) == 0
 
 
 def test_a_stored_start_has_its_spreads(rows):

@@ -169,7 +169,7 @@ def test_beam_finds_better_codes(X):
 def test_joint_context_lowers_the_error(X):
     """Of the same codebooks; those of a fit with it differ, since its codes say which are used."""
     for context in ("local", "joint"):
-        fitted = codec(context=context, max_epochs=0, bits=20).fit(X)
+        fitted = codec(context=context, max_epochs=0, bits=18).fit(X)
         scores, codes = [], []
         for asked in ("local", "joint"):
             fitted.set_params(context=asked)
