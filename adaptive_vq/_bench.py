@@ -33,7 +33,7 @@ from adaptive_vq.classical import (
 )
 from adaptive_vq.gaussian import gaussian_curve
 from adaptive_vq.greedy import EXACT, AveragedCurve, GreedyCurve
-from adaptive_vq.spectra import exact_bits, spectrum
+from adaptive_vq.spectra import exact_bits, n_distinct, spectrum
 
 __all__ = ["Bench", "Node"]
 
@@ -148,6 +148,17 @@ class Bench:
         self.max_bits = largest_codebook(error, self.n_rows, bits)
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
+
+    def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
+        """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
+        left = budget
+        for columns in sets:
+            rows, _ = self.folds[0].every(torch.tensor([int(column) for column in columns]))
+            bits = (n_distinct(rows) - 1).bit_length()
+            if bits > min(left, quantize.MAX_CODEBOOK_BITS):
+                return False
+            left -= bits
+        return True
 
     def nodes(self, sets: Iterable[NDArray[np.int64]]) -> list[Node]:
         """Measure sets of columns, each once."""

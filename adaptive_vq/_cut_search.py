@@ -74,6 +74,31 @@ def search_cuts(
     return _Search(try_cuts, cuts, tolerance).run()
 
 
+def each_alone(cuts: Sequence[Categories]) -> Categories:
+    """Cut in which all columns that candidates differ in are categories of their own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._cut_search import each_alone
+    >>> ab, c = np.array([0, 1]), np.array([2])
+    >>> {k: v.tolist() for k, v in each_alone([{"x": ab, "c": c}, {"ab": ab, "y": c}]).items()}
+    {'x': [0, 1], 'c': [2]}
+    >>> each_alone([{"abc": np.arange(3)}, {"ab": ab, "c": c}])
+    {'cluster_1': array([0]), 'cluster_2': array([1]), 'cluster_3': array([2])}
+    """
+    fixed = _shared(cuts)
+    left = {int(c) for columns in cuts[0].values() for c in columns}
+    left -= {int(c) for columns in fixed.values() for c in columns}
+    return {f"cluster_{i}": np.array([c]) for i, c in enumerate(sorted(left), start=1)} | fixed
+
+
+def _shared(cuts: Sequence[Categories]) -> dict[str, IntArray]:
+    """Categories that are in every cut, as the first one names them."""
+    shared = set.intersection(*({_group(columns) for columns in cut.values()} for cut in cuts))
+    return {name: columns for name, columns in cuts[0].items() if _group(columns) in shared}
+
+
 class _Search(Generic[T]):
     def __init__(
         self,
@@ -83,10 +108,8 @@ class _Search(Generic[T]):
     ) -> None:
         self.try_cuts, self.tolerance = try_cuts, tolerance
         sets = [{_group(columns) for columns in cut.values()} for cut in cuts]
-        shared = set.intersection(*sets) if len(cuts) > 1 else sets[0]
-        self.fixed = {
-            name: columns for name, columns in cuts[0].items() if _group(columns) in shared
-        }
+        self.fixed = _shared(cuts)
+        shared = set(map(_group, self.fixed.values()))
         parts = [part - shared for part in sets]
         blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
         self.blocks = sorted(blocks)

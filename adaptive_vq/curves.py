@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import search_cuts
+from adaptive_vq._cut_search import each_alone, search_cuts
 from adaptive_vq._parallel import each, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
+from adaptive_vq.greedy import EXACT
 
 Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
@@ -25,6 +26,7 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 _HOPELESS = 1.05
 """The walk over cuts of few rows ends after two in a row with so many times the least error."""
 _MOST_CORRECTIONS = 3
+_CLEARLY = 0.98
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def measure(
     bench = Bench(Z, random_state, weight)
     bench.settle_for_few_rows(budget)
     trials = _try_cuts(bench, cuts, budget, cut_tolerance)
+    trials += _try_each_alone(bench, cuts, budget, min(trial.error for trial in trials))
     best = _finest(trials, cut_tolerance)
     bits = best.settle(objective)
     best.look_ahead(bits)
@@ -172,7 +175,10 @@ class _Trial:
 
     def _predicted(self) -> float:
         bits = self.settle("total")
-        return sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
+        # Nothing is left to tell cuts apart that code all rows: the finest may then be taken.
+        nothing = EXACT * sum(float(curve[0]) for curve in self.curves)
+        left = sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
+        return max(left, nothing)
 
     def settle(self, objective: str) -> NDArray[np.int64]:
         """Divide, measuring the curves wherever the division goes."""
@@ -259,6 +265,23 @@ def _try_cuts(
         if min(trial.error for trial in trials[-2:]) > hopeless * least:
             break
     return trials
+
+
+def _try_each_alone(
+    bench: Bench, cuts: Sequence[Categories], budget: int, least: float
+) -> list[_Trial]:
+    """Measure every column as a category, where that codes all that comes and other cuts do not.
+
+    Of columns that take few values, categories of several know only what has come together before.
+    """
+    alone = each_alone(cuts)
+    if not alone or not bench.tells_apart(alone.values(), budget):
+        return []
+    trial = _Trial(bench, alone, budget)
+    if trial.error >= _CLEARLY * least:
+        return []
+    trial.correct()
+    return [trial]
 
 
 def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:

@@ -14,6 +14,7 @@ __all__ = [
     "CategoryStatistics",
     "category_statistics",
     "exact_bits",
+    "n_distinct",
     "spectrum",
     "total_nmse",
     "variance_shares",
@@ -217,9 +218,9 @@ def exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:
     >>> exact_bits(np.tile(np.float32([[0.0], [1.0], [5.0]]), (40, 1)), 120)
     2
     """
-    if Z.shape[0] > _PROBE_ROWS and _distinct(Z[:_PROBE_ROWS]) > 2**_MAX_EXACT_BITS:
+    if Z.shape[0] > _PROBE_ROWS and n_distinct(Z[:_PROBE_ROWS]) > 2**_MAX_EXACT_BITS:
         return None
-    distinct = _distinct(Z)
+    distinct = n_distinct(Z)
     bits = (distinct - 1).bit_length()
     repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= n_rows
     return bits if repeated and bits <= _MAX_EXACT_BITS else None
@@ -230,6 +231,7 @@ def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> Cat
     return CategoryStatistics(Z.shape[1], spectrum(Z, weight), exact_bits(Z, n_rows))
 
 
-def _distinct(Z: NDArray[np.float32]) -> int:
+def n_distinct(Z: NDArray[np.float32]) -> int:
+    """Number of different rows."""
     rows = np.ascontiguousarray(Z + np.float32(0.0))  # makes a negative zero positive
     return int(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))).size)

@@ -284,3 +284,39 @@ def test_folds_with_little_error_do_not_end_a_trial(monkeypatch):
     (node,) = bench.nodes([np.arange(3)])
     assert node.refitted(20, 5) == pytest.approx((0.2 + 3 * 0.5) / 4)
     assert [fitted.count((32, spread, 0.0)) for spread in (False, True)] == [4, 4]
+
+
+def few_values(n=1_500, seed=0, n_columns=6):
+    """Columns of few values that have nothing to do with each other; rare ones seldom meet."""
+    values = np.random.default_rng(seed).geometric(0.6, size=(n, n_columns))
+    return np.minimum(values, 5).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [700, 1_500])  # cuts walked through, cuts searched for
+def test_columns_of_few_values_are_coded_alone_where_all_then_are_exact(n):
+    X, columns = few_values(n), np.arange(6)
+    cuts = [
+        {"all": columns},
+        {"a": columns[:3], "b": columns[3:]},
+        {"a": columns[:2], "b": columns[2:4], "c": columns[4:]},
+    ]
+    found = measure(X, cuts, 18, "total", 3, 0)
+    assert sorted(c.tolist() for c in found.categories.values()) == [[c] for c in range(6)]
+    assert all(error < 1e-5 for error in found.predicted.values())
+    # A bit less than they need, columns of many values, a category that all cuts share.
+    assert len(measure(X, cuts, 17, "total", 3, 0).categories) <= 3
+    noise = X + np.random.default_rng(1).normal(size=X.shape).astype(np.float32)
+    assert len(measure(noise, cuts, 18, "total", 3, 0).categories) <= 3
+    shared = [{"ab": columns[:2], "rest": columns[2:]}]
+    shared += [{"ab": columns[:2], "c": columns[2:4], "d": columns[4:]}]
+    kept = measure(X, shared, 18, "total", 3, 0).categories
+    assert kept["ab"].tolist() == [0, 1]
+
+
+def test_cuts_that_code_all_rows_are_equal_and_the_finest_is_taken():
+    pair = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)  # not round numbers
+    rows = np.random.default_rng(0).integers(0, 3, size=(2_000, 2))
+    pair = np.repeat(np.stack([pair[rows[:, 0], 0], pair[rows[:, 1], 1]], 1), 2, axis=1)
+    cuts = [{"all": np.arange(4)}, {"a": np.arange(2), "b": np.arange(2, 4)}]
+    found = measure(pair, cuts, 16, "total", 1, 0)
+    assert {name: c.tolist() for name, c in found.categories.items()} == {"a": [0, 1], "b": [2, 3]}
