@@ -75,8 +75,9 @@ class FeatureCharacterizer(
         ``"remainder"``, the most correlated category, or an error naming them.
     min_category_size : int, default=2
         Least number of columns in a category found by clustering; smaller groups join the nearest.
+        Up to 2, a measuring strategy may yet code every column alone where they take few values.
     max_categories : int, default=25
-        Largest number of categories found by clustering.
+        Largest number of categories found by clustering, or by coding every column alone.
     correlation : {"pearson", "spearman", "mutual_information"}, default="pearson"
         What columns are compared by; mutual information up to 300 columns.
     isolate : sequence of str, default=()
@@ -406,6 +407,7 @@ class FeatureCharacterizer(
             "categories": _as_lists(self.categories_),
             "given": self._given,
             "cuts": [_as_lists(cut) for cut in self.cuts_],
+            "most_alone": self.max_categories if self.min_category_size <= 2 else 0,
             "scores": self._scores,
             "plan": None,
         }

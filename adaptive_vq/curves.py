@@ -68,6 +68,7 @@ def measure(
     random_state: int,
     weight: Floats | None = None,
     cut_tolerance: float = CUT_TOLERANCE,
+    most_alone: int = 0,
 ) -> Measured:
     """Measure every category of every cut, divide the budget, choose the cut with the least error.
 
@@ -90,6 +91,9 @@ def measure(
         Weights of the rows.
     cut_tolerance : float, default=0.02
         How much more error than the best cut, as a share, a finer one may cost.
+    most_alone : int, default=0
+        Most categories there may be if every column becomes one, which is tried where columns take
+        few values and no cut codes all rows.
 
     Returns
     -------
@@ -108,7 +112,9 @@ def measure(
     bench = Bench(Z, random_state, weight)
     bench.settle_for_few_rows(budget)
     trials = _try_cuts(bench, cuts, budget, cut_tolerance)
-    trials += _try_each_alone(bench, cuts, budget, min(trial.error for trial in trials))
+    alone = each_alone(cuts)
+    if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
+        trials += _try_alone(_Trial(bench, alone, budget), trials)
     best = _finest(trials, cut_tolerance)
     bits = best.settle(objective)
     best.look_ahead(bits)
@@ -267,21 +273,15 @@ def _try_cuts(
     return trials
 
 
-def _try_each_alone(
-    bench: Bench, cuts: Sequence[Categories], budget: int, least: float
-) -> list[_Trial]:
+def _try_alone(alone: _Trial, trials: Sequence[_Trial]) -> list[_Trial]:
     """Measure every column as a category, where that codes all that comes and other cuts do not.
 
     Of columns that take few values, categories of several know only what has come together before.
     """
-    alone = each_alone(cuts)
-    if not alone or not bench.tells_apart(alone.values(), budget):
+    if alone.error >= _CLEARLY * min(trial.error for trial in trials):
         return []
-    trial = _Trial(bench, alone, budget)
-    if trial.error >= _CLEARLY * least:
-        return []
-    trial.correct()
-    return [trial]
+    alone.correct()
+    return [alone]
 
 
 def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:

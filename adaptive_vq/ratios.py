@@ -392,9 +392,8 @@ class AdaptiveRatioSelector(
         # Loads torch, which the formula strategies do without.
         from adaptive_vq.curves import CUT_TOLERANCE, measure
 
-        cuts = [categories]
-        if not note.get("given") and note.get("cuts"):
-            cuts = [_as_arrays(cut) for cut in note["cuts"]]
+        free, most = not note.get("given") and note.get("cuts"), note.get("most_alone", 0)
+        cuts = [_as_arrays(cut) for cut in note["cuts"]] if free else [categories]
         objective = "minimax" if self.strategy == "minimax" else "total"
         seed = 0
         if self.random_state is not None:
@@ -403,7 +402,8 @@ class AdaptiveRatioSelector(
         tolerance = CUT_TOLERANCE if self.cut_tolerance is None else self.cut_tolerance
 
         def at(budget: int) -> Any:
-            return measure(Z, cuts, budget, objective, self.n_levels, seed, weight, tolerance)
+            own = budget, objective, self.n_levels, seed
+            return measure(Z, cuts, *own, weight, tolerance, most)
 
         if goal.max_nmse is None:
             budget = goal.budget(Z.shape[1])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from adaptive_vq import _bench, classical
+from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, _bench, classical
 from adaptive_vq._bench import Bench
 from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
@@ -98,7 +98,7 @@ def test_bits_go_where_they_buy_most(measured):
 
 
 def test_prediction_holds_on_other_rows(Z, measured):
-    from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+    from adaptive_vq import HierarchicalVQVAE
 
     groups = {name: columns.tolist() for name, columns in CUT.items()}
     plan = AdaptiveRatioSelector(
@@ -300,17 +300,31 @@ def test_columns_of_few_values_are_coded_alone_where_all_then_are_exact(n):
         {"a": columns[:3], "b": columns[3:]},
         {"a": columns[:2], "b": columns[2:4], "c": columns[4:]},
     ]
-    found = measure(X, cuts, 18, "total", 3, 0)
-    assert sorted(c.tolist() for c in found.categories.values()) == [[c] for c in range(6)]
-    assert all(error < 1e-5 for error in found.predicted.values())
-    # A bit less than they need, columns of many values, a category that all cuts share.
-    assert len(measure(X, cuts, 17, "total", 3, 0).categories) <= 3
+
+    def found(X, cuts, bits, most=6):
+        return measure(X, cuts, bits, "total", 3, 0, most_alone=most)
+
+    alone = found(X, cuts, 18)
+    assert sorted(c.tolist() for c in alone.categories.values()) == [[c] for c in range(6)]
+    assert all(error < 1e-5 for error in alone.predicted.values())
+    # A bit less than they need, fewer categories, columns of many values, a category of all cuts.
+    assert len(found(X, cuts, 17).categories) <= 3
+    assert len(found(X, cuts, 18, most=5).categories) <= 3
     noise = X + np.random.default_rng(1).normal(size=X.shape).astype(np.float32)
-    assert len(measure(noise, cuts, 18, "total", 3, 0).categories) <= 3
+    assert len(found(noise, cuts, 18).categories) <= 3
     shared = [{"ab": columns[:2], "rest": columns[2:]}]
     shared += [{"ab": columns[:2], "c": columns[2:4], "d": columns[4:]}]
-    kept = measure(X, shared, 18, "total", 3, 0).categories
-    assert kept["ab"].tolist() == [0, 1]
+    assert found(X, shared, 18).categories["ab"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "alone"),
+    [({}, True), ({"max_categories": 5}, False), ({"min_category_size": 3}, False)],
+)
+def test_what_a_characterizer_says_of_categories_holds_for_columns_alone(limits, alone):
+    selector = AdaptiveRatioSelector(bits=18, characterizer=FeatureCharacterizer(**limits))
+    found = selector.fit(few_values()).categories_.values()
+    assert (max(map(len, found)) == 1) == alone
 
 
 def test_cuts_that_code_all_rows_are_equal_and_the_finest_is_taken():
@@ -318,5 +332,5 @@ def test_cuts_that_code_all_rows_are_equal_and_the_finest_is_taken():
     rows = np.random.default_rng(0).integers(0, 3, size=(2_000, 2))
     pair = np.repeat(np.stack([pair[rows[:, 0], 0], pair[rows[:, 1], 1]], 1), 2, axis=1)
     cuts = [{"all": np.arange(4)}, {"a": np.arange(2), "b": np.arange(2, 4)}]
-    found = measure(pair, cuts, 16, "total", 1, 0)
+    found = measure(pair, cuts, 16, "total", 1, 0, most_alone=4)
     assert {name: c.tolist() for name, c in found.categories.items()} == {"a": [0, 1], "b": [2, 3]}
