@@ -114,9 +114,10 @@ def beyond_caps(d: Diagnosis) -> Found:
 
 
 def singletons(d: Diagnosis) -> Found:
-    """Categories of one column."""
+    """Categories of one column, unless all are and next to nothing is left of them."""
     alone = d.categories.index[(d.categories["n_columns"] == 1) & (d.categories["bits"] > 0)]
-    if len(alone) and len(d.categories) > 1:
+    exact = len(alone) == len(d.categories) and d.summary["nmse_capped"] <= NOTABLE_NMSE
+    if len(alone) and len(d.categories) > 1 and not exact:
         yield Recommendation(
             "single_column",
             str(alone[0]),

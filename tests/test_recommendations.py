@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq._knee import least
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 from adaptive_vq.recommendations import Recommendation, recommend
@@ -212,6 +212,20 @@ def test_category_of_one_column(split):
     (advice,) = found(own, "single_column")
     assert advice.subject == "alone"
     assert "min_category_size" in advice.parameter
+
+
+def test_columns_that_are_coded_exactly_alone_need_not_be_joined():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.integers(0, 3, size=(800, 5)), columns=list("abcde"))
+    every = FeatureCharacterizer({name: [name] for name in table})
+
+    def advice(bits):
+        plan = AdaptiveRatioSelector(bits=bits, characterizer=every)
+        codec = HierarchicalVQVAE(plan, max_epochs=0, random_state=0).fit(table[:600])
+        return found(report(codec, table[600:]), "single_column")
+
+    assert not advice(10)
+    assert advice(6)  # something is left, which sharing might lower
 
 
 def test_codes_that_training_never_had(vq, split):
