@@ -33,7 +33,7 @@ from adaptive_vq.classical import (
 )
 from adaptive_vq.gaussian import gaussian_curve
 from adaptive_vq.greedy import EXACT, AveragedCurve, GreedyCurve
-from adaptive_vq.spectra import exact_bits, n_distinct, spectrum
+from adaptive_vq.spectra import n_distinct, spectrum
 
 __all__ = ["Bench", "Node"]
 
@@ -199,7 +199,7 @@ class Node:
         first = bench.folds[0]
         rows, mass = first.train[:, columns].numpy(), first.weight.double().numpy()
         self.spectrum = spectrum(rows, mass)
-        self._few_values = exact_bits(rows, float(mass.sum())) is not None
+        self._few_values = novel is not None
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None

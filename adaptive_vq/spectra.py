@@ -24,7 +24,7 @@ __all__ = [
 # then repeat the old ones, and a codebook of the distinct rows codes them without error.
 _ROWS_PER_VALUE = 20
 # Rows that show whether a category can be discrete, before all rows are looked at.
-_PROBE_ROWS = 10_000
+_PROBE_ROWS = 1_000
 # A codebook has no more bits; what several leave together depends on their codewords.
 _MAX_EXACT_BITS = 8
 

@@ -66,8 +66,10 @@ class FakeMeasuring:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, Z, cuts, budget, objective, n_levels, random_state, weight, cut_tolerance):
+    def __call__(self, Z, cuts, budget, objective, n_levels, random_state, *others):
+        weight, cut_tolerance, most_alone = others
         assert cut_tolerance == 0.02
+        assert most_alone in (0, 25)  # made up notes say nothing of it
         self.calls.append(SimpleNamespace(cuts=cuts, budget=budget, objective=objective))
         self.calls[-1].random_state = random_state
         assert Z.dtype == np.float32
