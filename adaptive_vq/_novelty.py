@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from adaptive_vq.spectra import exact_bits
+from adaptive_vq.spectra import exact_bits, row_items
 
 __all__ = ["are_known", "novel_error"]
 
@@ -46,7 +46,7 @@ def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
     if len(rows) == 0 or exact_bits(rows, float(weight.sum())) is None:
         return None
     _, first, index, count = np.unique(
-        _items(rows), return_index=True, return_inverse=True, return_counts=True
+        row_items(rows), return_index=True, return_inverse=True, return_counts=True
     )
     distance = cdist(rows[first], rows[first], "sqeuclidean")
     np.fill_diagonal(distance, np.inf)
@@ -66,10 +66,4 @@ def are_known(rows: Rows, before: Rows) -> NDArray[np.bool_]:
     >>> are_known(np.float32([[1.0], [2.0]]), np.float32([[2.0], [3.0]])).tolist()
     [False, True]
     """
-    return np.isin(_items(rows), _items(before))
-
-
-def _items(rows: Rows) -> NDArray[np.void]:
-    """Rows as items that are equal where all of their cells are."""
-    rows = np.ascontiguousarray(rows + np.float32(0.0))  # makes a negative zero positive
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    return np.isin(row_items(rows), row_items(before))

