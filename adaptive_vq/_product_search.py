@@ -20,10 +20,10 @@ from adaptive_vq._spread import spreads_of
 
 __all__ = ["ProductSearch", "pays"]
 
-_WIDE = 240
-"""Width times candidates, of which 8 count at most, below which products with residuals are as
+_WIDE = 160
+"""Width times candidates, of which 16 count at most, below which products with residuals are as
 fast."""
-_MANY = 8
+_MANY = 16
 _MOST_PRODUCTS = 4_000_000
 """Products of codewords that are held; those of more would leave the processor's cache."""
 _EXACT = 1e-3

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from adaptive_vq._argmin import argmin
+from adaptive_vq._greedy_search import GreedySearch
 from adaptive_vq._parallel import each
 from adaptive_vq._product_search import ProductSearch, pays
 from adaptive_vq._spread import products, spreads_of
@@ -36,8 +39,8 @@ _HEAD = 2
 """Columns of a state before its residual."""
 _BYTE = 256
 _SORTED = 256
-"""Children per row up to which all are ranked at once."""
-_PARTITIONED = 1024
+"""Children per row up to which all are ranked at once: up to so many 64-bit numbers numpy sorts
+without branches, and more take several times as long each."""
 
 
 def tile_of(beam: int) -> int:
@@ -140,13 +143,20 @@ def _ranked(scores: Tensor, labels: Tensor, k: int) -> Tensor:
         return labels.expand_as(scores).gather(1, places)
     keys = scores.double()
     keys.view(torch.int64).bitwise_or_(labels)
-    values = keys.numpy()
-    if values.shape[1] > _PARTITIONED and k < values.shape[1]:
-        values.partition(k - 1, axis=1)
-        values = values[:, :k].copy()
-    values.sort(axis=1)
-    best = torch.from_numpy(values[:, :k].copy()).view(torch.int64)
+    best = torch.from_numpy(_k_smallest(keys.numpy(), k)).view(torch.int64)
     return best.bitwise_and_((1 << 29) - 1)
+
+
+def _k_smallest(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """The k smallest of every row in order; parts of rows are sorted first, in place."""
+    while values.shape[1] > _SORTED and 2 * k <= _SORTED:
+        starts = range(0, values.shape[1], _SORTED)
+        for start in starts:
+            values[:, start : start + _SORTED].sort(axis=1)
+        firsts = [values[:, start : min(start + k, start + _SORTED)] for start in starts]
+        values = np.concatenate(firsts, axis=1)
+    values.sort(axis=1)
+    return values[:, :k].copy()
 
 
 class Stage:
@@ -234,19 +244,20 @@ class ChainSearch:
         self, chain: Sequence[Tensor], width: int, beam: int, n_rows: int | None = None
     ) -> None:
         self.beam, self.stages = beam, list[Stage]()
-        self._by_products = None
-        if pays(chain, width, beam, n_rows):
-            self._by_products = ProductSearch(chain, beam, smallest)
-            return
-        spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
-        self.stages = [
-            Stage(codebook, width, spread) for codebook, spread in zip(chain, spreads, strict=True)
-        ]
+        self._other: GreedySearch | ProductSearch | None = None
+        if beam == 1 and chain:
+            self._other = GreedySearch(chain)
+        elif pays(chain, width, beam, n_rows):
+            self._other = ProductSearch(chain, beam, smallest)
+        else:
+            spreads: Sequence[Tensor | None] = spreads_of(chain) or [None] * len(chain)
+            books = zip(chain, spreads, strict=True)
+            self.stages = [Stage(codebook, width, spread) for codebook, spread in books]
 
     def codes(self, rows: Tensor) -> Tensor:
         """Codes (n, number of codebooks) of rows (n, width)."""
-        if self._by_products is not None:
-            return self._by_products.codes(rows)
+        if self._other is not None:
+            return self._other.codes(rows)
         if not self.stages:
             return rows.new_zeros((len(rows), 0), dtype=torch.long)
         return codes_through(self.stages, states_of(rows[:, None, :]), [], self.beam)

@@ -21,7 +21,7 @@ def normal(*shape, seed=0):
 @pytest.mark.parametrize(
     ("b", "size"), [(1, 1), (1, 64), (1, 1500), (4, 250), (12, 3), (16, 256), (60, 32), (7, 199)]
 )
-@pytest.mark.parametrize("k", [1, 2, 4, 16, 60])
+@pytest.mark.parametrize("k", [1, 2, 4, 16, 60, 150])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 def test_smallest_equals_topk(b, size, k, device):
     k = min(k, b * size)
