@@ -20,7 +20,7 @@ _PATIENCE = 2
 """A round ends after so many cuts measured in a row that were no better."""
 _WORTH_IT = 0.02
 """Less of the error than this share is no improvement: it may be the rows kept aside."""
-_DOUBTED = 1.08
+DOUBTED = 1.08
 """A finer cut whose estimate is so many times what it may be is not even measured."""
 _HOPELESS = 2.0
 """After two candidates in a row estimated at so many times the least error finer ones are not even
@@ -119,7 +119,7 @@ class _Search(Generic[T]):
     def _estimated(self, cuts: Sequence[Categories], n_coarse: int) -> list[T]:
         """Estimate the coarse candidates, and finer ones for as long as there is any hope."""
         trials = self.try_cuts(cuts[: max(1, n_coarse)])
-        hopeless = max(_HOPELESS, _DOUBTED * (1 + self.tolerance))
+        hopeless = max(_HOPELESS, DOUBTED * (1 + self.tolerance))
         for cut in cuts[len(trials) :]:
             least = min(trial.error for trial in trials)
             if min(trial.error for trial in trials[-2:]) > hopeless * least:
@@ -165,7 +165,7 @@ class _Search(Generic[T]):
             keys = [key for key in self.pool if len(key) == count]
             measured = [key for key in keys if self.pool[key].corrected]
             key = min(measured or keys, key=self._error)
-            if not measured and self._error(key) <= _DOUBTED * self._bar():
+            if not measured and self._error(key) <= DOUBTED * self._bar():
                 self._correct(key)
             if self._error(key) > self._bar():
                 break

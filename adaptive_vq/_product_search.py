@@ -18,7 +18,7 @@ from torch.nn.functional import embedding_bag
 
 from adaptive_vq._spread import spreads_of
 
-__all__ = ["ProductSearch", "pays"]
+__all__ = ["AT_ONCE", "ProductSearch", "ProductStage", "pays", "pays_next"]
 
 _WIDE = 160
 """Width times candidates, of which 16 count at most, below which products with residuals are as
@@ -27,9 +27,9 @@ _MANY = 16
 _MOST_PRODUCTS = 4_000_000
 """Products of codewords that are held; those of more would leave the processor's cache."""
 _EXACT = 1e-3
-"""Energy of the last codebook over that of the first: where less is left to tell apart, rounding of
-sums as large as the row would count."""
-_AT_ONCE = 4096
+"""Energy of a codebook over that of the first: where less is left to tell apart, rounding of sums
+as large as the row would count."""
+AT_ONCE = 4096
 """Candidates of rows that are worked on together."""
 _WORTH_IT = 4096
 """Candidates of all rows from which the products of codewords pay."""
@@ -49,16 +49,118 @@ def pays(chain: Sequence[Tensor], width: int, beam: int, n_rows: int | None = No
     n_rows : int, default=None
         Rows that are searched; None: many.
     """
-    sizes = [len(book) for book in chain]
-    few = n_rows is not None and n_rows * beam < _WORTH_IT
-    narrow = width * min(beam, _MANY) < _WIDE
-    if few or narrow or beam < 2 or len(chain) < 2 or chain[0].device.type != "cpu":
+    if len(chain) < 2 or not _wide_enough(chain[0], width, beam, n_rows):
         return False
+    sizes = [len(book) for book in chain]
     before = [0, *accumulate(sizes)]
     if sum(size * n for size, n in zip(sizes, before, strict=False)) > _MOST_PRODUCTS:
         return False
-    first, last = (float(book.square().sum()) / len(book) for book in (chain[0], chain[-1]))
-    return last >= _EXACT * first
+    return _much_to_tell_apart(chain[0], chain[-1])
+
+
+def pays_next(chain: Sequence[Tensor], book: Tensor, count: int, n_rows: int) -> bool:
+    """Whether `ProductStage` is the faster way to extend `count` candidates of rows by `book`.
+
+    Parameters
+    ----------
+    chain : sequence of Tensors (K_j, w_j)
+        Codebooks that the candidates have come through.
+    book : Tensor of shape (K, w)
+    count, n_rows : int
+    """
+    if not chain or not _wide_enough(book, book.shape[1], count, n_rows):
+        return False
+    n_products = sum(map(len, chain)) * len(book)
+    return n_products <= _MOST_PRODUCTS and _much_to_tell_apart(chain[0], book)
+
+
+def _wide_enough(book: Tensor, width: int, beam: int, n_rows: int | None) -> bool:
+    few = n_rows is not None and n_rows * beam < _WORTH_IT
+    wide = beam > 1 and width * min(beam, _MANY) >= _WIDE
+    return wide and not few and book.device.type == "cpu"
+
+
+def _much_to_tell_apart(first: Tensor, last: Tensor) -> bool:
+    energies = [float(book.square().sum()) / len(book) for book in (first, last)]
+    return energies[1] >= _EXACT * energies[0]
+
+
+class ProductStage:
+    """One codebook of a chain: its products with rows and with the codewords before it.
+
+    Parameters
+    ----------
+    book : Tensor of shape (K, w)
+    chain : sequence of Tensors (K_j, w_j)
+        Codebooks before it.
+    spread : bool
+        Whether codewords of the chain have spreads.
+    """
+
+    def __init__(self, book: Tensor, chain: Sequence[Tensor], *, spread: bool) -> None:
+        self.size, self._spread = len(book), spread
+        self._turned, self._norms = -2.0 * book.T, (book * book).sum(1)
+        # Twice the products with earlier codewords; with spreads the squared norms come last, which
+        # are weighted like these.
+        self._products = book.new_empty(sum(map(len, chain)) + 1, len(book))
+        start = 0
+        for earlier in chain:
+            common, end = min(earlier.shape[1], book.shape[1]), start + len(earlier)
+            torch.mm(earlier[:, :common], -self._turned[:common], out=self._products[start:end])
+            start = end
+        self._products[-1] = self._norms
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """What rows (n, width) themselves have to do with codewords (n, K), for `scores`."""
+        reached = rows[:, : len(self._turned)]
+        if self._spread:
+            return torch.mm(reached, self._turned)
+        return torch.addmm(self._norms, reached, self._turned)
+
+    def scores(
+        self,
+        of_rows: Tensor,
+        error: Tensor,
+        places: Tensor,
+        factor: Tensor | None = None,
+        shares: Tensor | None = None,
+    ) -> Tensor:
+        """Squared errors of all children of candidates.
+
+        Parameters
+        ----------
+        of_rows : Tensor of shape (n, K)
+        error : Tensor of shape (n, b)
+            Squared errors of the candidates.
+        places : int Tensor of shape (n, b, m)
+            Their codewords, counted through all codebooks before.
+        factor, shares : Tensor of shapes (n, b) and (n, b, m), default=None
+            With spreads: what the next codeword and those before are multiplied by.
+
+        Returns
+        -------
+        Tensor of shape (n, b, K)
+        """
+        n, b, m = places.shape
+        if m == 0:
+            alone = of_rows + self._norms if self._spread else of_rows
+            return (alone + error)[:, None]
+        bags = places.view(n * b, m)
+        if factor is None or shares is None:
+            scores = embedding_bag(bags, self._products, mode="sum").view(n, b, -1)
+            scores += of_rows[:, None]
+        else:
+            # Norms count with the square of the factor, products with those of both codewords.
+            norm = bags.new_full((n * b, 1), len(self._products) - 1)
+            weights = torch.cat([shares, factor[:, :, None]], 2) * factor[:, :, None]
+            scores = embedding_bag(
+                torch.cat([bags, norm], 1),
+                self._products,
+                mode="sum",
+                per_sample_weights=weights.view(n * b, m + 1),
+            ).view(n, b, -1)
+            scores.addcmul_(of_rows[:, None], factor[:, :, None])
+        return scores.add_(error[:, :, None])
 
 
 class ProductSearch:
@@ -76,80 +178,37 @@ class ProductSearch:
 
     def __init__(self, chain: Sequence[Tensor], beam: int, smallest: Smallest) -> None:
         self._spreads, self._beam, self._smallest = spreads_of(chain), beam, smallest
-        self._sizes = [len(book) for book in chain]
-        self._starts = [0, *accumulate(self._sizes)]
-        self._turned = [-2.0 * book.T for book in chain]
-        self._norms = [(book * book).sum(1) for book in chain]
-        self._products = [self._of_earlier(chain, j) for j in range(len(chain))]
-
-    def _of_earlier(self, chain: Sequence[Tensor], j: int) -> Tensor:
-        """Twice the products of the codewords of earlier codebooks with those of codebook `j`.
-
-        With spreads the squared norms come last, which are weighted like these.
-        """
-        products = chain[j].new_empty(self._starts[j] + 1, len(chain[j]))
-        for i, book in enumerate(chain[:j]):
-            common = min(book.shape[1], chain[j].shape[1])
-            place = products[self._starts[i] : self._starts[i + 1]]
-            torch.mm(book[:, :common], -self._turned[j][:common], out=place)
-        products[-1] = self._norms[j]
-        return products
+        spread = self._spreads is not None
+        self._stages = [ProductStage(b, chain[:j], spread=spread) for j, b in enumerate(chain)]
+        self._starts = [0, *accumulate(stage.size for stage in self._stages)]
 
     def codes(self, rows: Tensor) -> Tensor:
         """Codes (n, number of codebooks) of rows (n, width)."""
-        own = [
-            torch.addmm(norms, rows[:, : len(turned)], turned)
-            if self._spreads is None
-            else torch.mm(rows[:, : len(turned)], turned)
-            for norms, turned in zip(self._norms, self._turned, strict=True)
-        ]
+        of_rows = [stage.of_rows(rows) for stage in self._stages]
         energy = rows.square().sum(1, keepdim=True)
         # The scores of a few rows stay in the processor's cache.
-        size = max(1, _AT_ONCE // self._beam)
-        parts = zip(energy.split(size), *(of_book.split(size) for of_book in own), strict=True)
-        return torch.cat([self._codes(error, of_rows) for error, *of_rows in parts])
+        size = max(1, AT_ONCE // self._beam)
+        parts = zip(energy.split(size), *(part.split(size) for part in of_rows), strict=True)
+        return torch.cat([self._codes(error, own) for error, *own in parts])
 
-    def _codes(self, error: Tensor, own: Sequence[Tensor]) -> Tensor:
+    def _codes(self, error: Tensor, of_rows: Sequence[Tensor]) -> Tensor:
         """Codes of rows from their squared norms (n, 1) and their products with codewords."""
-        n, last = len(error), len(own) - 1
+        n, last = len(error), len(of_rows) - 1
         places = torch.zeros((n, 1, 0), dtype=torch.int32)
-        factor, shares = torch.ones_like(error), error.new_empty(n, 1, 0)
-        for j, size in enumerate(self._sizes):
-            scores = self._scores(j, own[j], error, places, factor, shares)
+        factor = shares = None
+        if self._spreads is not None:
+            factor, shares = torch.ones_like(error), error.new_empty(n, 1, 0)
+        for j, stage in enumerate(self._stages):
+            scores = stage.scores(of_rows[j], error, places, factor, shares)
             found = self._smallest(scores, 1 if j == last else min(self._beam, scores[0].numel()))
-            parent = found // size
-            word = found - parent * size
+            parent = found // stage.size
+            word = found - parent * stage.size
             of_parent = parent[:, :, None].expand(-1, -1, j)
             word_at = (word + self._starts[j]).int()[:, :, None]
             places = torch.cat([places.gather(1, of_parent), word_at], 2)
             error = scores.view(n, -1).gather(1, found)
-            if self._spreads is not None:
+            if self._spreads is not None and factor is not None and shares is not None:
                 factor = factor.gather(1, parent)
                 shares = torch.cat([shares.gather(1, of_parent), factor[:, :, None]], 2)
                 factor = factor * self._spreads[j][word]
         return places[:, 0].long() - torch.tensor(self._starts[:-1])
-
-    def _scores(
-        self, j: int, own: Tensor, error: Tensor, places: Tensor, factor: Tensor, shares: Tensor
-    ) -> Tensor:
-        """Squared errors (n, b, K) of all children of the candidates (n, b)."""
-        n, b, m = places.shape
-        if m == 0:
-            alone = own if self._spreads is None else own + self._norms[j]
-            return (alone + error)[:, None]
-        products = self._products[j]
-        if self._spreads is None:
-            scores = embedding_bag(places.view(n * b, m), products, mode="sum").view(n, b, -1)
-            scores += own[:, None]
-        else:
-            # Norms count with the square of the factor, products with those of both codewords.
-            bags = torch.cat([places, places.new_full((n, b, 1), len(products) - 1)], 2)
-            weights = torch.cat([shares, factor[:, :, None]], 2) * factor[:, :, None]
-            scores = embedding_bag(
-                bags.view(n * b, m + 1),
-                products,
-                mode="sum",
-                per_sample_weights=weights.view(n * b, m + 1),
-            ).view(n, b, -1)
-            scores.addcmul_(own[:, None], factor[:, :, None])
-        return scores.add_(error[:, :, None])

@@ -17,27 +17,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from adaptive_vq._argmin import argmin
 from adaptive_vq._greedy_search import GreedySearch
 from adaptive_vq._parallel import each
 from adaptive_vq._product_search import ProductSearch, pays
-from adaptive_vq._spread import products, spreads_of
+from adaptive_vq._spread import spreads_of
 
 TILE = 256
 """Rows worked on together. Fixed, so that the arithmetic of a row never depends on how the table is
 cut."""
 
-_LARGEST_TILE = 1024
+LARGEST_TILE = 1024
 _CANDIDATES = TILE * 32  # per tile: at a wide beam the scores of more leave the processor's cache
 
 DEVICE_TILE = 16_384
 """The same on an accelerator, which wants more rows at a time."""
 
-_HEAD = 2
+HEAD = 2
 """Columns of a state before its residual."""
-_BYTE = 256
 _SORTED = 256
 """Children per row up to which all are ranked at once: up to so many 64-bit numbers numpy sorts
 without branches, and more take several times as long each."""
@@ -45,7 +43,7 @@ without branches, and more take several times as long each."""
 
 def tile_of(beam: int) -> int:
     """Rows that a search with this beam works on together: more where each has few candidates."""
-    return max(TILE, min(_LARGEST_TILE, _CANDIDATES // beam))
+    return max(TILE, min(LARGEST_TILE, _CANDIDATES // beam))
 
 
 def in_tiles(function: Callable[..., Tensor], *tables: Tensor, tile: int = TILE) -> Tensor:
@@ -176,17 +174,20 @@ class Stage:
         self.spread = spread
         head = torch.stack([(codebook * codebook).sum(1), codebook.new_ones(self.size)])
         self.matrix = torch.cat([head, -2.0 * codebook.T])
-        self.words = codebook.new_zeros(self.size, _HEAD + width)
-        self.words[:, _HEAD : _HEAD + w] = codebook
+        self.words = codebook.new_zeros(self.size, HEAD + width)
+        self.words[:, HEAD : HEAD + w] = codebook
 
     def children(self, state: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Candidate and codeword of the k best children of states (n, b, ...)."""
-        n, b, width = state.shape
-        reach = len(self.matrix)
-        scores = torch.mm(state.view(n * b, width)[:, :reach], self.matrix)
-        place = smallest(scores.view(n, b, self.size), k)
+        place = smallest(self.scores(state), k)
         parent = place // self.size
         return parent, place - parent * self.size
+
+    def scores(self, state: Tensor) -> Tensor:
+        """Squared errors (n, b, K) of the children of states (n, b, ...)."""
+        n, b, width = state.shape
+        reached = state.view(n * b, width)[:, : len(self.matrix)]
+        return torch.mm(reached, self.matrix).view(n, b, self.size)
 
     def states(self, state: Tensor, parent: Tensor, word: Tensor) -> Tensor:
         """States (n, k, ...) of children."""
@@ -197,7 +198,7 @@ class Stage:
         if self.spread is not None:
             return self._spread_out(kept, words, word).view(n, -1, width)
         kept.sub_(words)
-        residual = kept[:, _HEAD:]
+        residual = kept[:, HEAD:]
         kept[:, 1] = (residual * residual).sum(1)
         return kept.view(n, -1, width)
 
@@ -211,7 +212,7 @@ class Stage:
         """States of children of parents' states `kept`, with factors."""
         assert self.spread is not None
         factor = kept[:, :1].clone()
-        residual = kept[:, _HEAD:].addcmul_(words[:, _HEAD:], factor, value=-1.0)
+        residual = kept[:, HEAD:].addcmul_(words[:, HEAD:], factor, value=-1.0)
         kept[:, 1] = (residual * residual).sum(1) / factor[:, 0]
         spread = self.spread[word.reshape(-1), None]
         residual *= spread
@@ -281,111 +282,3 @@ def _followed_back(trail: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         codes.append(word.gather(1, place))
         place = parent.gather(1, place)
     return torch.cat(codes[::-1], 1)
-
-
-class Candidates:
-    """The best candidates of every row through a chain while it grows.
-
-    They are held as codes: the residuals of all of them would be many times the rows. Residuals are
-    made anew where they are needed, codeword after codeword as the search came to them.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n, width)
-
-    Attributes
-    ----------
-    count : int
-        Candidates of a row.
-    """
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows, self.count = rows, 1
-        self._codes = torch.zeros((len(rows), 1, 0), dtype=torch.uint8, device=rows.device)
-        self._taken_off = rows.new_empty(0, rows.shape[1])  # all codewords, their signs changed
-        self._starts: list[int] = []  # where those of each codebook begin
-        self._spreads: list[Tensor] = []  # per codebook, if codewords have any
-
-    @torch.no_grad()
-    def residuals(self, count: int, width: int) -> Tensor:
-        """What the best candidates of every row leave of its first coordinates.
-
-        Shape (n, count, width).
-        """
-        left = self.rows.new_empty(len(self.rows), count, width)
-        parts = (t.split(_LARGEST_TILE) for t in (self.rows, self._codes[:, :count], left))
-        for rows, codes, place in zip(*parts, strict=True):
-            place.copy_(self._left(rows, codes)[:, :, :width])
-        return left
-
-    @torch.no_grad()
-    def chosen(self, row: Tensor, candidate: Tensor, width: int) -> Tensor:
-        """What candidates that rows and places name leave, shape (m, width)."""
-        left = self.rows.new_empty(len(row), width)
-        parts = (t.split(_LARGEST_TILE) for t in (row, candidate, left))
-        for at, which, place in zip(*parts, strict=True):
-            place.copy_(self._left(self.rows[at], self._codes[at, which][:, None])[:, 0, :width])
-        return left
-
-    def last_factors(self) -> Tensor:
-        """What the last codeword of the best candidate of every row is multiplied by (n,)."""
-        return self._factors(self._codes[:, 0])[:, -2]
-
-    def factors(self, count: int) -> Tensor:
-        """What the next codeword of the best candidates is multiplied by (n, count)."""
-        return self._factors(self._codes[:, :count])[..., -1]
-
-    def spread_out(self, spread: Tensor) -> None:
-        """Set the spreads of the last codebook; all have some, or none has."""
-        self._spreads.append(spread)
-
-    def extend(self, codebook: Tensor, beam: int) -> None:
-        """Extend the candidates of every row by one codebook; keep the `beam` best, best first."""
-        stage = Stage(codebook, self.rows.shape[1])
-        n, before, n_books = self._codes.shape
-        self.count = min(beam, before * stage.size)
-        small = torch.uint8 if stage.size <= _BYTE else torch.int32
-        dtype = torch.promote_types(self._codes.dtype, small)
-        extended = self._codes.new_empty((n, self.count, n_books + 1), dtype=dtype)
-        tile = tile_of(max(before, self.count))
-
-        @torch.no_grad()  # the switch is one per thread
-        def work(rows: Tensor, codes: Tensor, place: Tensor) -> None:
-            state = states_of(self._left(rows, codes))
-            if self._spreads:
-                factor = self._factors(codes)[..., -1:]
-                state[..., :1] = factor * factor
-                state[..., _HEAD:] *= factor
-            parent, word = stage.children(state, self.count)
-            place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
-            place[:, :, -1] = word
-
-        each(work, *(t.split(tile) for t in (self.rows, self._codes, extended)))
-        self._codes = extended
-        self._starts.append(len(self._taken_off))
-        self._taken_off = torch.cat([self._taken_off, -stage.words[:, _HEAD:]])
-
-    def best(self) -> Tensor:
-        """Codes (n, number of codebooks) of the best candidate of every row."""
-        return self._codes[:, 0].long()
-
-    def _left(self, rows: Tensor, codes: Tensor) -> Tensor:
-        """What codes (n, b, books) leave of rows (n, width), shape (n, b, width)."""
-        n, b, n_books = codes.shape
-        # Rows and codewords are one table, of which every candidate is a sum, from left to right.
-        places = codes.new_empty((n, b, 1 + n_books), dtype=torch.int32)
-        places[:, :, 0] = torch.arange(n, device=rows.device)[:, None]
-        places[:, :, 1:] = codes
-        places[:, :, 1:] += places.new_tensor(self._starts) + n
-        table, shares = torch.cat([rows, self._taken_off]), None
-        if self._spreads:
-            factors = self._factors(codes)[..., :-1]
-            shares = torch.cat([torch.ones_like(factors[..., :1]), factors], 2)
-            shares = shares.view(n * b, 1 + n_books)
-        bags = places.view(n * b, 1 + n_books)
-        left = embedding_bag(bags, table, mode="sum", per_sample_weights=shares)
-        return left.view(n, b, -1)
-
-    def _factors(self, codes: Tensor) -> Tensor:
-        """What codewords (..., books) and the one after them are multiplied by: one entry more."""
-        return products(codes, self._spreads, codes.shape[-1] + 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import each_alone, search_cuts
+from adaptive_vq._cut_search import DOUBTED, each_alone, search_cuts
 from adaptive_vq._parallel import each, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.greedy import EXACT
@@ -259,17 +259,27 @@ def _try_cuts(
 
     With few rows the candidates are measured one by one, coarse to fine, until two in a row are
     clearly worse than the best: estimates are poor, and of many cuts one would look good by chance.
+    After a cut that is worse, and was estimated to be, one estimated to be much worse counts as the
+    second.
     """
     if not bench.rows_are_few:
         return search_cuts(lambda tried: _trials(bench, tried, budget), cuts, tolerance)
     trials: list[_Trial] = []
     hopeless = max(_HOPELESS, 1 + tolerance)
+    least = before = math.inf
+    came_true = False
     for cut in sorted(cuts, key=len):
-        trials.append(_Trial(bench, cut, budget))
-        trials[-1].correct()
-        least = min(trial.error for trial in trials)
-        if min(trial.error for trial in trials[-2:]) > hopeless * least:
+        trial = _Trial(bench, cut, budget)
+        estimated = trial.error
+        if came_true and min(before, estimated / DOUBTED) > hopeless * least:
             break
+        trial.correct()
+        trials.append(trial)
+        least = min(least, trial.error)
+        if min(before, trial.error) > hopeless * least:
+            break
+        before = trial.error
+        came_true = estimated / DOUBTED <= before <= estimated * DOUBTED
     return trials
 
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from adaptive_vq._memory import return_freed
 from adaptive_vq._observed import conjugate_gradients, normal_product
 from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
-from adaptive_vq.beam import Candidates, ChainSearch, in_tiles, tile_of
+from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
+from adaptive_vq.candidates import Candidates
 from adaptive_vq.kmeans import kmeans, nearest
 
 Known = dict[Hashable, tuple[Tensor, Tensor]]

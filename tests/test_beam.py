@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from adaptive_vq import beam, quantize
+from adaptive_vq.candidates import Candidates
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -91,7 +92,7 @@ def test_tiles_are_larger_where_the_beam_is_narrow():
 @pytest.mark.parametrize(("beam_width", "width", "kept"), [(6, 4, 6), (4, 2, 4), (16, 4, 16)])
 def test_candidates_are_the_best_children_of_those_before(beam_width, width, kept):
     rows, first, second = normal(1500, 4), normal(8, 4, seed=1), normal(8, width, seed=2)
-    found = beam.Candidates(rows)
+    found = Candidates(rows)
     assert torch.equal(found.residuals(1, 4)[:, 0], rows)
     before = rows[:, None]
     for codebook in (first, second):
@@ -110,7 +111,7 @@ def test_candidates_are_the_best_children_of_those_before(beam_width, width, kep
 
 def test_candidates_know_codewords_beyond_a_byte():
     rows, chain = normal(1500, 4), [normal(300, 4, seed=1), normal(8, 4, seed=2)]
-    found = beam.Candidates(rows)
+    found = Candidates(rows)
     for codebook in chain:
         left = found.residuals(1, 4)[:, 0]
         found.extend(codebook, 4)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import HierarchicalVQVAE, beam, kmeans, quantize
+from adaptive_vq import HierarchicalVQVAE, kmeans, quantize
 from adaptive_vq._parallel import each, n_workers, one_thread_each, until
+from adaptive_vq.candidates import Candidates
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -142,7 +143,7 @@ def test_shared_out_searches_give_the_same_bits(n, threads):
     def found(n_threads):
         threads(n_threads)
         with one_thread_each():
-            candidates = beam.Candidates(rows)
+            candidates = Candidates(rows)
             candidates.extend(words, 6)
             candidates.extend(more, 6)
             codes = quantize.refine(rows, candidates.best(), [words, more], 2)

@@ -64,7 +64,7 @@ def test_rows_at_a_time_change_nothing(monkeypatch):
     search = ProductSearch(chain, 8, beam.smallest)
     expected = search.codes(rows)
     for at_once in (1, 100, 10**6):
-        monkeypatch.setattr(products, "_AT_ONCE", at_once)
+        monkeypatch.setattr(products, "AT_ONCE", at_once)
         assert torch.equal(search.codes(rows), expected)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from adaptive_vq import _memory, quantize
-from adaptive_vq.beam import Candidates
+from adaptive_vq.candidates import Candidates
 
 
 def generator(seed=0):

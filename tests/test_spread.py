@@ -24,7 +24,7 @@ from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows
 from adaptive_vq._small_tables import choose_start
 from adaptive_vq._spread import Spreading, factors, like, measured, selected, spreads_of, widest
-from adaptive_vq.beam import Candidates
+from adaptive_vq.candidates import Candidates
 from adaptive_vq.checkpoints import pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.estimation import working_module_of
