@@ -20,9 +20,10 @@ _CONVERGED = 1e-3
 _ROWS_PER_CODEWORD = 40
 _LEAST_SAMPLE = 4096
 _SEEDING_ROWS_PER_CODEWORD = 16
-_NEAREST_TILE = 512  # of more the scores leave the processor's cache
-_SHARED_TILES = 16
-"""Of fewer tiles threads take longer to start than to work."""
+_SCORES = 2**18  # per tile: more leave the processor's cache
+_NEAREST_TILE = 4096
+_SHARED_ROWS = 8192
+"""With fewer rows threads take longer to start than to work."""
 _SUMMED_TILE = 4096
 _DRAWN, _MOST_PICKS, _CODEWORDS_PER_PICK = 3, 4, 8
 _GROWING_STEPS = 5
@@ -37,7 +38,9 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
     # One product with rows and 1 side by side is the distance less the norm, with nothing to add.
     matrix = torch.cat([-2.0 * codebook.T, (codebook * codebook).sum(1)[None]])
-    tile = _NEAREST_TILE if rows.device.type == "cpu" else max(1, len(rows))
+    tile = max(1, len(rows))
+    if rows.device.type == "cpu":
+        tile = max(1, min(_NEAREST_TILE, _SCORES // max(1, len(codebook))))
     size = min(tile, len(rows))
 
     def work(rows: Tensor, best: Tensor, index: Tensor) -> None:
@@ -50,7 +53,7 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
             torch.gather(found, 1, place[:, None], out=least[:, None])
 
     n_tiles = -(-len(rows) // tile)
-    share = -(-n_tiles // (n_workers() if n_tiles >= _SHARED_TILES else 1)) * tile
+    share = -(-n_tiles // (n_workers() if len(rows) >= _SHARED_ROWS else 1)) * tile
     each(work, *(t.split(max(1, share)) for t in (rows, best, index)), split=True)
     best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
