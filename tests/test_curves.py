@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, _bench, classical
+from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, _bench, classical, curves
 from adaptive_vq._bench import Bench
 from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
@@ -334,3 +334,33 @@ def test_cuts_that_code_all_rows_are_equal_and_the_finest_is_taken():
     cuts = [{"all": np.arange(4)}, {"a": np.arange(2), "b": np.arange(2, 4)}]
     found = measure(pair, cuts, 16, "total", 1, 0, most_alone=4)
     assert {name: c.tolist() for name, c in found.categories.items()} == {"a": [0, 1], "b": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("estimates", "measured"),
+    [
+        ([100, 110, 125, 90], [1, 2]),  # the third counts as the second that is worse
+        ([100, 110, 110, 90], [1, 2, 3]),  # not estimated to be much worse
+        ([100, 90, 125, 90], [1, 2, 3]),  # the estimate of the second has not come true
+        ([100, 130, 125, 90], [1, 2, 3]),
+    ],
+)
+def test_of_few_rows_estimates_that_come_true_are_believed(estimates, measured, monkeypatch):
+    asked = []
+
+    class Scripted:
+        def __init__(self, bench, cut, budget):
+            self.names = list(cut)
+            self.error = estimates[len(cut) - 1]
+
+        def correct(self):
+            asked.append(len(self.names))
+            self.error = [100, 111, 120, 80][len(self.names) - 1]
+
+    monkeypatch.setattr(curves, "_Trial", Scripted)
+    cuts = [{f"c{i}": np.array([i]) for i in range(n)} for n in (1, 2, 3, 4)]
+    bench = Bench(make_table(), seed=0)
+    assert bench.rows_are_few
+    trials = curves._try_cuts(bench, cuts, 32, 0.02)
+    assert asked == measured
+    assert [len(trial.names) for trial in trials] == measured
