@@ -9,10 +9,11 @@ from adaptive_vq import (
     FeatureCharacterizer,
     HierarchicalVQVAE,
     beam,
+    candidates,
     quantize,
 )
 from adaptive_vq import _product_search as products
-from adaptive_vq._product_search import ProductSearch, pays
+from adaptive_vq._product_search import ProductSearch, pays, pays_next
 from adaptive_vq._spread import Spreading
 
 
@@ -66,6 +67,48 @@ def test_rows_at_a_time_change_nothing(monkeypatch):
     for at_once in (1, 100, 10**6):
         monkeypatch.setattr(products, "AT_ONCE", at_once)
         assert torch.equal(search.codes(rows), expected)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("widths", [[40] * 4, [20, 40, 40, 40]])
+def test_a_growing_chain_keeps_the_candidates_that_residuals_say(widths, spread, monkeypatch):
+    chain = chain_of([16, 32, 8, 24], widths, spread)
+    rows = torch.randn(700, 40, generator=torch.Generator().manual_seed(1))
+    used = []
+    scores = products.ProductStage.scores
+
+    def grown(pays_next):
+        monkeypatch.setattr(candidates, "pays_next", pays_next)
+        found = candidates.Candidates(rows)
+        for j, book in enumerate(chain):
+            found.extend(book, 8)
+            if spread:
+                found.spread_out(chain.spreads[j])
+        return found.best(), found.residuals(8, 40)
+
+    def noted(self, *args):
+        used.append(self.size)
+        return scores(self, *args)
+
+    monkeypatch.setattr(products.ProductStage, "scores", noted)
+    codes, left = grown(pays_next)
+    assert set(used) == {32, 8, 24}  # there is nothing to multiply the first one by
+    expected, of_residuals = grown(lambda *_: False)
+    assert (codes == expected).all(1).float().mean() > 0.995  # but for ties up to rounding
+    errors = [part.square().sum(2) for part in (left, of_residuals)]
+    torch.testing.assert_close(errors[0], errors[1], rtol=1e-3, atol=0.0)
+    assert (errors[0].diff(dim=1) > -1e-3).all()  # best first
+
+
+def test_where_extending_by_products_pays():
+    chain = chain_of([256] * 4, [64] * 4, False)
+    assert pays_next(chain[:3], chain[3], 16, 5_000)
+    assert not pays_next([], chain[0], 16, 5_000)
+    assert not pays_next(chain[:3], chain[3], 1, 50_000)
+    assert not pays_next(chain[:3], chain[3], 16, 100)  # of few rows
+    assert not pays_next(chain[:3], chain[3][:, :8], 16, 5_000)  # a narrow codebook
+    assert not pays_next(chain[:3], 1e-2 * chain[3], 16, 5_000)  # little left to tell apart
+    assert not pays_next(chain_of([256] * 64, [64] * 64, False), chain[3], 16, 5_000)
 
 
 def test_where_it_pays():
