@@ -90,6 +90,24 @@ def test_one_row_can_be_refused():
         check(np.ones((1, 2)), ensure_min_samples=2)
 
 
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        (["1.5", "?", "2"], r"'\?'\."),
+        (np.array([["1.5"], ["n/a"], ["2"]]), "'n/a'"),
+        (np.array([["1.5"], ["2"], ["3"]]), r"'1\.5'\."),
+        (["x" * 500, "?", "2"], r"'x{59}\.\.\.\. Encode"),
+        ([1.5, 2j, 3], r"\(1\.5\+0j\) \(Complex data not supported\)\. Encode"),
+        (pl.DataFrame({"a": [[1], [2, 3]]}), r"shape: \(1,\) Series: .* 1 \] \("),
+    ],
+)
+def test_the_cell_that_is_no_number_is_named_on_one_line(column, cell):
+    X = pd.DataFrame({"a": column}) if isinstance(column, list) else column
+    with pytest.raises(ValueError, match=f"Column '(a|x0)' of X .* it holds {cell}") as raised:
+        check(X)
+    assert "\n" not in str(raised.value)
+
+
 def test_as_frame_passes_tables_through():
     frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [1.0, 2.0]}, index=[7, 9])
     frame.attrs["note"] = "kept"
