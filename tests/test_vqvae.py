@@ -414,7 +414,7 @@ def test_progress_bar_and_scoring_monitor(X, capsys):
 
 def test_monitor_on_pipeline_and_search(X):
     monitor = ScoringMonitor(scoring={"quality": quality_scorer})
-    pipe = make_pipeline(AdaptiveRatioSelector("uniform", bits=12), codec(bits=None))
+    pipe = make_pipeline(AdaptiveRatioSelector("balanced", bits=12), codec(bits=None))
     pipe[-1].set_callbacks(monitor)
     pipe.fit(X)
     assert len(monitor.get_logs().data) >= 2
