@@ -24,6 +24,7 @@ def check(X, **kwargs):
         pd.DataFrame({"a": [True, True], "b": [None, 3]}, dtype=object),
         pd.DataFrame({"a": pd.array([True, True], dtype="boolean"), "b": [np.nan, 3.0]}),
         pl.DataFrame({"a": [True, True], "b": [None, 3]}),
+        pl.DataFrame({"a": [1, 1], "b": [None, 3]}, schema={"a": pl.Int128, "b": pl.UInt128}),
     ],
 )
 def test_containers_give_the_same_array(X):
@@ -115,7 +116,7 @@ def test_as_frame_passes_tables_through():
     pd.testing.assert_frame_equal(passed, frame)
     assert passed is not frame
     assert passed.attrs == {"note": "kept"}
-    table = pl.DataFrame({"a": [1, None], "b": [True, False]})
+    table = pl.DataFrame({"a": [1, None], "b": [True, False]}, {"a": pl.Int128, "b": pl.Boolean})
     passed = as_frame(table, check(table))
     assert list(passed.columns) == ["a", "b"]
     np.testing.assert_array_equal(passed["a"], [1.0, np.nan])
