@@ -189,6 +189,16 @@ def test_weight_one_is_no_weight(X):
     np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
 
 
+@pytest.mark.parametrize("weight", [0.1, 0.37, 1 / 3, 1e12 / 7])
+@pytest.mark.parametrize("scaler", ["standard", "quantile"])
+def test_equal_fractions_are_no_weights(X, weight, scaler):
+    some = X[:50]  # of fewer, repeated rows are merged
+    ours = codec(scaler=scaler).fit(some, sample_weight=np.full(50, weight))
+    theirs = codec(scaler=scaler).fit(some)
+    assert ours.units_.own_mean().tobytes() == theirs.units_.own_mean().tobytes()
+    np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
+
+
 def test_only_the_proportions_of_fractions_count(X):
     weight = np.random.default_rng(0).random(120)
     ours, theirs = (codec().fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
