@@ -21,6 +21,7 @@ from adaptive_vq.association import correlation_matrix
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.scores import category_profile, category_scores
 from adaptive_vq.spectra import category_statistics
+from adaptive_vq.weights import learning_rows
 
 QUICK = {
     "auto_compression_strategy": "balanced",
@@ -203,6 +204,15 @@ def test_only_the_proportions_of_fractions_count(X):
     weight = np.random.default_rng(0).random(120)
     ours, theirs = (codec().fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+def test_rounding_of_fractions_makes_no_few_rows_of_fifty(X):
+    for seed in range(20):
+        weight = np.random.default_rng(seed).random(50)
+        for factor in (0.7, 1.0, 3.0):
+            rows, found = learning_rows(X[:50], factor * weight)
+            np.testing.assert_array_equal(rows, X[:50])  # few would be sorted
+            np.testing.assert_allclose(found, weight / weight.mean())
 
 
 @pytest.mark.parametrize("strategy", ["balanced", "rate_distortion"])
