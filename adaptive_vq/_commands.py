@@ -112,7 +112,7 @@ def fit(
     """Fit a codec to a table. Options override the settings of --config."""
     if not dry_run:
         output = _required(output)
-        _check_output(output, overwrite)
+        _check_output(output, overwrite, table, config)
     options = {
         "ratios__bits": bits,
         "ratios__strategy": strategy,
@@ -153,7 +153,7 @@ def encode(
 
     From Parquet to Parquet the rows are read, encoded and written in pieces.
     """
-    _check_table_output(output, overwrite)
+    _check_table_output(output, overwrite, model, table)
     talk = Talk(as_json, quiet, output == STREAM)
     estimator = _loaded_codec(model, "encode")
 
@@ -189,7 +189,7 @@ def decode(
 
     From Parquet to Parquet the codes are read, decoded and written in pieces.
     """
-    _check_table_output(output, overwrite)
+    _check_table_output(output, overwrite, model, codes)
     talk = Talk(as_json, quiet, output == STREAM)
     estimator = _loaded_codec(model, "decode")
 
@@ -226,7 +226,7 @@ def diagnose(
     quiet: Quiet = False,
 ) -> None:
     """Judge a model on a table: error per category and column, use of codebooks, advice."""
-    _check_report(output, overwrite)
+    _check_report(output, overwrite, model)
     talk = Talk(as_json, quiet)
     estimator, X = _loaded(model), read_table(table)
     with talk.warnings_as_remarks():
@@ -252,7 +252,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Judge models on the same rows, at equal bits per row."""
-    _check_report(output, overwrite)
+    _check_report(output, overwrite, *models)
     talk = Talk(as_json, quiet)
     if twice := [path for i, path in enumerate(models) if path in models[:i]]:
         raise ValueError(f"{twice[0]} is given twice; compare takes two or more different models.")
@@ -337,8 +337,12 @@ def _require(library: str, what: str) -> None:
         raise ImportError(f"{what} needs {library}: pip install 'adaptive-vq[cli,plot]'.")
 
 
-def _check_output(path: Path, overwrite: bool) -> None:
-    """Refuse before the work what could not be written after it."""
+def _check_output(path: Path, overwrite: bool, *inputs: str | Path | None) -> None:
+    """Refuse before the work what could not be written after it, and to lose what is read."""
+    for given in inputs:
+        # --overwrite means an earlier result: nobody gets a table back from its codes.
+        if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+            raise ValueError(f"{path} is read here and can not be replaced: give another -o.")
     if not overwrite:
         try:
             refuse_existing(path)
@@ -347,20 +351,20 @@ def _check_output(path: Path, overwrite: bool) -> None:
     check_replaceable(path)
 
 
-def _check_table_output(output: str, overwrite: bool) -> None:
+def _check_table_output(output: str, overwrite: bool, *inputs: str | Path) -> None:
     check_suffix(output)
     if output != STREAM:
-        _check_output(Path(output), overwrite)
+        _check_output(Path(output), overwrite, *inputs)
 
 
-def _check_report(output: Path | None, overwrite: bool) -> None:
+def _check_report(output: Path | None, overwrite: bool, *inputs: Path) -> None:
     if output is None:
         return
     if output.suffix.lower() not in (".html", ".json"):
         raise ValueError(f"{output}: a report ends in .html or .json.")
     if output.suffix.lower() == ".html":
         _require("matplotlib", "an HTML report")
-    _check_output(output, overwrite)
+    _check_output(output, overwrite, *inputs)
 
 
 def _new_folder(given: Path | None) -> Path:

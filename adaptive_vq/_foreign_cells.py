@@ -9,6 +9,9 @@ import pandas as pd
 
 __all__ = ["is_polars", "name_unreadable_column", "refuse_text", "unmasked"]
 
+_SHOWN = 60
+"""Most characters of a cell in a message."""
+
 
 def refuse_text(X: Any) -> None:
     """Refuse text and dates among objects: numpy would make a number of a code such as 02139."""
@@ -17,12 +20,22 @@ def refuse_text(X: Any) -> None:
     for name, cells in _object_columns(X):
         if _are_numbers(cells):
             continue
-        for cell in cells:
-            if isinstance(cell, (str, bytes, np.datetime64, np.timedelta64)):
-                raise ValueError(
-                    f"Column {name!r} of X is not numeric: it holds {cell!r}. Encode or drop it; "
-                    "turn text that means numbers into numbers first (pandas.to_numeric)."
-                )
+        foreign = (str, bytes, np.datetime64, np.timedelta64)
+        texts = [cell for cell in cells if isinstance(cell, foreign)]
+        if texts:
+            # One "?" makes text of a column of numbers: it is the cell to look for.
+            cell = next((text for text in texts if not _is_real(text)), texts[0])
+            raise ValueError(
+                f"Column {name!r} of X is not numeric: it holds {_shown(cell)}. Encode or drop it; "
+                "turn text that means numbers into numbers first (pandas.to_numeric), and what "
+                "stands for a missing cell into NaN."
+            )
+
+
+def _shown(cell: Any) -> str:
+    """Representation of a cell in part of a line, whatever it is."""
+    text = " ".join(repr(cell.item() if isinstance(cell, np.generic) else cell).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _as_array(rows: Any) -> Any:
@@ -49,8 +62,9 @@ def name_unreadable_column(X: Any, error: Exception) -> None:
     for name, cells in _object_columns(X):
         for cell in cells:
             if not _is_real(cell):
+                why = str(error).partition("\n")[0]  # numpy and scikit-learn may print the table
                 raise kind(
-                    f"Column {name!r} of X is not numeric: it holds {cell!r} ({error}). "
+                    f"Column {name!r} of X is not numeric: it holds {_shown(cell)} ({why}). "
                     "Encode or drop it."
                 ) from error
 

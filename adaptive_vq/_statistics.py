@@ -36,6 +36,8 @@ def weighted_rows(
         return X, None
     # All large numbers are whole: those that cannot be numbers of rows are no counts.
     counts = (weight == np.rint(weight)).all() and weight.sum() <= _MOST_ROWS
+    if not counts and (weight == weight[0]).all():
+        return X, None  # which their quotient by the mean may miss by a rounding
     return X, weight if counts else weight / weight.mean()
 
 

@@ -239,9 +239,18 @@ def _exactly(
             f"categories={count} can not be formed from {len(columns.names)} columns with "
             f"min_category_size={columns.min_size} and {len(apart)} isolated families; at least "
             f"{len(apart) + 1} and at most {possible} can. Choose such a number or lower "
-            "min_category_size."
+            f"min_category_size.{_unrelated(columns, rest)}"
         )
     return _numbered(found.partitions[wanted - 1], rest, apart)
+
+
+def _unrelated(columns: _Columns, positions: IntArray) -> str:
+    """Name columns that make no cluster at whatever size, constant ones above all."""
+    apart = (columns.association[np.ix_(positions, positions)] != 0).sum(axis=1) <= 1
+    names = [repr(columns.names[p]) for p in positions[apart][:3]]
+    more = "..." if apart.sum() > len(names) else ""
+    told = f" Columns that vary with no other form none: {', '.join(names)}{more}."
+    return told if names else ""
 
 
 def _numbered(partition: list[IntArray], positions: IntArray, apart: Categories) -> Categories:

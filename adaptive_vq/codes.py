@@ -218,13 +218,13 @@ class CodeTable:
             raise ValueError(f"Codes in column {self.names[j]!r} are no numbers.") from None
         if not np.isfinite(number).all() or (number != np.floor(number)).any():
             raise ValueError(f"Codes in column {self.names[j]!r} must be whole numbers.")
-        codes = number.astype(np.int64) - offset
-        if len(codes) and (codes.min() < 0 or codes.max() >= self.sizes[j]):
+        # Before they become int64, which does not hold every whole number that float64 holds.
+        if len(number) and (number.min() < offset or number.max() >= offset + self.sizes[j]):
             raise ValueError(
                 f"Codes in column {self.names[j]!r} must lie between {offset} and "
                 f"{offset + self.sizes[j] - 1}; found {int(number.min())} to {int(number.max())}."
             )
-        return codes
+        return number.astype(np.int64) - offset
 
     def _from_one_hot(self, block: Any, j: int) -> Ints:
         dense = sp.csr_matrix(block)

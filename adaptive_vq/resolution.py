@@ -18,7 +18,7 @@ from adaptive_vq.plan import Goal, Plan
 from adaptive_vq.planning import plan_from_ratios
 from adaptive_vq.ratios import AdaptiveRatioSelector
 from adaptive_vq.sharing import parse_ratios
-from adaptive_vq.strategies import check_strategy
+from adaptive_vq.strategies import check_strategy, strategy_label
 from adaptive_vq.tables import first_row
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
@@ -67,6 +67,7 @@ def resolve_plan(
     ratios = estimator.compression_ratios
     by_selector = isinstance(ratios, AdaptiveRatioSelector)
     _warn_of_idle_plan(ratios, note)
+    _warn_of_idle_strategy(estimator, note)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
         ratios = AdaptiveRatioSelector(
             estimator.auto_compression_strategy,
@@ -136,6 +137,23 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
         UserWarning,
         stacklevel=7,
     )
+
+
+def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> None:
+    """Tell that the plan of an earlier selector leaves nothing to a strategy set here."""
+    ratios, strategy = estimator.compression_ratios, estimator.auto_compression_strategy
+    plan = (note or {}).get("plan")
+    if not plan or not (isinstance(ratios, str) and ratios == "auto"):
+        return
+    label = strategy_label(strategy)
+    if label not in ("rate_distortion", plan["strategy"]):  # the default is no wish
+        warnings.warn(
+            f"{OWNER}(auto_compression_strategy={label!r}) has no effect: AdaptiveRatioSelector "
+            f"has made the plan, by strategy {plan['strategy']!r}. Set strategy there, or take the "
+            "selector out.",
+            UserWarning,
+            stacklevel=7,
+        )
 
 
 def _refuse_other(estimator: Any, plan: Plan) -> None:

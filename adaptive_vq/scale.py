@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from adaptive_vq._partitions import Partitions, is_dask_frame, refuse_no_table
 from adaptive_vq.characterize import FeatureCharacterizer
@@ -131,8 +131,8 @@ def transform(estimator: Any, X: Any) -> Any:
     TypeError
         If `X` is no Dask DataFrame or array, such as a Series.
     ValueError
-        If the codec's output is sparse, an array has not two dimensions, or its columns are in
-        several chunks.
+        If the codec's output is sparse, `X` has other columns than the training rows, an array has
+        not two dimensions, or its columns are in several chunks.
 
     Examples
     --------
@@ -207,12 +207,27 @@ class _Encode:
     def __call__(self, rows: Any) -> Any:
         return self.estimator.transform(rows)
 
+    def check_columns(self, X: Any) -> None:
+        """Refuse a table of other columns at once; else the first partition would, some day."""
+        first = self.estimator
+        while hasattr(first, "steps"):
+            first = first.steps[0][1]
+        if hasattr(first, "n_features_in_"):
+            _check_n_features(first, X, reset=False)
+        if hasattr(first, "feature_names_in_") and hasattr(X, "_meta") and is_dask_frame(X):
+            _check_feature_names(first, X._meta, reset=False)
+
 
 class _Decode(_Encode):
     """Decodes a partition."""
 
     def __call__(self, rows: Any) -> Any:
         return self.estimator.inverse_transform(rows)
+
+    def check_columns(self, X: Any) -> None:
+        """Refuse a table that holds no codes."""
+        none = X._meta if is_dask_frame(X) and hasattr(X, "_meta") else np.zeros((0, X.shape[1]))
+        _codec(self.estimator).inverse_transform(none)
 
 
 class _OfPartition:
@@ -244,6 +259,7 @@ class _OfBlock:
 def _mapped(function: _Encode, X: Any, columns: list[str], dtype: np.dtype[Any]) -> Any:
     refuse_no_table(X)
     if is_dask_frame(X):
+        function.check_columns(X)
         meta = pd.DataFrame(np.zeros((0, len(columns)), dtype), columns=pd.Index(columns))
         empty_index = X._meta.index[:0] if hasattr(X, "_meta") else meta.index
         meta.index = empty_index
@@ -253,6 +269,7 @@ def _mapped(function: _Encode, X: Any, columns: list[str], dtype: np.dtype[Any])
             f"An array with all columns in one chunk is needed, got chunks {X.chunks}: "
             "X.rechunk({1: -1})."
         )
+    function.check_columns(X)
     return X.map_blocks(
         _OfBlock(function, len(columns), dtype),
         chunks=(X.chunks[0], (len(columns),)),

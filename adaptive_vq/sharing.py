@@ -140,7 +140,8 @@ def share_bits(
     Raises
     ------
     ValueError
-        If the budget is negative.
+        If the budget is negative, a ratio is not positive and finite, there is no category, or
+        `n_columns` lacks one.
 
     Examples
     --------
@@ -149,6 +150,12 @@ def share_bits(
     {'a': [1, 2, 3], 'b': [1, 0, 1]}
     """
     names = list(ratios)
+    if not names:
+        raise ValueError("ratios names no category.")
+    for name in names:
+        if name not in n_columns:
+            raise ValueError(f"n_columns has no entry for category {name!r}.")
+        parse_ratios(ratios[name], name=f"ratios[{name!r}]")
     shares = latent_shares(ratios, n_columns)
     limits = [budget if caps is None else caps.get(name, budget) for name in names]
     parts = largest_remainder(

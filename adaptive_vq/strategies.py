@@ -295,6 +295,8 @@ def strategy_label(strategy: Strategy) -> str:
         return strategy
     if callable(strategy):
         return str(getattr(strategy, "__name__", type(strategy).__name__))
+    if not isinstance(strategy, Sequence):
+        return repr(strategy)  # of no form; a label is no place to refuse it
     return ", ".join(strategy_label(rule) for rule in strategy)
 
 

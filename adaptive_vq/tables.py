@@ -251,6 +251,7 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
     if isinstance(X, pd.DataFrame):
         return X.copy(deep=False)
     if is_polars(X):
+        X = _without_na(X)
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
     names = getattr(X, "column_names", None)  # of a pyarrow table
     return pd.DataFrame(array, columns=names, copy=copy)
@@ -362,6 +363,10 @@ def _without_na(X: Any) -> Any:
         if bool(X[objects].isna().to_numpy().any()):
             X = X.copy()
             X[objects] = X[objects].where(X[objects].notna(), np.nan)
+    elif is_polars(X) and hasattr(X, "columns"):
+        # numpy has no integers of 128 bits.
+        wide = [name for name in X.columns if str(X[name].dtype).endswith("Int128")]
+        X = X.cast(dict.fromkeys(wide, float)) if wide else X
     elif isinstance(X, np.ndarray) and X.dtype == object:
         X = np.where(pd.isna(X), np.nan, X)
     return X

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _num_samples
 
 from adaptive_vq._fit_rows import rows_to_learn_from
 from adaptive_vq._scorers import _chain, codec_of
@@ -157,6 +158,11 @@ def tune_categories(
         )
     codec.set_params(checkpoint=None)
     rows, aside = train_test_split(X, test_size=validation_fraction, random_state=random_state)
+    if _num_samples(rows) < 2:
+        raise ValueError(
+            f"validation_fraction={validation_fraction!r} keeps {_num_samples(aside)} of "
+            f"{_num_samples(X)} rows aside; at least 2 have to be left to fit on."
+        )
     fitted.fit(rows)
     codec, rows = codec_of(fitted, rows)
     with one_thread_each():

@@ -160,7 +160,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Compression ratio per level.
     bits_ : dict of str to list of int
         Whole bits per level that hold the final codebooks: bits that a category could not use are
-        gone, bits offered to it again are added.
+        gone, bits offered to it again are added. 5 codewords are held by 3 bits, so the sum over
+        categories may be above `budget_`, which `n_bits_` never is.
     decisions_ : pandas.DataFrame
         One row per category: scores, ratios, bits, predicted NMSE (of rows not seen, by those kept
         aside while fitting; without such rows the plan's), a reason, and ``bits_spent``.

@@ -80,7 +80,7 @@ def merge_rows(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Fl
            [2.]]), array([1., 2.]))
     """
     mass = np.ones(len(X)) if weight is None else weight
-    if mass.sum() >= _FEW_ROWS:
+    if mass.sum().round(6) >= _FEW_ROWS:  # fractions sum to the number of rows but for rounding
         return X, weight
     # Negative zeros become positive. NaN equals nothing; infinite no cell is that comes here.
     cells = np.ascontiguousarray(np.where(np.isnan(X), np.inf, X + 0.0))

@@ -290,8 +290,16 @@ def test_silhouette_and_a_number_are_fixed_choices(blocks):
         assert len(resolve(count, blocks).categories) == count
     with pytest.raises(ValueError, match="categories=9 can not be formed from 14 columns"):
         resolve(9, blocks)
-    with pytest.raises(ValueError, match="categories=0 can not be formed"):
+    with pytest.raises(ValueError, match=r"can not be formed.* lower min_category_size\.$"):
         resolve(0, blocks)
+
+
+def test_a_number_that_constant_columns_leave_out_of_reach_names_them(blocks):
+    still = blocks.assign(**{f"still{j}": 1.0 for j in range(20)})
+    with pytest.raises(
+        ValueError, match=r"vary with no other.*: 'still0', 'still1', 'still2'\.\.\."
+    ):
+        resolve(9, still)
 
 
 def test_one_category_at_most(blocks):

@@ -156,7 +156,8 @@ def test_resumes_in_a_pipeline_and_with_missing_cells(X, tmp_path, interrupted):
     table = table.mask(np.random.default_rng(0).random(X.shape) < 0.1)
 
     def pipeline(**parameters):
-        parameters = {"bits": None, **parameters}
+        follows = {"bits": None, "auto_compression_strategy": "rate_distortion"}
+        parameters = {**follows, **parameters}
         return make_pipeline(
             FeatureCharacterizer(), AdaptiveRatioSelector(bits=12), codec(**parameters)
         )

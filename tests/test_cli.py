@@ -515,6 +515,26 @@ def test_nothing_is_overwritten_unless_asked_for(folder, run):
     assert len(pd.read_csv("codes.csv")) == 70
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fit table.csv -o table.csv",
+        "fit table.csv --config config.yaml -o link.yaml",
+        "encode model.safetensors table.csv -o ./table.csv",
+        "decode model.safetensors codes.csv -o codes.csv",
+        "diagnose model.json table.csv -o model.json",
+        "compare model.json model.safetensors table.csv -o model.json",
+    ],
+)
+def test_what_is_read_is_not_overwritten(arguments, folder, run):
+    Path("codes.csv").write_text("mine")
+    Path("model.json").write_bytes(Path("model.safetensors").read_bytes())
+    Path("link.yaml").symlink_to("config.yaml")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    refused(run(*arguments.split(), "--overwrite"), "is read here", "another -o")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_folder_that_takes_no_file_is_refused_before_the_work(folder, run, monkeypatch):
     def locked(**_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -131,6 +131,11 @@ def test_bad_codes_name_the_column(table, codes, encode, spoil, message):
         table.decode(spoil(given), encode, None, 2)
 
 
+def test_codes_beyond_int64_are_named_without_a_warning(table, codes):
+    with pytest.raises(ValueError, match="'a__L0' must lie between 0 and 2; found 18446744073"):
+        table.decode(np.full_like(codes, 2**64 - 1, dtype=np.uint64), "ordinal", None, 2)
+
+
 def test_frames_with_other_columns(table, codes):
     frame = pd.DataFrame(codes, columns=table.columns("ordinal"))
     with pytest.raises(ValueError, match="'x' is no code column"):

@@ -1,6 +1,7 @@
 """The three estimators in every wiring that scikit-learn offers."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -422,6 +423,19 @@ def test_a_plan_that_is_replaced_is_told(small_frame):
     assert len(caught) == len(alone) == 1
     assert alone[0].filename == __file__
     make_pipeline(FeatureCharacterizer(), codec(compression_ratios="0.5:1:2")).fit(small_frame)
+
+
+@pytest.mark.parametrize("idle", ["minimax", ["uniform", "variance", "balanced"], [5, "uniform"]])
+def test_a_strategy_of_the_codec_beside_a_plan_is_told_to_be_idle(small_frame, idle):
+    for strategy, told in ((idle, True), ("rate_distortion", False), ("balanced", False)):
+        vq = HierarchicalVQVAE(auto_compression_strategy=strategy, max_epochs=0)
+        pipe = make_pipeline(AdaptiveRatioSelector("balanced", bits=8), vq)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pipe.fit(small_frame)
+        found = [str(w.message) for w in caught if "auto_compression_strategy" in str(w.message)]
+        assert len(found) == told
+        assert all("has no effect" in text and "'balanced'" in text for text in found)
 
 
 def test_default_selector_when_alone(small_frame):

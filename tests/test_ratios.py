@@ -224,6 +224,19 @@ def test_uniform_shares_in_proportion_to_columns():
     assert {name: sum(levels) for name, levels in bits.items()} == {"a": 32, "b": 16, "c": 16}
 
 
+@pytest.mark.parametrize(
+    ("ratios", "message"),
+    [
+        ({"a": [0, 0]}, r"ratios\['a'\]=\[0, 0\]: give one positive"),
+        ({"b": [1, 1]}, "n_columns has no entry for category 'b'"),
+        ({}, "names no category"),
+    ],
+)
+def test_what_can_not_be_shared_is_named(ratios, message):
+    with pytest.raises(ValueError, match=message):
+        share_bits(ratios, {"a": 3}, 8)
+
+
 def test_levels_share_likewise():
     assert split_levels(6, [0.5, 1.0, 1.5]) == [1, 2, 3]
     assert split_levels(1, [0.1, 1.0, 5.0]) == [1, 0, 0]

@@ -133,6 +133,23 @@ def test_what_cannot_be_mapped_is_refused(codec, bare, frame):
         scale.transform(onehot, dd.from_pandas(frame, npartitions=2))
 
 
+def test_other_columns_are_refused_before_anything_is_computed(codec, bare, frame):
+    pipe = Pipeline([("nested", Pipeline([("clean", FeatureCleaner()), ("vq", codec)]))])
+    pipe.fit(frame)
+    codec.set_params(encode="ordinal")
+    rows = dd.from_pandas(frame, npartitions=2)
+    for estimator in (codec, pipe):
+        with pytest.raises(ValueError, match="feature names should match"):
+            scale.transform(estimator, rows[list(frame.columns[::-1])])
+        with pytest.raises(ValueError, match="is no code column of this codec"):
+            scale.inverse_transform(estimator, rows)
+    array = da.from_array(frame.to_numpy(), chunks=(50, -1))
+    with pytest.raises(ValueError, match="X has 2 features"):
+        scale.transform(bare, array[:, :2])
+    with pytest.raises(ValueError, match="Codes have 40 columns"):
+        scale.inverse_transform(bare, da.zeros((9, 40), chunks=(3, 40), dtype=np.uint8))
+
+
 @pytest.mark.parametrize("kind", ["frame", "array", "cut array"])
 def test_a_codec_learns_from_a_collection_part_by_part(frame, kind):
     cells, codec = frame.to_numpy(), HierarchicalVQVAE(bits=10, max_epochs=0, fit_rows=70)

@@ -24,6 +24,7 @@ def check(X, **kwargs):
         pd.DataFrame({"a": [True, True], "b": [None, 3]}, dtype=object),
         pd.DataFrame({"a": pd.array([True, True], dtype="boolean"), "b": [np.nan, 3.0]}),
         pl.DataFrame({"a": [True, True], "b": [None, 3]}),
+        pl.DataFrame({"a": [1, 1], "b": [None, 3]}, schema={"a": pl.Int128, "b": pl.UInt128}),
     ],
 )
 def test_containers_give_the_same_array(X):
@@ -90,6 +91,24 @@ def test_one_row_can_be_refused():
         check(np.ones((1, 2)), ensure_min_samples=2)
 
 
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        (["1.5", "?", "2"], r"'\?'\."),
+        (np.array([["1.5"], ["n/a"], ["2"]]), "'n/a'"),
+        (np.array([["1.5"], ["2"], ["3"]]), r"'1\.5'\."),
+        (["x" * 500, "?", "2"], r"'x{59}\.\.\.\. Encode"),
+        ([1.5, 2j, 3], r"\(1\.5\+0j\) \(Complex data not supported\)\. Encode"),
+        (pl.DataFrame({"a": [[1], [2, 3]]}), r"shape: \(1,\) Series: .* 1 \] \("),
+    ],
+)
+def test_the_cell_that_is_no_number_is_named_on_one_line(column, cell):
+    X = pd.DataFrame({"a": column}) if isinstance(column, list) else column
+    with pytest.raises(ValueError, match=f"Column '(a|x0)' of X .* it holds {cell}") as raised:
+        check(X)
+    assert "\n" not in str(raised.value)
+
+
 def test_as_frame_passes_tables_through():
     frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [1.0, 2.0]}, index=[7, 9])
     frame.attrs["note"] = "kept"
@@ -97,7 +116,7 @@ def test_as_frame_passes_tables_through():
     pd.testing.assert_frame_equal(passed, frame)
     assert passed is not frame
     assert passed.attrs == {"note": "kept"}
-    table = pl.DataFrame({"a": [1, None], "b": [True, False]})
+    table = pl.DataFrame({"a": [1, None], "b": [True, False]}, {"a": pl.Int128, "b": pl.Boolean})
     passed = as_frame(table, check(table))
     assert list(passed.columns) == ["a", "b"]
     np.testing.assert_array_equal(passed["a"], [1.0, np.nan])

@@ -181,6 +181,25 @@ def test_pipelines_cleaners_encoders_and_joint_codes_are_tuned_too(X, tmp_path):
     assert np.array_equal(load(tmp_path / "tuned").transform(X), best.transform(X))
 
 
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.filterwarnings("ignore:Categories overlap")  # noise does, a little
+def test_what_learning_has_moved_before_is_kept(refit):
+    rng = np.random.default_rng(1)
+    line = np.repeat(rng.normal(size=(200, 1)), 3, axis=1) + 0.1 * rng.normal(size=(200, 3))
+    table = np.c_[line, rng.normal(size=(200, 3)), rng.exponential(size=(200, 3)) ** 2]
+    thirds = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5], "c": [6, 7, 8]})
+    learned = AdaptiveRatioSelector("learned", bits=6, characterizer=thirds)
+    vq = HierarchicalVQVAE(learned, **{**QUICK, "max_epochs": 0})
+    best = tune_categories(vq, table, max_epochs=0, max_rounds=0, refit=refit).estimator
+    assert best.moves_
+    assert any("Learning moved" in reason for reason in best.decisions_["reason"])
+
+
+def test_too_few_rows_are_counted(X):
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.2 keeps 1 of 2 rows aside"):
+        tune_categories(codec(), X.iloc[:2])
+
+
 def test_one_category_has_nowhere_to_get_bits_from(X):
     one = HierarchicalVQVAE(
         AdaptiveRatioSelector(

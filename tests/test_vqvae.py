@@ -246,6 +246,19 @@ def test_codebook_sizes(X, sizes, bits):
         assert 2 <= len(book) <= 2 ** bits[category][int(level)]
 
 
+def test_bits_that_hold_the_codebooks_may_sum_above_the_budget_but_those_spent_never_do():
+    X = np.random.default_rng(0).integers(0, 5, size=(60, 3)).astype(float)
+    single = AdaptiveRatioSelector(
+        "uniform", bits=8, n_levels=1, characterizer=FeatureCharacterizer(["a", "b", "c"])
+    )
+    vq = HierarchicalVQVAE(single, max_epochs=0, random_state=0).fit(X)
+    sizes = [len(book) for book in vq.codebooks_.values()]
+    assert [sum(bits) for bits in vq.bits_.values()] == [3, 3, 3]  # 5 codewords each
+    assert vq.n_bits_ == pytest.approx(np.log2(sizes).sum())
+    assert vq.n_bits_ < vq.budget_ == 8
+    assert vq.decisions_["bits_spent"].sum() == pytest.approx(vq.n_bits_)
+
+
 def test_ratios_per_category(X):
     ratios = {"cluster_1": "1:2:3", "cluster_2": [3.0, 2.0, 1.0]}
     fitted = codec(compression_ratios=ratios).fit(X)
@@ -401,7 +414,7 @@ def test_progress_bar_and_scoring_monitor(X, capsys):
 
 def test_monitor_on_pipeline_and_search(X):
     monitor = ScoringMonitor(scoring={"quality": quality_scorer})
-    pipe = make_pipeline(AdaptiveRatioSelector("uniform", bits=12), codec(bits=None))
+    pipe = make_pipeline(AdaptiveRatioSelector("balanced", bits=12), codec(bits=None))
     pipe[-1].set_callbacks(monitor)
     pipe.fit(X)
     assert len(monitor.get_logs().data) >= 2

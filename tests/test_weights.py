@@ -21,6 +21,7 @@ from adaptive_vq.association import correlation_matrix
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.scores import category_profile, category_scores
 from adaptive_vq.spectra import category_statistics
+from adaptive_vq.weights import learning_rows
 
 QUICK = {
     "auto_compression_strategy": "balanced",
@@ -189,10 +190,29 @@ def test_weight_one_is_no_weight(X):
     np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
 
 
+@pytest.mark.parametrize("weight", [0.1, 0.37, 1 / 3, 1e12 / 7])
+@pytest.mark.parametrize("scaler", ["standard", "quantile"])
+def test_equal_fractions_are_no_weights(X, weight, scaler):
+    some = X[:50]  # of fewer, repeated rows are merged
+    ours = codec(scaler=scaler).fit(some, sample_weight=np.full(50, weight))
+    theirs = codec(scaler=scaler).fit(some)
+    assert ours.units_.own_mean().tobytes() == theirs.units_.own_mean().tobytes()
+    np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
+
+
 def test_only_the_proportions_of_fractions_count(X):
     weight = np.random.default_rng(0).random(120)
     ours, theirs = (codec().fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+def test_rounding_of_fractions_makes_no_few_rows_of_fifty(X):
+    for seed in range(20):
+        weight = np.random.default_rng(seed).random(50)
+        for factor in (0.7, 1.0, 3.0):
+            rows, found = learning_rows(X[:50], factor * weight)
+            np.testing.assert_array_equal(rows, X[:50])  # few would be sorted
+            np.testing.assert_allclose(found, weight / weight.mean())
 
 
 @pytest.mark.parametrize("strategy", ["balanced", "rate_distortion"])
