@@ -384,7 +384,7 @@ def test_every_parameter_of_the_codec_has_a_key_or_a_reason():
         ("model: {encoders: {}}", ["model.encoders"]),
         ("model: {bits: true}", ["model.bits=True", "no values of it"]),
         ("training: {seed: false}", ["training.seed=False"]),
-        ("model: {bits: 1000000000}", ["model.bits=1000000000", "range [1, 1048576]"]),
+        ("model: {bits: 1000000000}", ["model.bits=1000000000", "range [1, 65536]"]),
         ("model: {levels: 100000}", ["model.levels=100000", "must be"]),
         ("model: [1, 2]", ["section 'model'"]),
         ("- 1", ["keys and values"]),
