@@ -8,8 +8,8 @@ from typing import Any
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-#: Far beyond what any table can use, and still a matter of a minute at most: a slip of the keyboard is
-#: refused instead of keeping a machine busy for days.
+#: Far beyond what any table can use, and still a matter of seconds: a slip of the keyboard is
+#: refused instead of keeping a machine busy for hours.
 BITS = Interval(Integral, 1, 2**16, closed="both")
 LEVELS = Interval(Integral, 1, 2**10, closed="both")
 
