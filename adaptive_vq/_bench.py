@@ -145,7 +145,10 @@ class Bench:
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         race = Race()
         error = cache(lambda most: every.raced(budget, most, race))
-        self.max_bits = largest_codebook(error, self.n_rows, bits)
+        drawn = cache(lambda most: every.raced(budget, most, race, TOWARDS_NEIGHBOURS))
+        self.max_bits = largest_codebook(
+            error, self.n_rows, bits, lambda most: min(error(most), drawn(most))
+        )
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
 
@@ -282,9 +285,9 @@ class Node:
         spread = self._spreads(bits, max_bits)
         return self._per_row(self._errors(_Asked(bits, max_bits, spread, self.bench.draws)))
 
-    def raced(self, bits: int, max_bits: int, race: Race) -> float:
+    def raced(self, bits: int, max_bits: int, race: Race, draws: float = 0.0) -> float:
         """Summed error of such a chain without spreads, by what a race knows if it is given up."""
-        asked = _Asked(bits, max_bits, False, self.bench.draws)
+        asked = _Asked(bits, max_bits, False, draws)
         return race.entered(self._rivalling(asked, race.lost))
 
     def gains_by_draws(self, bits: int, max_bits: int) -> bool:

@@ -19,6 +19,8 @@ __all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with
 
 SMALLEST_BITS = 4
 MUST_GAIN = 0.99
+SMOOTHED_MUST_GAIN = 0.97
+"""Of plans, which see four fifths of the rows that there will be to fill codebooks."""
 SPREAD_MUST_GAIN = 0.97
 """Of so few rows a few may make up the error."""
 VALIDATION_SHARE = 0.1
@@ -36,7 +38,12 @@ def too_few(n_rows: int, bits: int) -> bool:
     return bits > SMALLEST_BITS and n_rows < classical.CROWDED * 2**bits
 
 
-def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> int:
+def largest_codebook(
+    error: Callable[[int], float],
+    n_rows: int,
+    bits: int,
+    smoothed: Callable[[int], float] | None = None,
+) -> int:
     """Bits of the largest codebook: smaller ones than that do not lower the error any more.
 
     Parameters
@@ -48,6 +55,10 @@ def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> i
         Rows to fit on.
     bits : int
         Bits to start from.
+    smoothed : callable, default=None
+        From the bits to the error, if it is less, of codebooks that are fitted on draws beside the
+        rows: larger ones memorize less by these. Asked only about what the other error would
+        leave.
 
     Examples
     --------
@@ -58,6 +69,8 @@ def largest_codebook(error: Callable[[int], float], n_rows: int, bits: int) -> i
     8
     """
     while too_few(n_rows, bits) and error(bits - 1) < MUST_GAIN * error(bits):
+        if smoothed and smoothed(bits - 1) >= SMOOTHED_MUST_GAIN * smoothed(bits):
+            break
         bits -= 1
     return bits
 

@@ -92,7 +92,8 @@ def test_arrows_between_modules_are_those_of_the_source():
     uses = drawing.arrows()
     assert "classical" in uses["curves"]
     assert "quantize" in uses["classical"]
-    assert uses["quantize"] == {"beam", "kmeans"}
+    assert uses["quantize"] == {"beam", "candidates", "kmeans"}
+    assert uses["candidates"] == {"beam"}
     assert uses["beam"] == uses["kmeans"] == set()
     assert "vqvae" not in set().union(*(uses[m] for m in ("ratios", "characterize", "training")))
     depth = drawing.layers(uses)

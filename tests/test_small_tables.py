@@ -150,6 +150,19 @@ def test_codebooks_get_smaller_for_as_long_as_that_lowers_the_error(best):
     assert largest_codebook(error, 640, 7) == 7  # rows enough
 
 
+@pytest.mark.parametrize(("best", "smaller", "kept"), [(6, 1.0, 8), (6, 0.9, 6), (8, 0.9, 8)])
+def test_codebooks_get_no_smaller_where_draws_would_fill_them(best, smaller, kept):
+    asked = set()
+
+    def smoothed(bits):
+        asked.add(bits)
+        return smaller ** (8 - bits)
+
+    found = largest_codebook(lambda bits: 1.0 + abs(bits - best), 50, 8, smoothed)
+    assert found == kept
+    assert (asked == set()) == (best == 8)  # draws take time: only before anything is given up
+
+
 def test_a_trial_that_was_behind_counts_as_worse_as_it_was():
     race, ones = Race(), torch.ones(10)
     assert race.entered([ones, 3.0 * ones]) == 40.0
