@@ -58,6 +58,9 @@ _FIRST_GUESS = -0.3
 """Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
 _SHORT, _FIRST = 4, 3
 """Codebooks of the longest chain on the whole of which spreads are tried, and of longer ones."""
+_SMOOTHED = 2
+"""Full codebooks of the longest chain whose sizes are compared with draws beside the rows as well:
+in longer ones large codebooks memorize all the same."""
 DRAWS_MUST_GAIN = 0.95
 """Plans are made with draws, which take several times as long, where they lower errors below this
 share: codecs are fitted with draws or without whatever the plan was made with."""
@@ -146,9 +149,12 @@ class Bench:
         race = Race()
         error = cache(lambda most: every.raced(budget, most, race))
         drawn = cache(lambda most: every.raced(budget, most, race, TOWARDS_NEIGHBOURS))
-        self.max_bits = largest_codebook(
-            error, self.n_rows, bits, lambda most: min(error(most), drawn(most))
-        )
+
+        def smoothed(most: int) -> float:
+            return min(error(most), drawn(most))
+
+        short = budget <= _SMOOTHED * bits
+        self.max_bits = largest_codebook(error, self.n_rows, bits, smoothed if short else None)
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
 

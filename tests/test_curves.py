@@ -263,10 +263,10 @@ def test_trials_that_fall_behind_are_not_fitted_on_every_fold(monkeypatch):
     bench, fitted = _bench_of(monkeypatch, errors, n=250)
     bench.settle_for_few_rows(20)
     assert (bench.max_bits, bench.draws) == (5, 0.0)
-    asked = [(size, False, draws) for draws in (0.0, TOWARDS_NEIGHBOURS) for size in (128, 64, 32)]
-    assert [fitted.count(one) for one in asked] == [1, 4, 4] * 2
-    assert fitted.count((32, True, 0.0)) == 1
-    assert len(fitted) == 19
+    sizes, draws = [(128, False, 0.0), (64, False, 0.0), (32, False, 0.0)], TOWARDS_NEIGHBOURS
+    asked = [*sizes, (32, True, 0.0), (32, False, draws)]
+    assert [fitted.count(one) for one in asked] == [1, 4, 4, 1, 1]
+    assert len(fitted) == 11
     (node,) = bench.nodes([np.arange(3)])
     assert node.refitted(20, 7) == pytest.approx(1.3)
     assert fitted.count((128, False, 0.0)) == 4  # the folds that it had not been given
@@ -292,6 +292,9 @@ def test_draws_count_when_plans_choose_smaller_codebooks(with_draws, largest, mo
         plain = {256: 1.0, 128: 0.9}.get(size, 2.0)
         return with_draws if draws and size == 256 else plain
 
+    bench, _ = _bench_of(monkeypatch, errors, n=600)
+    bench.settle_for_few_rows(20)
+    assert 2**bench.max_bits == 128  # chains of more than two full codebooks
     bench, fitted = _bench_of(monkeypatch, errors, n=600)
     bench.settle_for_few_rows(16)
     assert 2**bench.max_bits == largest
