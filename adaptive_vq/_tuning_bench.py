@@ -247,6 +247,7 @@ def settle(codec: Any, plan: Plan, state: State, X: Any, refit: bool) -> None:
         rows = rows_of(Z, observed, None)
         with seeded(options):
             fitted = fit_codec(rows, specs, plan.n_levels, options, lambda *_: False)
-    moves = {name: value for name, value in vars(codec).items() if name == "moves_"}
+    moves = getattr(codec, "moves_", None)
     store(codec, plan, specs, fitted, Z, observed, None)
-    vars(codec).update(moves)  # tuning went on from what the fit had learned to move
+    if moves is not None:
+        codec.moves_ = moves  # tuning went on from what the fit had learned to move

@@ -21,8 +21,7 @@ def one_by_one(row, chain):
     codes = []
     for j, book in enumerate(chain):
         ways = torch.tensor([[*codes, word] for word in range(len(book))])
-        so_far = chain if len(ways[0]) == len(chain) else shortened(chain, j + 1)
-        left = row - quantize.decode(ways, so_far, len(row))
+        left = row - quantize.decode(ways, shortened(chain, j + 1), len(row))
         codes.append(int(left.square().sum(1).argmin()))
     return codes
 
