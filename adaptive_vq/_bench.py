@@ -208,7 +208,7 @@ class Node:
         first = bench.folds[0]
         rows, mass = first.train[:, columns].numpy(), first.weight.double().numpy()
         self.spectrum = spectrum(rows, mass)
-        self._few_values = novel is not None
+        self.few_values = novel is not None
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
@@ -265,14 +265,15 @@ class Node:
         same = [b for b in self._gains if len(quantize.split_bits(b)) == books]
         return any(abs(b - bits) <= _NEAR * bits for b in same)
 
-    def curve(self, budget: int) -> Floats:
+    def curve(self, budget: int, ahead: bool = False) -> Floats:
         """Return the curve up to the budget, corrected by the gains measured so far.
 
         It ends where each of few distinct rows has a codeword of its own: more bits buy nothing.
+        With `ahead` it is what it will be once all that has been worked ahead on is asked for.
         """
-        greedy = self.greedy.up_to(budget)
+        greedy = self.greedy.up_to(budget, ahead)
         exact = np.flatnonzero(greedy <= EXACT * greedy[0])
-        if self._few_values and len(exact):
+        if self.few_values and len(exact):
             greedy = greedy[: int(exact[0]) + 1]
         if not self._gains:
             usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from adaptive_vq._parallel import each
+
 __all__ = ["between_neighbours", "smoothed_bootstrap"]
 
 _TILE = 1024
@@ -65,10 +67,12 @@ def _neighbours(rows: Tensor, weight: Tensor, count: int) -> Tensor:
     threads, which scikit-learn's search does not promise.
     """
     norms = torch.where(weight > 0, (rows * rows).sum(1), math.inf)
-    found = [torch.empty(0, max(count, 0), dtype=torch.long)]
-    for start in range(0, len(rows) if count > 0 else 0, _TILE):
+
+    def of(start: int) -> Tensor:
         part = rows[start : start + _TILE]
         scores = torch.addmm(norms, part, rows.T, alpha=-2.0)
         scores[torch.arange(len(part)), torch.arange(start, start + len(part))] = math.inf
-        found.append(scores.topk(count, largest=False).indices)
-    return torch.cat(found)
+        return scores.topk(count, largest=False).indices
+
+    found = each(of, range(0, len(rows) if count > 0 else 0, _TILE), split=True)
+    return torch.cat([torch.empty(0, max(count, 0), dtype=torch.long), *found])

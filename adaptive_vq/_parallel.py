@@ -7,15 +7,19 @@ take different pieces of work.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 R = TypeVar("R")
+
+_MOST_WAITING = 64
+"""Threads that wait for further work; more than that end with theirs."""
 
 _here = threading.local()
 
@@ -100,6 +104,127 @@ def _start(share: _Share) -> None:
     _here.share = share
 
 
+class _Helpers:
+    """Threads that wait for work. Most pieces take less time than a thread takes to start."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew in a process that has been forked: threads stay behind."""
+        self._changed = threading.Condition()
+        self._offered = deque[_Work[Any]]()
+        self._n_waiting = 0
+
+    def offer(self, work: _Work[Any], n_threads: int) -> None:
+        """Let so many threads take part in a work."""
+        with self._changed:
+            self._offered.extend([work] * n_threads)
+            missing = len(self._offered) - self._n_waiting
+            self._changed.notify(n_threads)
+        for _ in range(missing):
+            begun = threading.Event()
+            threading.Thread(target=self._run, args=(begun,), daemon=True).start()
+            begun.wait()  # it sets the number of torch's threads, which the caller sets after it
+
+    def withdraw(self, work: _Work[Any]) -> None:
+        """Offer a work no longer to threads that have not come to it."""
+        with self._changed:
+            self._offered = deque(other for other in self._offered if other is not work)
+
+    def _run(self, begun: threading.Event) -> None:
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        begun.set()
+        while (work := self._next()) is not None:
+            work.take_part()
+            del work  # an idle thread would hold what came of it
+
+    def _next(self) -> _Work[Any] | None:
+        """Wait for a work; None where others wait enough."""
+        with self._changed:
+            if self._n_waiting >= _MOST_WAITING:
+                return None
+            self._n_waiting += 1
+            self._changed.wait_for(lambda: self._offered)
+            self._n_waiting -= 1
+            return self._offered.popleft()
+
+
+class _Work(Generic[R]):
+    """Calls of a function, handed out one by one to all who take part.
+
+    Whoever wants the results takes part too, and waits for nothing but pieces under way: work
+    inside of pieces can not come to a standstill, whatever there is of threads.
+    """
+
+    def __init__(
+        self, function: Callable[..., R], calls: Sequence[tuple[Any, ...]], share: _Share
+    ) -> None:
+        self._function, self._calls, self._share = function, calls, share
+        self._next = self._under_way = 0
+        self._changed = threading.Condition()
+        self._results: dict[int, R] = {}
+        self._failures: dict[int, BaseException] = {}
+
+    def take_part(self) -> None:
+        """Work on what is left, piece by piece."""
+        before, _here.share = getattr(_here, "share", None), self._share
+        try:
+            while (place := self._taken()) is not None:
+                self._work_on(place)
+        finally:
+            _here.share = before
+
+    def end(self) -> None:
+        """Hand out nothing further, and wait for what is under way: nothing goes on unseen."""
+        self._give_up()
+        try:
+            self._wait()
+        except BaseException:  # an interrupt
+            self._wait()
+            raise
+
+    def results(self) -> list[R]:
+        """What the pieces gave, once all have ended; the first failure is raised."""
+        if self._failures:
+            raise self._failures[min(self._failures)]
+        return [self._results[place] for place in range(len(self._calls))]
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._next = len(self._calls)
+
+    def _taken(self) -> int | None:
+        with self._changed:
+            if self._next >= len(self._calls):
+                return None
+            self._under_way += 1
+            self._next += 1
+            return self._next - 1
+
+    def _work_on(self, place: int) -> None:
+        try:
+            self._results[place] = self._function(*self._calls[place])
+        except BaseException as failure:  # raised where the results are wanted
+            self._failures[place] = failure
+            self._give_up()
+        finally:
+            self._share.done()
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+
+_helpers = _Helpers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.forget)
+
+
 def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False) -> list[R]:
     """Apply a function to items as `map` does, some at a time; results are in their order.
 
@@ -126,20 +251,68 @@ def each(function: Callable[..., R], *items: Iterable[Any], split: bool = False)
     n_threads = workers if getattr(_here, "share", None) is None else 1
     if at_a_time == 0 or (at_a_time == 1 and (split or n_threads == 1)):
         return [function(*call) for call in calls]
-    share = _Share(workers if split else 1, at_a_time, len(calls))
-
-    def piece(call: tuple[Any, ...]) -> R:
-        try:
-            return function(*call)
-        finally:
-            share.done()
-
+    work = _Work(function, calls, _Share(workers if split else 1, at_a_time, len(calls)))
+    if n_threads > 1:
+        torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(at_a_time, initializer=_start, initargs=(share,)) as pool:
-            return list(pool.map(piece, calls))
+        with _offered(work, at_a_time - 1):
+            work.take_part()
+        return work.results()
     finally:
-        # The workers' number is what threads to come would start with.
+        # Threads to come would start with the number of the last one that began.
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def _offered(work: _Work[Any], n_threads: int) -> Iterator[None]:
+    """Let other threads take part in a work until its end."""
+    try:
+        _helpers.offer(work, n_threads)
+        yield
+    finally:
+        _helpers.withdraw(work)
+        work.end()
+
+
+def beside(aside: Callable[[], Any], function: Callable[[], R]) -> R:
+    """Call a function, and another one in the meantime if there is a thread for it.
+
+    Parameters
+    ----------
+    aside : callable
+        Called in another thread, or after the function. What it returns is dropped.
+    function : callable
+        Called in this thread.
+
+    Returns
+    -------
+    object
+        What the function returned.
+
+    Examples
+    --------
+    >>> from adaptive_vq._parallel import beside
+    >>> found = []
+    >>> beside(lambda: found.append(2), lambda: 1), found
+    (1, [2])
+    """
+    own: _Share | None = getattr(_here, "share", None)
+    if own is None or own.number() == 1:
+        result = function()
+        aside()
+        return result
+    share = _Share(own.number(), 2, 2)
+    work = _Work(aside, [()], share)
+    try:
+        _here.share = share
+        with _offered(work, 1):
+            result = function()
+            share.done()
+            work.take_part()
+    finally:
+        _here.share = own
+    work.results()
+    return result
 
 
 def until(

@@ -51,18 +51,24 @@ class Candidates:
         Shape (n, count, width).
         """
         left = self.rows.new_empty(len(self.rows), count, width)
-        parts = (t.split(LARGEST_TILE) for t in (self.rows, self._codes[:, :count], left))
-        for rows, codes, place in zip(*parts, strict=True):
+
+        def work(rows: Tensor, codes: Tensor, place: Tensor) -> None:
             place.copy_(self._left(rows, codes)[:, :, :width])
+
+        tables = (self.rows, self._codes[:, :count], left)
+        each(work, *(table.split(LARGEST_TILE) for table in tables), split=True)
         return left
 
     @torch.no_grad()
     def chosen(self, row: Tensor, candidate: Tensor, width: int) -> Tensor:
         """What candidates that rows and places name leave, shape (m, width)."""
         left = self.rows.new_empty(len(row), width)
-        parts = (t.split(LARGEST_TILE) for t in (row, candidate, left))
-        for at, which, place in zip(*parts, strict=True):
+
+        def work(at: Tensor, which: Tensor, place: Tensor) -> None:
             place.copy_(self._left(self.rows[at], self._codes[at, which][:, None])[:, 0, :width])
+
+        tables = (row, candidate, left)
+        each(work, *(table.split(LARGEST_TILE) for table in tables), split=True)
         return left
 
     def last_factors(self) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
@@ -101,6 +102,7 @@ class Checkpoint:
         self._fingerprint = dict(fingerprint)
         self._nodes: dict[str, Any] = {}
         self._tensors: dict[str, dict[str, NDArray[Any]]] = {}
+        self._one_at_a_time = threading.Lock()
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint={str(path)!r} is no file: give the path of one.")
         if not (self.path.exists() and self._read()):
@@ -121,9 +123,10 @@ class Checkpoint:
     def put(self, stage: str, value: Any) -> None:
         """Write the value of a stage: plain values, lists, dicts and numpy arrays."""
         encoder = Encoder()
-        self._nodes[stage] = encoder.value(value, stage)
-        self._tensors[stage] = encoder.tensors
-        self._write()
+        node = encoder.value(value, stage)
+        with self._one_at_a_time:  # there may be a fit on all rows beside the training
+            self._nodes[stage], self._tensors[stage] = node, encoder.tensors
+            self._write()
 
     def finish(self) -> None:
         """Remove the file, and what processes that were killed while writing have left of it."""

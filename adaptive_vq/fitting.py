@@ -19,7 +19,7 @@ from adaptive_vq._foresight import Optimism, category_errors, measure_optimism, 
 from adaptive_vq._freed_bits import offer_freed_bits, spent
 from adaptive_vq._layout import layout_of
 from adaptive_vq._moments import column_means
-from adaptive_vq._parallel import each
+from adaptive_vq._parallel import beside, each
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows, holes_of
@@ -125,21 +125,26 @@ class ClassicalStart:
         self.decided, self.codec = _recall(
             progress, "start", lambda: _start(rows, valid, specs, n_levels, options)
         )
+        self._on_all: Codec | None = None
 
     def network(self) -> CodecModule:
         """Network on the rows to fit on."""
         return _network(self.codec, self.rows, self.options)
 
-    def network_on_all(self, rows: Rows) -> CodecModule:
-        """Network on all rows, with everything as decided on those to fit on."""
-        codec = _recall(
+    def prepare_on_all(self, rows: Rows) -> None:
+        """Fit what `network_on_all` starts from; no matter what is trained in the meantime."""
+        self._on_all = _recall(
             self.progress,
             "start_on_all",
             lambda: _codec_on_all(
                 rows, len(self.rows), self.decided, self.codec.parts, self.n_levels, self.options
             ),
         )
-        return _network(codec, rows, self.options)
+
+    def network_on_all(self, rows: Rows) -> CodecModule:
+        """Network on all rows, with everything as decided on those to fit on."""
+        assert self._on_all is not None
+        return _network(self._on_all, rows, self.options)
 
 
 def _recall(progress: Progress, stage: str, compute: Callable[[], Any]) -> Any:
@@ -165,8 +170,11 @@ class WarmStart:
         """Copy of the earlier network."""
         return copy.deepcopy(self.module)
 
+    def prepare_on_all(self, rows: Rows) -> None:
+        """Do nothing: no rows have to decide on a network that is fitted already."""
+
     def network_on_all(self, rows: Rows) -> CodecModule:
-        """Copy of the earlier network, which no rows have to decide on."""
+        """Copy of the earlier network."""
         return self.network()
 
 
@@ -209,13 +217,17 @@ def fit_codec(
     else:
         start = WarmStart(before)
     module = start.network()
-    history, _ = train(module, fit_rows.even(), valid, options.training, on_epoch, progress)
+    folds_in = valid is not None and len(observed) <= FOLD_IN_ROWS
+    history, _ = beside(
+        lambda: start.prepare_on_all(observed) if folds_in else None,
+        lambda: train(module, fit_rows.even(), valid, options.training, on_epoch, progress),
+    )
     n_epochs = max((r["epoch"] for r in history if r["best"]), default=0)
     if valid is not None and not _worthwhile(history):
         n_epochs = 0
     # Of an earlier fit no rows are left that it has not learned from.
     unseen = None if valid is None or before is not None else category_errors(module, valid)
-    if valid is not None and len(observed) <= FOLD_IN_ROWS:
+    if folds_in:
         module = start.network_on_all(observed)
         if n_epochs:
             again = replace(options.training, max_epochs=n_epochs)

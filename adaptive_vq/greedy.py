@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import RLock
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._parallel import each
 from adaptive_vq.allocation import lower_envelope
 from adaptive_vq.classical import principal_axes
 from adaptive_vq.kmeans import kmeans_path, kmeans_sizes, nearest
@@ -24,6 +27,13 @@ _ITERATIONS = 2
 _NARROW = 4
 """Up to so many columns k-means is cheap and prone to poor minima: sizes do not grow from one
 another, but start each from well-chosen rows."""
+
+
+class _Stage(NamedTuple):
+    """Errors at ever more bits, and whether nothing is left to code after them."""
+
+    errors: list[float]
+    exact: bool
 
 
 class GreedyCurve:
@@ -76,49 +86,71 @@ class GreedyCurve:
         self._beyond = 0.0
         away = ((valid - mean) ** 2).sum(1) - (self._held**2).sum(1)
         self._beyond = max(self._mean(away), 0.0)
-        self._errors = [self._mean(self._held.square().sum(1))]
+        self._stages = [_Stage([self._mean(self._held.square().sum(1))], False)]
         self._limit, self._generator = limit, generator
-        self.exact = False
-        self._measure_stage(min(quantize.MAX_CODEBOOK_BITS, limit))
+        self._n_known, self._one_at_a_time = 1, RLock()
+        self.measure_to(min(quantize.MAX_CODEBOOK_BITS, limit))
 
     @property
     def measured(self) -> int:
         """Bits up to which the curve has been measured."""
-        return len(self._errors) - 1
+        return self._reach(self._n_known)
 
-    def covers(self, bits: int) -> bool:
+    def _reach(self, n_stages: int) -> int:
+        return sum(len(stage.errors) for stage in self._stages[:n_stages]) - 1
+
+    def covers(self, bits: int, ahead: bool = False) -> bool:
         """Whether nothing would be gained by measuring up to `bits`."""
-        return self.exact or self.measured >= min(bits, self._limit)
+        n_stages = len(self._stages) if ahead else self._n_known
+        exact = self._stages[n_stages - 1].exact
+        return exact or self._reach(n_stages) >= min(bits, self._limit)
 
     def measure_to(self, bits: int) -> None:
         """Fit further stages until the curve is measured at `bits`, or nothing is left to code."""
         while not self.covers(bits):
-            self._measure_stage(min(quantize.MAX_CODEBOOK_BITS, self._limit - self.measured))
+            if self._n_known == len(self._stages):
+                self.look_ahead_to(self.measured + 1)
+            self._n_known += 1
 
-    def up_to(self, bits: int) -> Floats:
-        """Lower envelope of the curve at 0 to `bits` bits (to its limit, if that comes first)."""
-        known = np.array(self._errors[: bits + 1])
-        ahead = np.arange(1, min(bits, self._limit) + 2 - len(known))
+    def look_ahead_to(self, bits: int) -> None:
+        """Fit the stages that `measure_to` would, without a word: the curve stays as it is.
+
+        So that threads may work ahead on what will probably be asked for.
+        """
+        with self._one_at_a_time:
+            while not self.covers(bits, ahead=True):
+                left = self._limit - self._reach(len(self._stages))
+                self._stages.append(self._next_stage(min(quantize.MAX_CODEBOOK_BITS, left)))
+
+    def up_to(self, bits: int, ahead: bool = False) -> Floats:
+        """Lower envelope of the curve at 0 to `bits` bits (to its limit, if that comes first).
+
+        By what has been measured, or with `ahead` by all that has been worked ahead on.
+        """
+        stages = self._stages[: None if ahead else self._n_known]
+        known = np.array([error for stage in stages for error in stage.errors][: bits + 1])
+        beyond = np.arange(1, min(bits, self._limit) + 2 - len(known))
         last = min(quantize.MAX_CODEBOOK_BITS, len(known) - 1)
         fall = 1.0
-        if not self.exact and last:
+        if not stages[-1].exact and last:
             fall = min(1.0, known[-1] / max(known[-1 - last], 1e-300)) ** (1.0 / last)
-        return np.asarray(lower_envelope(np.append(known, known[-1] * fall**ahead)))
+        return np.asarray(lower_envelope(np.append(known, known[-1] * fall**beyond)))
 
-    def _measure_stage(self, bits: int) -> None:
-        first, weight = self.measured == 0, self._weights[0]
+    def _next_stage(self, bits: int) -> _Stage:
+        first, weight = len(self._stages) == 1, self._weights[0]
         codebooks_of = kmeans_path
         if first and self._left.shape[1] <= _NARROW:
             codebooks_of = kmeans_sizes
         codebooks = codebooks_of(self._left, bits, self._generator, weight, _ITERATIONS)
+        errors = []
         for codebook in codebooks:
             distance, index = nearest(self._held, codebook)
-            self._errors.append(self._mean(distance))
+            errors.append(self._mean(distance))
         self._left = self._left - codebook[nearest(self._left, codebook)[1]]
         self._held = self._held - codebook[index]
-        floor = EXACT * self._errors[0]
+        floor = EXACT * self._stages[0].errors[0]
         left = float((self._left.square().sum(1) * weight).sum() / weight.sum()) + self._beyond
-        self.exact = left <= floor or self._errors[-1] <= floor
+        return _Stage(errors, left <= floor or errors[-1] <= floor)
 
     def _mean(self, per_row: Tensor) -> float:
         weight = self._weights[1]
@@ -137,15 +169,18 @@ class AveragedCurve:
     def __init__(self, curves: Sequence[GreedyCurve]) -> None:
         self._curves = curves
 
-    def covers(self, bits: int) -> bool:
+    def covers(self, bits: int, ahead: bool = False) -> bool:
         """Whether nothing would be gained by measuring up to `bits`."""
-        return all(curve.covers(bits) for curve in self._curves)
+        return all(curve.covers(bits, ahead) for curve in self._curves)
 
     def measure_to(self, bits: int) -> None:
         """Measure every curve at `bits`."""
-        for curve in self._curves:
-            curve.measure_to(bits)
+        each(lambda curve: curve.measure_to(bits), self._curves, split=True)
 
-    def up_to(self, bits: int) -> Floats:
+    def look_ahead_to(self, bits: int) -> None:
+        """Fit what that would take; the curves stay as they are."""
+        each(lambda curve: curve.look_ahead_to(bits), self._curves, split=True)
+
+    def up_to(self, bits: int, ahead: bool = False) -> Floats:
         """Mean of the lower envelopes at 0 to `bits` bits."""
-        return np.asarray(np.mean([curve.up_to(bits) for curve in self._curves], axis=0))
+        return np.asarray(np.mean([curve.up_to(bits, ahead) for curve in self._curves], axis=0))

@@ -22,8 +22,12 @@ _LEAST_SAMPLE = 4096
 _SEEDING_ROWS_PER_CODEWORD = 16
 _SCORES = 2**18  # per tile: more leave the processor's cache
 _NEAREST_TILE = 4096
-_SHARED_ROWS = 8192
-"""With fewer rows threads take longer to start than to work."""
+_SHARED_WORK = 2**23
+"""Rows times codewords times their width from which several threads share a search."""
+_SHARED_PRODUCT = 2**22
+"""The same of a product of rows drawn with all rows."""
+_SHARED_TILES = 4
+"""At least; no matter how many threads, since what is cut otherwise adds up otherwise."""
 _SUMMED_TILE = 4096
 _DRAWN, _MOST_PICKS, _CODEWORDS_PER_PICK = 3, 4, 8
 _GROWING_STEPS = 5
@@ -38,9 +42,12 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
     best, index = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.long)
     # One product with rows and 1 side by side is the distance less the norm, with nothing to add.
     matrix = torch.cat([-2.0 * codebook.T, (codebook * codebook).sum(1)[None]])
-    tile = max(1, len(rows))
-    if rows.device.type == "cpu":
+    on_cpu, tile = rows.device.type == "cpu", max(1, len(rows))
+    if on_cpu:
         tile = max(1, min(_NEAREST_TILE, _SCORES // max(1, len(codebook))))
+    shared = on_cpu and rows.numel() * len(codebook) >= _SHARED_WORK
+    if shared:
+        tile = min(tile, -(-len(rows) // _SHARED_TILES))
     size = min(tile, len(rows))
 
     def work(rows: Tensor, best: Tensor, index: Tensor) -> None:
@@ -53,7 +60,7 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
             torch.gather(found, 1, place[:, None], out=least[:, None])
 
     n_tiles = -(-len(rows) // tile)
-    share = -(-n_tiles // (n_workers() if len(rows) >= _SHARED_ROWS else 1)) * tile
+    share = -(-n_tiles // (n_workers() if shared else 1)) * tile
     each(work, *(t.split(max(1, share)) for t in (rows, best, index)), split=True)
     best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
@@ -87,6 +94,8 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
     mass = torch.empty(len(rows), dtype=torch.float64)
     nearer, error = rows.new_empty(n_drawn, len(rows)), rows.new_empty(n_drawn)
     draws = torch.empty(n_drawn, dtype=torch.float64)
+    n_parts = _SHARED_TILES if n_drawn * every.numel() >= _SHARED_PRODUCT else 1
+    parts = [table.chunk(n_parts, 1) for table in (every, nearer)]
     # The same memory for numpy, which is done with so few numbers before torch has started.
     errors, distances, masses, least = (t.numpy() for t in (error, nearer, mass, closest))
     while len(picks) < size:
@@ -97,7 +106,7 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
         torch.rand(n_drawn, generator=generator, dtype=torch.float64, out=draws)
         found = masses.searchsorted(draws.numpy() * left, side="right")
         drawn = np.minimum(found, len(rows) - 1)
-        torch.mm(beside[torch.from_numpy(drawn)], every, out=nearer)
+        each(_product, [beside[torch.from_numpy(drawn)]] * n_parts, *parts, split=True)
         in_turn = min(_MOST_PICKS, 1 + len(picks) // _CODEWORDS_PER_PICK)
         for turn in range(min(in_turn, size - len(picks))):
             torch.minimum(nearer, closest, out=nearer)
@@ -110,6 +119,10 @@ def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Ge
             np.maximum(distances[best], 0.0, out=least)
             picks.append(int(drawn[best]))
     return rows[picks].clone()
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    torch.mm(left, right, out=out)
 
 
 def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:

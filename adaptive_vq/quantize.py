@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from adaptive_vq._memory import return_freed
+from adaptive_vq._normal_equations import factorize, gram, solved, sums_of_codewords
 from adaptive_vq._observed import conjugate_gradients, normal_product
+from adaptive_vq._parallel import each
 from adaptive_vq._spread import Chain, Spreading, factors, like, measured, widest
 from adaptive_vq.beam import ChainSearch, in_tiles, tile_of
 from adaptive_vq.candidates import Candidates
@@ -34,7 +36,7 @@ COMBINATIONS_PER_CANDIDATE = 32
 MOST_RESIDUALS = 60_000
 """Candidates' residuals that a stage is trained on, unless there are more rows."""
 _NEGLIGIBLE = 1e-9
-_DECODED_TILE = 4096
+_DECODED_TILE = 2048
 _MANY_CODEWORDS = 2048  # a system of so many is among the largest that a fit holds
 
 
@@ -106,8 +108,8 @@ def search_in_fit(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, times the spreads of those before them, shape (n, width)."""
     out = torch.zeros(len(codes), width, device=codes.device)
-    # In parts, since what is looked up for all rows would be as large as the result.
-    for start in range(0, len(codes), _DECODED_TILE):
+
+    def add_up(start: int) -> None:
         part = slice(start, start + _DECODED_TILE)
         factor = factors(codes[part], chain)
         for position, codebook in enumerate(chain):
@@ -115,6 +117,13 @@ def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
             if factor is not None:
                 words *= factor[:, position, None]
             out[part, : codebook.shape[1]] += words
+
+    # In parts, since what is looked up for all rows would be as large as the result.
+    starts = range(0, len(codes), _DECODED_TILE)
+    if any(codebook.requires_grad for codebook in chain):  # that is on or off by thread
+        list(map(add_up, starts))
+    else:
+        each(add_up, starts, split=True)
     return out
 
 
@@ -223,38 +232,6 @@ def _candidates(
     return flat.div_(factor[:, None]), every * factor.square()
 
 
-def _gram(
-    codes: Tensor, sizes: Sequence[int], weight: Tensor, factor: Tensor | None = None
-) -> Tensor:
-    """Weighted co-occurrence counts of all codewords, float64 (sum K, sum K).
-
-    Codewords count as often as their `factor` (n, books) says.
-    """
-    offsets = [0, *torch.tensor(list(sizes)).cumsum(0).tolist()]
-    gram = torch.zeros(offsets[-1], offsets[-1], dtype=torch.float64)
-    weight = weight.double()
-    for a, size_a in enumerate(sizes):
-        for b in range(a, len(sizes)):
-            pair = codes[:, a] * sizes[b] + codes[:, b]
-            mass = weight if factor is None else weight * factor[:, a] * factor[:, b]
-            block = torch.bincount(pair, weights=mass, minlength=size_a * sizes[b])
-            block = block.view(size_a, sizes[b])
-            gram[offsets[a] : offsets[a + 1], offsets[b] : offsets[b + 1]] = block
-            gram[offsets[b] : offsets[b + 1], offsets[a] : offsets[a + 1]] = block.T
-    return gram
-
-
-def _right_side(
-    codes: Tensor, sizes: Sequence[int], target: Tensor, factor: Tensor | None
-) -> Tensor:
-    parts = []
-    for j, size in enumerate(sizes):
-        total = torch.zeros(size, target.shape[1], dtype=torch.float64)
-        share = target if factor is None else target * factor[:, j, None]
-        parts.append(total.index_add_(0, codes[:, j], share))
-    return torch.cat(parts)
-
-
 def refit(
     target: Tensor,
     codes: Tensor,
@@ -289,7 +266,7 @@ def right_sides(
         left *= weight.double()[:, None]
     factor = factors(codes, chain)
     return [
-        _right_side(
+        sums_of_codewords(
             codes[:, active],
             [len(chain[j]) for j in active],
             left[:, low:high],
@@ -322,27 +299,21 @@ def solve_path(
         if sum(sizes) >= _MANY_CODEWORDS:
             return_freed()
         for ridge, tables in zip(ridges, moved, strict=True):
-            # Counted again for every ridge and factored in place, in the order LAPACK wants: of
-            # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
-            system = _gram(chosen, sizes, weight, share).T
+            # Counted again for every ridge and factored in place: of thousands of codewords a copy
+            # takes more than 100 MB, and counting next to no time.
+            system = gram(chosen, sizes, weight, share)
             system.diagonal().add_(ridge)
-            factor = torch.linalg.cholesky(system, out=system)
+            factor = factorize(system)
             if missing is None:
-                change = _solved(factor, sums)
+                change = solved(factor, sums)
             else:
                 cells = torch.where(missing[:, low:high], 0.0, weight.double()[:, None])
                 product = normal_product(chosen, sizes, cells, share, ridge)
-                change = conjugate_gradients(product, sums, partial(_solved, factor))
+                change = conjugate_gradients(product, sums, partial(solved, factor))
             del system, factor  # before the next one is counted
             for j, delta in zip(active, change.float().split(sizes), strict=True):
                 tables[j][:, low:high] += delta
     return moved
-
-
-def _solved(factor: Tensor, sums: Tensor) -> Tensor:
-    """What cholesky_solve gives, which would copy the factor first."""
-    half = torch.linalg.solve_triangular(factor, sums, upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
 
 def _reaches(chain: Chain) -> list[tuple[int, int, list[int]]]:

@@ -1,5 +1,6 @@
 """Independent work side by side."""
 
+import os
 import threading
 import time
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from adaptive_vq import HierarchicalVQVAE, kmeans, quantize
-from adaptive_vq._parallel import each, n_workers, one_thread_each, until
+from adaptive_vq._draws import between_neighbours
+from adaptive_vq._parallel import beside, each, n_workers, one_thread_each, until
 from adaptive_vq.candidates import Candidates
 
 
@@ -85,6 +87,96 @@ def test_work_ends_with_what_is_enough_for_any_number_of_threads(n_threads, thre
     assert until(lambda _: False, squared, []) == []
 
 
+def test_threads_are_kept_for_further_work(threads):
+    threads(3)
+    together = threading.Barrier(3, timeout=60)
+    with one_thread_each():
+        each(lambda _: together.wait(), range(3))
+        before = threading.active_count()
+        for _ in range(200):
+            each(lambda i: i, range(3))
+        each(lambda _: together.wait(), range(3))
+    assert threading.active_count() <= before
+
+
+def test_work_inside_of_pieces_never_comes_to_a_standstill(threads):
+    def sums(depth):
+        if depth == 0:
+            return 1
+        return sum(each(lambda _: sums(depth - 1), range(3), split=depth % 2 == 0))
+
+    threads(4)
+    with one_thread_each():
+        assert sums(5) == 3**5
+    assert n_workers() == 4
+
+
+def test_after_a_failure_no_further_piece_begins(threads):
+    threads(2)
+    begun = []
+
+    def fail(item):
+        begun.append(item)
+        raise ZeroDivisionError(item)
+
+    with one_thread_each(), pytest.raises(ZeroDivisionError):
+        each(fail, range(100))
+    assert len(begun) <= 2
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_something_aside_runs_in_another_thread_if_there_is_one(n_threads, threads):
+    threads(n_threads)
+    here, seen = threading.current_thread(), []
+    met = threading.Barrier(2, timeout=60)
+
+    def both(name):
+        if n_threads == 2:
+            met.wait()  # breaks unless the other one is under way
+        seen.append((name, threading.current_thread() is here, n_workers()))
+        if n_threads == 2:
+            met.wait()  # neither ends before both have looked
+        return name
+
+    with one_thread_each():
+        assert beside(lambda: both("aside"), lambda: both("own")) == "own"
+        assert n_workers() == n_threads
+    assert sorted(seen) == [("aside", n_threads == 1, 1), ("own", True, 1)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("where", ["aside", "own"])
+def test_what_goes_wrong_aside_or_here_is_raised(where, n_threads, threads):
+    def call(name):
+        if name == where:
+            raise ZeroDivisionError(name)
+
+    threads(n_threads)
+    with one_thread_each():
+        with pytest.raises(ZeroDivisionError, match=where):
+            beside(lambda: call("aside"), lambda: call("own"))
+        assert n_workers() == n_threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_threads_of_its_own(threads):
+    threads(2)
+    together = threading.Barrier(2, timeout=20)
+    with one_thread_each():
+        each(lambda _: together.wait(), range(2))
+    child = os.fork()
+    if child == 0:  # no assertion gets out of here
+        together = threading.Barrier(2, timeout=20)
+        right = [[0, 1]]
+        try:
+            with one_thread_each():
+                found = each(lambda i: (together.wait(), i)[1], range(2))
+            os._exit(0 if [found] == right else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_what_goes_wrong_in_a_thread_is_raised(threads):
     def fail(item):
         raise ZeroDivisionError(item)
@@ -138,7 +230,8 @@ def test_operations_of_a_fit_have_one_thread(monkeypatch, threads):
 @pytest.mark.parametrize("n", [8192, 20_001])
 def test_shared_out_searches_give_the_same_bits(n, threads):
     rows = torch.randn(n, 7, generator=torch.Generator().manual_seed(0))
-    words, more = rows[:50] + 0.1, rows[50:80] * 0.3
+    words, more = rows[:200] + 0.1, rows[50:80] * 0.3
+    drawn = torch.randint(n, (n,), generator=torch.Generator().manual_seed(1))
 
     def found(n_threads):
         threads(n_threads)
@@ -147,7 +240,16 @@ def test_shared_out_searches_give_the_same_bits(n, threads):
             candidates.extend(words, 6)
             candidates.extend(more, 6)
             codes = quantize.refine(rows, candidates.best(), [words, more], 2)
-            return [*kmeans.nearest(rows, words), candidates.residuals(6, 7), codes]
+            return [
+                *kmeans.nearest(rows, words),
+                candidates.residuals(6, 7),
+                candidates.chosen(drawn, drawn % 6, 5),
+                codes,
+                quantize.decode(codes, [words, more], 7),
+                kmeans.kmeans(rows, 200, torch.Generator().manual_seed(2), n_iter=2),
+                *quantize.refit(rows, codes, [words, more], 1.0),
+                between_neighbours(rows[:3000], 2, torch.Generator(), torch.ones(3000))[0],
+            ]
 
     one = found(1)
     for n_threads in (2, 3):
@@ -155,16 +257,18 @@ def test_shared_out_searches_give_the_same_bits(n, threads):
             assert torch.equal(a, b)
 
 
-def test_a_fit_in_several_threads_ends_with_the_same_bits_as_one_in_one(threads):
+@pytest.mark.parametrize("n", [200, 4_000])
+def test_a_fit_in_several_threads_ends_with_the_same_bits_as_one_in_one(n, threads, tmp_path):
     rng = np.random.default_rng(0)
-    factors = rng.normal(size=(200, 3))
-    X = np.repeat(factors, 3, axis=1) + 0.1 * rng.normal(size=(200, 9))
+    factors = rng.normal(size=(n, 3))
+    X = np.repeat(factors, 3, axis=1) + 0.1 * rng.normal(size=(n, 9))
 
-    def fitted(n_threads):
+    def fitted(n_threads, checkpoint=None):
         threads(n_threads)
-        return HierarchicalVQVAE(bits=18, random_state=0, max_epochs=1).fit(X)
+        model = HierarchicalVQVAE(bits=18, random_state=0, max_epochs=1, checkpoint=checkpoint)
+        return model.fit(X)
 
-    one, several = fitted(1), fitted(3)
+    one, several = fitted(1), fitted(3, tmp_path / "fit.safetensors")
     assert one._state.keys() == several._state.keys()
     for name, values in one._state.items():
         np.testing.assert_array_equal(values, several._state[name], err_msg=name)
