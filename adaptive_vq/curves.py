@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
 from adaptive_vq._cut_search import DOUBTED, each_alone, search_cuts
-from adaptive_vq._parallel import each, one_thread_each
+from adaptive_vq._parallel import each, n_workers, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
-from adaptive_vq.greedy import EXACT
+from adaptive_vq.greedy import EXACT, AveragedCurve
 
 Floats = NDArray[np.float64]
 Categories = Mapping[str, NDArray[np.int64]]
@@ -114,7 +114,8 @@ def measure(
     trials = _try_cuts(bench, cuts, budget, cut_tolerance)
     alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
-        trials += _try_alone(_Trial(bench, alone, budget), trials)
+        (last,) = _trials(bench, [alone], budget)
+        trials += _try_alone(last, trials)
     best = _finest(trials, cut_tolerance)
     bits = best.settle(objective)
     best.look_ahead(bits)
@@ -169,7 +170,25 @@ class _Trial:
         self.budget = budget
         self.nodes = bench.nodes(self.columns)
         self.corrected = False
-        self.estimate()
+        self.error = math.inf
+
+    def measure_ahead(self) -> None:
+        """Measure what `estimate` will ask for, as far as that can be told before it is known.
+
+        Categories are in several cuts, and what is known of them has to come from one after the
+        other. But the work may be done for all cuts side by side.
+        """
+        while True:
+            curves = [node.curve(self.budget, ahead=True) for node in self.nodes]
+            bits = allocate_total(curves, self.budget, keys=self.names)
+            short = [
+                (node.greedy, int(b))
+                for node, b in zip(self.nodes, bits, strict=True)
+                if not node.greedy.covers(int(b), ahead=True)
+            ]
+            if not short:
+                break
+            each(AveragedCurve.look_ahead_to, *zip(*short, strict=True), split=True)
 
     def estimate(self) -> None:
         """Predict the error from what has been measured so far, here and in other cuts."""
@@ -182,9 +201,22 @@ class _Trial:
     def _predicted(self) -> float:
         bits = self.settle("total")
         # Nothing is left to tell cuts apart that code all rows: the finest may then be taken.
-        nothing = EXACT * sum(float(curve[0]) for curve in self.curves)
         left = sum(float(c[b]) for c, b in zip(self.curves, bits, strict=True))
-        return max(left, nothing)
+        return max(left, self._nothing)
+
+    @property
+    def _nothing(self) -> float:
+        return EXACT * sum(float(curve[0]) for curve in self.curves)
+
+    @property
+    def codes_all(self) -> bool:
+        """Whether nothing is left of any row that was kept aside."""
+        return self.error <= self._nothing
+
+    @property
+    def will_code_all(self) -> bool:
+        """Whether nothing will be left of others either: all of them, by category, came before."""
+        return self.codes_all and all(node.few_values for node in self.nodes)
 
     def settle(self, objective: str) -> NDArray[np.int64]:
         """Divide, measuring the curves wherever the division goes."""
@@ -249,7 +281,12 @@ class _Trial:
 def _trials(bench: Bench, cuts: Sequence[Categories], budget: int) -> list[_Trial]:
     """Estimate cuts, all of their categories measured side by side."""
     bench.nodes(columns for cut in cuts for columns in cut.values())
-    return [_Trial(bench, cut, budget) for cut in cuts]
+    trials = [_Trial(bench, cut, budget) for cut in cuts]
+    if n_workers() > 1:
+        each(_Trial.measure_ahead, trials, split=True)
+    for trial in trials:
+        trial.estimate()
+    return trials
 
 
 def _try_cuts(
@@ -269,7 +306,7 @@ def _try_cuts(
     least = before = math.inf
     came_true = False
     for cut in sorted(cuts, key=len):
-        trial = _Trial(bench, cut, budget)
+        (trial,) = _trials(bench, [cut], budget)
         estimated = trial.error
         if came_true and min(before, estimated / DOUBTED) > hopeless * least:
             break
@@ -287,8 +324,11 @@ def _try_alone(alone: _Trial, trials: Sequence[_Trial]) -> list[_Trial]:
     """Measure every column as a category, where that codes all that comes and other cuts do not.
 
     Of columns that take few values, categories of several know only what has come together before.
+    Where that is much, others will come, even if there are none among the rows kept aside.
     """
-    if alone.error >= _CLEARLY * min(trial.error for trial in trials):
+    better = alone.error < _CLEARLY * min(trial.error for trial in trials)
+    surer = alone.codes_all and not any(trial.will_code_all for trial in trials)
+    if not (better or surer):
         return []
     alone.correct()
     return [alone]

@@ -353,6 +353,45 @@ def test_cuts_that_code_all_rows_are_equal_and_the_finest_is_taken():
 
 
 @pytest.mark.parametrize(
+    ("error", "codes_all", "others", "tried"),
+    [
+        (0.5, False, [(1.0, False, False)], True),
+        (0.99, False, [(1.0, False, False)], False),
+        (0.1, True, [(0.1, True, False)], True),  # they may not know what comes
+        (0.1, True, [(0.1, True, False), (0.1, True, True)], False),
+        (0.1, False, [(0.1, True, False)], False),
+    ],
+)
+def test_columns_are_tried_alone_if_that_is_better_or_surer(error, codes_all, others, tried):
+    class Scripted:
+        corrected = False
+
+        def __init__(self, error, codes_all, will_code_all):
+            self.error, self.codes_all, self.will_code_all = error, codes_all, will_code_all
+
+        def correct(self):
+            self.corrected = True
+
+    alone = Scripted(error, codes_all, codes_all)
+    found = curves._try_alone(alone, [Scripted(*other) for other in others])
+    assert found == [alone] * tried
+    assert alone.corrected == tried
+
+
+def test_rows_that_hardly_repeat_are_not_known_though_all_kept_aside_are_coded():
+    few, many = np.random.default_rng(0).integers(0, 9, size=(2, 4_000, 2)).astype(np.float32)
+    many = np.repeat(many[:, :1] + 9 * np.arange(4_000)[:, None] % 499, 2, axis=1)
+    bench = Bench(np.concatenate([few, many], axis=1).astype(np.float32), seed=0)
+    known, unknown = (curves._Trial(bench, {"a": c}, 24) for c in ([0, 1], [2, 3]))
+    for trial in (known, unknown):
+        trial.estimate()
+    assert known.codes_all
+    assert known.will_code_all
+    assert unknown.codes_all
+    assert not unknown.will_code_all
+
+
+@pytest.mark.parametrize(
     ("estimates", "measured"),
     [
         ([100, 110, 125, 90], [1, 2]),  # the third counts as the second that is worse
@@ -367,7 +406,12 @@ def test_of_few_rows_estimates_that_come_true_are_believed(estimates, measured, 
     class Scripted:
         def __init__(self, bench, cut, budget):
             self.names = list(cut)
-            self.error = estimates[len(cut) - 1]
+
+        def measure_ahead(self):
+            """Nothing: what is worked ahead on changes no estimate."""
+
+        def estimate(self):
+            self.error = estimates[len(self.names) - 1]
 
         def correct(self):
             asked.append(len(self.names))
