@@ -336,8 +336,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table is unusable, a parameter is out of range or contradicts an earlier step,
-            the plan of an earlier step was lost on the way, or the checkpoint is of another fit.
+            If the table is unusable, fewer than two rows have a weight, a parameter is out of range
+            or contradicts an earlier step, the plan of an earlier step was lost on the way, or the
+            checkpoint is of another fit.
         OSError
             If the checkpoint can not be read or written.
 
@@ -367,7 +368,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
         importance = check_column_weights(self.column_weights, column_names(self))
-        learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
         inner, table = clean_rows(self, X, table, note, sample_weight)
         if not getattr(self, "_skl_callbacks", None):
             X = None  # only callbacks look at it from here on

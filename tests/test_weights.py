@@ -297,6 +297,24 @@ def test_bad_weights_are_refused(X, estimator, weight):
         estimator.fit(X, sample_weight=weight)
 
 
+@pytest.mark.parametrize("mass", [1.0, 2.0, 0.3])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        FeatureCharacterizer(),
+        AdaptiveRatioSelector("balanced"),
+        codec(),
+        codec(fit_rows=100),
+        codec(cleaner=FeatureCleaner()),
+    ],
+)
+def test_weights_that_leave_a_single_row_are_refused(X, estimator, mass):
+    weight = np.zeros(120)
+    weight[3] = mass
+    with pytest.raises(ValueError, match="zero in all rows but one of 120: give at least two"):
+        estimator.fit(X, sample_weight=weight)
+
+
 # --- columns -------------------------------------------------------------------------------------
 
 
