@@ -241,6 +241,11 @@ class _Network(torch.nn.Module):
             ValueError,
             r"'b' \[4, 2.5, 1\]: give one whole number per level",
         ),
+        (
+            lambda: codec(PLAN, codebook_sizes={"a": [[2, 2], 4, 4], "b": [4, 2, 1]}),
+            ValueError,
+            r"'a' \[\[2, 2\], 4, 4\]: give one whole number per level",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(make, error, message):
