@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -24,6 +25,7 @@ from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
 
 OWNER = "HierarchicalVQVAE"
+STRATEGY = "auto_compression_strategy"
 
 
 def resolve_plan(
@@ -60,8 +62,9 @@ def resolve_plan(
     note : dict
         The note that the plan came from.
     """
-    if isinstance(estimator.auto_compression_strategy, str):  # also where a plan has been made
-        check_strategy(estimator.auto_compression_strategy, 1)
+    strategy, n_levels = estimator.auto_compression_strategy, estimator.n_levels or 3
+    if isinstance(strategy, str):  # also where a plan has been made
+        check_strategy(strategy, n_levels, STRATEGY)
     if note is not None:  # a conflict with an earlier step, before nested estimators follow
         resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios
@@ -69,10 +72,11 @@ def resolve_plan(
     _warn_of_idle_plan(ratios, note)
     _warn_of_idle_strategy(estimator, note)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
+        check_strategy(strategy, n_levels, STRATEGY)  # by the name that it has here
         ratios = AdaptiveRatioSelector(
-            estimator.auto_compression_strategy,
+            strategy,
             bits=estimator.bits,
-            n_levels=estimator.n_levels or 3,
+            n_levels=n_levels,
             column_weights=column_weights,
             random_state=estimator.random_state,
         )
@@ -188,7 +192,7 @@ def _plan_given(
     if estimator.n_levels is not None and estimator.n_levels != n_levels:
         raise ValueError(
             f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has "
-            f"{n_levels} levels."
+            f"{counted(n_levels, 'level')}."
         )
     table, weight = rows
     names, importance = estimator._inner_names(), note["column_weights"]

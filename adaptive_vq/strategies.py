@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from adaptive_vq._wording import counted
+
 __all__ = [
     "CUTTING",
     "MEASURING",
@@ -210,7 +212,7 @@ def resample_levels(three: Sequence[float], n_levels: int) -> list[float]:
     return [float(ratio) for ratio in np.interp(points, [0, 1, 2], three)]
 
 
-def check_strategy(strategy: Any, n_levels: int) -> None:
+def check_strategy(strategy: Any, n_levels: int, parameter: str = "strategy") -> None:
     """Refuse a strategy that does not exist or does not fit the number of levels.
 
     Parameters
@@ -219,6 +221,8 @@ def check_strategy(strategy: Any, n_levels: int) -> None:
         What the user gave.
     n_levels : int
         Levels to fill.
+    parameter : str, default="strategy"
+        The parameter to name in an error.
 
     Raises
     ------
@@ -234,42 +238,45 @@ def check_strategy(strategy: Any, n_levels: int) -> None:
     >>> check_strategy("balanced", 3)
     """
     if isinstance(strategy, list | tuple):
-        _check_level_list(strategy, n_levels)
+        _check_level_list(strategy, n_levels, parameter)
     elif isinstance(strategy, str):
-        _check_name(strategy, [*STRATEGIES, *MEASURING])
+        _check_name(strategy, [*STRATEGIES, *MEASURING], parameter)
     elif not callable(strategy):
         raise TypeError(
-            f"strategy must be a name, a callable (scores, level) -> ratio, or a list with one of "
-            f"these per level; got {strategy!r}."
+            f"{parameter} must be a name, a callable (scores, level) -> ratio, or a list with one "
+            f"of these per level; got {strategy!r}."
         )
 
 
-def _check_level_list(rules: Sequence[Any], n_levels: int) -> None:
+def _check_level_list(rules: Sequence[Any], n_levels: int, parameter: str) -> None:
     if not rules:
-        raise ValueError(f"strategy is an empty list: give one strategy per level ({n_levels}).")
+        raise ValueError(f"{parameter} is an empty list: give one strategy per level ({n_levels}).")
     if len(rules) != n_levels:
         raise ValueError(
-            f"strategy lists {len(rules)} strategies for n_levels={n_levels}: give one per level, "
-            f"or set n_levels={len(rules)}."
+            f"{parameter} lists {counted(len(rules), 'strategy', 'strategies')} for "
+            f"n_levels={n_levels}: give one per level, or set n_levels={len(rules)}."
         )
     for level, rule in enumerate(rules):
         if isinstance(rule, str) and rule in MEASURING:
             raise ValueError(
-                f"strategy[{level}]={rule!r} divides the bits of all levels at once and cannot "
+                f"{parameter}[{level}]={rule!r} divides the bits of all levels at once and cannot "
                 f"stand for one level: use it alone, or one of {sorted(STRATEGIES)} here."
             )
         if isinstance(rule, str):
-            _check_name(rule, list(STRATEGIES), f"strategy[{level}]")
+            _check_name(rule, list(STRATEGIES), f"{parameter}[{level}]")
         elif not callable(rule):
-            raise TypeError(f"strategy[{level}] must be a name or a callable; got {rule!r}.")
+            raise TypeError(f"{parameter}[{level}] must be a name or a callable; got {rule!r}.")
 
 
-def _check_name(name: str, known: list[str], parameter: str = "strategy") -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{parameter}={name!r} is not a strategy: did you mean {nearest!r}? Known are {known}."
-        )
+def _check_name(name: str, known: list[str], parameter: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    listed = ", ".join(map(repr, difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)))
+    raise ValueError(
+        f"{parameter}={name!r} is not a strategy{hint} Known are, the closest first, {listed}."
+    )
 
 
 def strategy_label(strategy: Strategy) -> str:

@@ -127,7 +127,9 @@ def test_callable_must_return_a_positive_number(bad):
     [
         ("balance", "strategy='balance' is not a strategy: did you mean 'balanced'"),
         ("rate-distortion", "did you mean 'rate_distortion'"),
-        (["variance"], "lists 1 strategies for n_levels=3"),
+        ("foo", r"'foo' is not a strategy\. Known are, the closest first, '.*'minimax'"),
+        ("mini", r"did you mean 'minimax'\? Known are, the closest first, 'minimax', '"),
+        (["variance"], "lists 1 strategy for n_levels=3"),
         (["variance", "minimax", "uniform"], r"strategy\[1\]='minimax' divides the bits"),
         (["variance", "uniforn", "uniform"], r"strategy\[1\]='uniforn' .* mean 'uniform'"),
     ],
