@@ -85,9 +85,10 @@ def variance(scores: Scores) -> list[float]:
     >>> variance({"variance": 0.9})
     [0.25, 0.75, 2.0]
     """
-    if scores["variance"] > 0.7:
+    score = _score(scores, "variance")
+    if score > 0.7:
         return [0.25, 0.75, 2.0]
-    if scores["variance"] > 0.4:
+    if score > 0.4:
         return [0.4, 1.0, 1.8]
     return [0.5, 1.0, 1.5]
 
@@ -111,9 +112,10 @@ def dimensionality(scores: Scores) -> list[float]:
     >>> dimensionality({"dimensionality": 0.4})
     [0.5, 1.2, 2.0]
     """
-    if scores["dimensionality"] > 0.8:
+    score = _score(scores, "dimensionality")
+    if score > 0.8:
         return [0.3, 0.8, 1.5]
-    if scores["dimensionality"] > 0.5:
+    if score > 0.5:
         return [0.4, 1.0, 1.8]
     return [0.5, 1.2, 2.0]
 
@@ -137,7 +139,7 @@ def information(scores: Scores) -> list[float]:
     >>> information({"information": 0.9, "correlation": 0.7})
     [0.3, 0.7, 1.2]
     """
-    redundancy = (scores["information"] + scores["correlation"]) / 2
+    redundancy = (_score(scores, "information") + _score(scores, "correlation")) / 2
     if redundancy > 0.7:
         return [0.3, 0.7, 1.2]
     if redundancy > 0.4:
@@ -164,12 +166,21 @@ def balanced(scores: Scores) -> list[float]:
     >>> balanced(dict(variance=1.0, dimensionality=0.697, information=0.983, correlation=0.793))
     [0.31, 0.85, 1.91]
     """
-    parts = [scores["variance"], scores["dimensionality"], 1 - scores["information"]]
+    parts = [_score(scores, key) for key in ("variance", "dimensionality", "information")]
+    parts[2] = 1 - parts[2]
     total = sum(parts)
     weights = [part / total for part in parts] if total > 0 else [1 / 3] * 3
     rows = zip(variance(scores), dimensionality(scores), information(scores), strict=True)
     mixed = [sum(w * r for w, r in zip(weights, row, strict=True)) for row in rows]
     return [round(ratio, 2) for ratio in mixed]
+
+
+def _score(scores: Scores, key: str) -> float:
+    """Return a score; what is none would pass every comparison in silence."""
+    value = scores.get(key)
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"the score {key!r} is {value!r}: give a finite number.")
+    return float(value)
 
 
 STRATEGIES: Mapping[str, Callable[[Scores], list[float]]] = MappingProxyType(
@@ -332,7 +343,8 @@ def strategy_ratios(
     Raises
     ------
     ValueError
-        If a callable returns something else than a positive, finite number.
+        If a callable returns something else than a positive, finite number, or a score that is
+        needed is missing or not finite.
 
     Examples
     --------
@@ -341,14 +353,21 @@ def strategy_ratios(
     [0.5, 1.5]
     """
     if isinstance(strategy, str):
-        return resample_levels(STRATEGIES[strategy](scores), n_levels)
+        return _named(strategy, scores, n_levels, category)
     rules = [strategy] * n_levels if callable(strategy) else strategy
     return [
-        resample_levels(STRATEGIES[rule](scores), n_levels)[level]
+        _named(rule, scores, n_levels, category)[level]
         if isinstance(rule, str)
         else _called(rule, scores, level, category)
         for level, rule in enumerate(rules)
     ]
+
+
+def _named(rule: str, scores: Scores, n_levels: int, category: str) -> list[float]:
+    try:
+        return resample_levels(STRATEGIES[rule](scores), n_levels)
+    except ValueError as error:
+        raise ValueError(f"strategy={rule!r}, category {category!r}: {error}") from error
 
 
 def _called(
