@@ -340,11 +340,13 @@ class FeatureCharacterizer(
         )
         self._spec = without_callables(self.categories, frame)
         self._header = frame.iloc[:0].copy()  # a view would keep the whole table
-        self._sample = sample
+        self._sample, self._weighted = sample, False
 
     def _learn(self, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> None:
         assert self._sample is not None
         self._sample = with_weights(self._sample, array, sample_weight)
+        # Older files that partial_fit goes on from do not say.
+        self._weighted = getattr(self, "_weighted", False) or sample_weight is not None
         self._settle()
 
     def _settle(self) -> None:
@@ -409,6 +411,7 @@ class FeatureCharacterizer(
             "cuts": [_as_lists(cut) for cut in self.cuts_],
             "most_alone": self.max_categories if self.min_category_size <= 2 else 0,
             "scores": self._scores,
+            "weighted": getattr(self, "_weighted", None),
             "plan": None,
         }
 

@@ -26,6 +26,7 @@ from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._memory import return_freed
 from adaptive_vq._profile import profile_of
 from adaptive_vq._rollback import undone_on_error
+from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq.annotations import annotate, annotation, play_same_role, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -255,6 +256,8 @@ class AdaptiveRatioSelector(
         if self.characterizer is None:
             refuse_lost_note(context, annotation(X), type(self).__name__)
         note = profile_of(self, X, sample_weight)
+        weighted = sample_weight is not None
+        warn_of_other_weights(note, weighted, type(self).__name__, stacklevel=5)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
         )
@@ -271,7 +274,8 @@ class AdaptiveRatioSelector(
         Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
         plan = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()
-        self._keep(plan, {**note, "units": units, "column_weights": listed}, table, weight)
+        own = {"units": units, "column_weights": listed, "weighted": weighted}
+        self._keep(plan, {**note, **own}, table, weight)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 

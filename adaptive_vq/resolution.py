@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
@@ -91,6 +92,7 @@ def resolve_plan(
         own = FeatureCharacterizer(random_state=estimator.random_state)
         note = recall("note", lambda: _note_of(_following(own, estimator), X, sample_weight))
     assert note is not None
+    warn_of_other_weights(note, sample_weight is not None, OWNER, stacklevel=6)
     column_weights = settle_column_weights(column_weights, note, OWNER)
     if column_weights is None:
         column_weights = repeat_weights(X)

@@ -285,6 +285,42 @@ def test_weights_through_a_pipeline(X, weight):
 
 
 @pytest.mark.parametrize(
+    ("weighed", "given", "lacks"),
+    [
+        (["vq"], "HierarchicalVQVAE", "AdaptiveRatioSelector"),
+        (["ratios"], "AdaptiveRatioSelector", "FeatureCharacterizer"),
+        (["characterize", "ratios"], "AdaptiveRatioSelector", "HierarchicalVQVAE"),
+        (["characterize", "vq"], "FeatureCharacterizer", "AdaptiveRatioSelector"),
+    ],
+)
+def test_weights_of_some_steps_only_are_told(X, weight, weighed, given, lacks):
+    steps = {
+        "characterize": FeatureCharacterizer(),
+        "ratios": AdaptiveRatioSelector("balanced", bits=12),
+        "vq": codec(bits=None, max_epochs=0),
+    }
+    message = f"sample_weight was given to {given}, but not to {lacks}, which counts all rows alike"
+    with pytest.warns(UserWarning, match="sample_weight was given") as caught:
+        Pipeline(list(steps.items())).fit(X, **{f"{s}__sample_weight": weight for s in weighed})
+    assert str(caught[0].message).startswith(message)
+
+
+def test_weights_of_a_codec_reach_what_it_plans_with(X, weight):
+    zeros = np.where(np.arange(120) < 60, weight, 0)
+    table = FeatureCharacterizer().fit(X, sample_weight=zeros).transform(X)
+    for own in ({}, {"compression_ratios": [1.0, 2.0]}, {"fit_rows": 30}):
+        codec(max_epochs=0, **own).fit(table, sample_weight=zeros)
+        with pytest.warns(UserWarning, match="given to FeatureCharacterizer, but not to"):
+            codec(max_epochs=0, **own).fit(table)
+    with pytest.warns(UserWarning, match="but not to HierarchicalVQVAE") as caught:
+        codec(max_epochs=0, compression_ratios=[1.0, 2.0]).fit(table)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="but not to AdaptiveRatioSelector") as caught:
+        AdaptiveRatioSelector("balanced").fit(table)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
     "weight",
     [np.zeros(120), np.ones(119), -np.ones(120), np.full(120, np.nan), np.ones((120, 2))],
     ids=["zero", "short", "negative", "nan", "square"],
