@@ -146,17 +146,22 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
 
 
 def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> None:
-    """Tell that the plan of an earlier selector leaves nothing to a strategy set here."""
-    ratios, strategy = estimator.compression_ratios, estimator.auto_compression_strategy
-    plan = (note or {}).get("plan")
-    if not plan or not (isinstance(ratios, str) and ratios == "auto"):
+    """Tell that a selector leaves nothing to a strategy set here; ratios given plainly do."""
+    ratios, label = estimator.compression_ratios, strategy_label(getattr(estimator, STRATEGY))
+    planned = (note or {}).get("plan")
+    if isinstance(ratios, AdaptiveRatioSelector):
+        maker = strategy_label(ratios.strategy)
+        why = f"the selector in compression_ratios makes the plan, by strategy {maker!r}"
+        how = "Set strategy there, or leave compression_ratios at 'auto'."
+    elif planned and isinstance(ratios, str) and ratios == "auto":
+        maker = planned["strategy"]
+        why = f"AdaptiveRatioSelector has made the plan, by strategy {maker!r}"
+        how = "Set strategy there, or take the selector out."
+    else:
         return
-    label = strategy_label(strategy)
-    if label not in ("rate_distortion", plan["strategy"]):  # the default is no wish
+    if label not in ("rate_distortion", maker):  # the default is no wish
         warnings.warn(
-            f"{OWNER}(auto_compression_strategy={label!r}) has no effect: AdaptiveRatioSelector "
-            f"has made the plan, by strategy {plan['strategy']!r}. Set strategy there, or take the "
-            "selector out.",
+            f"{OWNER}({STRATEGY}={label!r}) has no effect: {why}. {how}",
             UserWarning,
             stacklevel=7,
         )
