@@ -175,7 +175,7 @@ def test_chunks_are_drawn_from_a_generator_as_fit_draws(fit_rows):
 
 
 def test_chunks_that_are_no_tables_are_refused():
-    with pytest.raises(TypeError, match="give arrays or DataFrames"):
+    with pytest.raises(TypeError, match=r"a list of rows: give np\.asarray"):
         drawn_rows(codec(bits=4), [X[:80].tolist(), X[80:].tolist()])
 
 
