@@ -19,7 +19,7 @@ from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._statistics import weighted_rows
 from adaptive_vq._trained import TrainedCodec
-from adaptive_vq._training_rules import refuse_idle_parameters
+from adaptive_vq._training_rules import refuse_idle_parameters, refuse_small_batches
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
@@ -350,6 +350,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
 
         resolve_device(self.device)  # before the work, not after it
         refuse_idle_parameters(self)
+        refuse_small_batches(self)
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
             y = X if y is None else y  # what callbacks compare with
