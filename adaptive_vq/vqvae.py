@@ -148,7 +148,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         moment, the same `fit` goes on from it and ends with the same bits as without the
         interruption. A file of another fit (other rows, parameters or versions)
         is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
-        again.
+        again; a RandomState that they share with the codec has moved on by then, so that
+        `random_state` has to be an int there.
     random_state : int, RandomState instance or None, default=None
         Seed of all random choices. None means a fixed choice.
 
