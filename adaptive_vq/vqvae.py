@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
+from adaptive_vq._column_reports import refuse_far_cells, report_training_columns
 from adaptive_vq._fit_rows import clean_rows, kept_weights, rows_to_learn_from
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
@@ -383,7 +383,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.units_ = CodecUnits(scaler, clip).fit(
             table, weight, names=names, column_weights=note["column_weights"]
         )
-        self._report_empty_columns()
+        report_training_columns(self.units_, table, stacklevel=5)
         self.n_capped_ = self.units_.count_capped(table, weight)
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
@@ -411,13 +411,21 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         -------
         HierarchicalVQVAE
             Units, categories, bits and codebook sizes stay as the first call fixed them.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; on later calls also if cells that no cap holds back are more than 1,000,000
+            standard deviations from the training mean of their column.
         """
         from adaptive_vq.estimation import update_estimator
 
         if not hasattr(self, "codebooks_"):
             return self.fit(X, sample_weight=sample_weight)
         self._check_usable()
-        Z, observed = self._codec_rows(X)
+        Z = self.units_.to_codec(self._inner(X))
+        refuse_far_cells(self.units_, Z)
+        Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
         weight = None
         if sample_weight is not None:
             kept = np.asarray(sample_weight) > 0
@@ -427,19 +435,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)
         return self
-
-    def _report_empty_columns(self) -> None:
-        empty = np.flatnonzero(self.units_.empty_)
-        if len(empty) == len(self.units_.empty_):
-            raise ValueError("X has no observed cell: every column is missing in every row.")
-        if len(empty):
-            names = [self._inner_names()[j] for j in empty]
-            warnings.warn(
-                f"Columns {names[:5]} have no observed cell in the training rows: they spend no "
-                "bits and decode to 0.",
-                UserWarning,
-                stacklevel=6,
-            )
 
     def _keep_plan(self, plan: Plan) -> None:
         self.categories_ = plan.categories
