@@ -428,9 +428,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
         weight = None
         if sample_weight is not None:
-            kept = np.asarray(sample_weight) > 0
             # Rows without columns: of the rows only the weights are checked.
             _, weight = weighted_rows(np.empty((len(Z), 0)), sample_weight)
+            kept = np.asarray(sample_weight) > 0
             Z, observed = Z[kept], observed[kept]
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)

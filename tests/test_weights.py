@@ -333,6 +333,20 @@ def test_bad_weights_are_refused(X, estimator, weight):
         estimator.fit(X, sample_weight=weight)
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (["a"] * 120, "one per row; numpy says: could not convert string to float: 'a'"),
+        (np.ones(119), r"120 finite numbers >= 0, one per row; it has the shape \(119,\)"),
+        (np.r_[np.ones(7), -2.0, np.ones(112)], "one per row; row 7 has -2"),
+        (np.r_[np.nan, np.ones(119)], "one per row; row 0 has nan"),
+    ],
+)
+def test_bad_weights_are_told_what_is_wrong(X, weight, message):
+    with pytest.raises(ValueError, match=f"^sample_weight must be .*{message}"):
+        FeatureCharacterizer().fit(X, sample_weight=weight)
+
+
 @pytest.mark.parametrize("mass", [1.0, 2.0, 0.3])
 @pytest.mark.parametrize(
     "estimator",
