@@ -219,6 +219,11 @@ def _budget_given(estimator: Any, note: Mapping[str, Any]) -> int | None:
 
 
 def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
+    if hasattr(ratios, "get_params"):  # of an estimator, or its class
+        raise ValueError(
+            f"compression_ratios={ratios!r} makes no plan: give an AdaptiveRatioSelector(...), "
+            "which takes a FeatureCharacterizer as characterizer, or ratios."
+        )
     if not isinstance(ratios, Mapping):
         same = parse_ratios(ratios)
         return {name: list(same) for name in names}

@@ -230,6 +230,12 @@ def test_bad_parameters_are_named(X, parameters, message):
         codec(**parameters).fit(X)
 
 
+@pytest.mark.parametrize("given", [AdaptiveRatioSelector, FeatureCharacterizer()])
+def test_estimators_that_make_no_plan_are_refused(X, given):
+    with pytest.raises(ValueError, match=r"makes no plan: give an AdaptiveRatioSelector\(...\)"):
+        codec(compression_ratios=given).fit(X)
+
+
 def test_category_naming_an_unknown_column(frame):
     characterizer = FeatureCharacterizer({"a": ["f0", "g1"]})
     with pytest.raises(ValueError, match="'a' names column 'g1'"):
