@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,29 @@ def _as_array_or_frame(chunk: Any, place: int) -> Any:
         if hasattr(chunk, "__array__"):
             return np.asarray(chunk)
     if not hasattr(chunk, "shape"):
-        how = "chunk.collect()" if hasattr(chunk, "collect") else "np.asarray(chunk)"
-        raise TypeError(
-            f"Chunk {place} is a {type(chunk).__name__}: give arrays or DataFrames, such as {how}. "
-            "A list of rows that is the table itself has to be one array."
-        )
+        raise TypeError(f"Chunk {place} is {_what_and_how(chunk)}")
     return chunk
+
+
+def _what_and_how(chunk: Any) -> str:
+    """Say what a chunk is that is no table, and what to give instead."""
+    kind = type(chunk).__name__
+    if isinstance(chunk, str | PathLike):
+        return (
+            f"{chunk!r}: give what it names, such as pandas.read_parquet({chunk!r}). A file, or a "
+            "folder of Parquet files, is given as it is, in no list; a dict of columns as "
+            "pandas.DataFrame."
+        )
+    if hasattr(chunk, "collect"):
+        return f"a {kind}: give chunk.collect()."
+    if isinstance(chunk, list | tuple) and len(chunk) and not np.ndim(chunk[0]):
+        return (
+            f"a {kind} of cells, so that the rows of one table may have been given for chunks: "
+            "give np.asarray(table)."
+        )
+    if isinstance(chunk, list | tuple):
+        return f"a {kind} of rows: give np.asarray(chunk)."
+    return f"a {kind}: give arrays or DataFrames."
 
 
 def _refuse_other_shape(chunk: Any, given: Any, place: int) -> None:

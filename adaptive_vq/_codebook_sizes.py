@@ -91,7 +91,9 @@ def _given_sizes(codebook_sizes: Any, name: str, plan: Plan) -> list[int]:
         if name not in given:
             raise ValueError(f"codebook_sizes has no entry for category {name!r}.")
         given = given[name]
-    many = isinstance(given, Sequence | np.ndarray) and np.ndim(given) == 1
+    # Not np.ndim, which fails on a list of lists and numbers before it can be named.
+    many = given.ndim == 1 if isinstance(given, np.ndarray) else isinstance(given, Sequence)
+    many = many and not isinstance(given, str)
     levels = list(given) if many else [given] * plan.n_levels
     whole = all(isinstance(size, (int, np.integer)) and size >= 1 for size in levels)
     if len(levels) != plan.n_levels or not whole:

@@ -12,7 +12,7 @@ import typer
 
 import adaptive_vq
 from adaptive_vq import _reports
-from adaptive_vq._config import build_pipeline, read_config
+from adaptive_vq._config import LARGEST_SEED, build_pipeline, read_config
 from adaptive_vq._console import Talk
 from adaptive_vq._files import check_replaceable, refuse_existing
 from adaptive_vq._streams import can_stream, map_parquet, parquet_pieces, parquet_rows
@@ -63,7 +63,9 @@ def demo(
     rows: Annotated[int, typer.Option(min=50, help="Rows of the generated table.")] = 10_000,
     bits: Annotated[int, typer.Option(min=1, help="Budget in bits per row.")] = 64,
     strategy: Annotated[str, typer.Option(help="To compare with uniform.")] = "rate_distortion",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of table, split and fits.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of table, split and fits.")
+    ] = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for codes, picture and model; a new one."),
@@ -101,7 +103,9 @@ def fit(
         str | None, typer.Option(help="auto, prefix, a number, or a JSON file.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=0, help="Most epochs of training.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random choices.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of all random choices.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print categories, ratios, bits and sizes only.")
     ] = False,

@@ -23,7 +23,7 @@ __all__ = ["build_pipeline", "read_config", "settings_of"]
 
 CLEAN, CATEGORIES, RATIOS, CODEC = "clean", "characterize", "ratios", "vq"
 SEED = "seed"
-_LARGEST_SEED = 2**32 - 1  # numpy's
+LARGEST_SEED = 2**32 - 1  # numpy's
 
 #: Parameters of the codec that are about training; the others belong to ``model``.
 _TRAINING = (
@@ -214,8 +214,8 @@ def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
 def _refuse_bad_value(key: str, step: str, parameter: str, value: Any) -> None:
     """Refuse what the estimator would refuse, under the name that stands in the file."""
     if step == SEED:
-        if not _is_whole(value) or not 0 <= value <= _LARGEST_SEED:
-            raise ValueError(f"{key}={value!r}: must be a whole number from 0 to {_LARGEST_SEED}")
+        if not _is_whole(value) or not 0 <= value <= LARGEST_SEED:
+            raise ValueError(f"{key}={value!r}: must be a whole number from 0 to {LARGEST_SEED}")
         return
     constraints = _CLASSES[step]._parameter_constraints[parameter]
     try:

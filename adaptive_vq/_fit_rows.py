@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from adaptive_vq._statistics import weighted_rows
 from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import note_repeats
 from adaptive_vq.tables import check_table, column_names, row_chunks
+from adaptive_vq.weights import refuse_single_row
 
 __all__ = ["clean_rows", "draw_seed", "kept_weights", "rows_to_learn_from"]
 
@@ -45,7 +45,8 @@ def rows_to_learn_from(
     Raises
     ------
     TypeError, ValueError
-        As `check_table`, for any row of the table, and for bad weights.
+        As `check_table`, for any row of the table, and for bad weights, among them such as leave a
+        single row.
 
     Notes
     -----
@@ -54,14 +55,14 @@ def rows_to_learn_from(
     """
     if most is None or not _can_be_cut(X) or X.shape[0] <= most:
         table = check_table(estimator, X, reset=True, ensure_min_samples=2)
+        refuse_single_row(len(table), sample_weight)
         if most is None or len(table) <= most:
             return X, table, sample_weight
         X = table
     else:
         _check_in_chunks(estimator, X)
     n_samples = X.shape[0]
-    # Rows without columns: only the weights are checked.
-    weighted_rows(np.empty((n_samples, 0)), sample_weight)
+    refuse_single_row(n_samples, sample_weight)
     places = _drawn(n_samples, sample_weight, most, draw_seed(estimator))
     few = X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
     if isinstance(few, np.memmap):

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["is_polars", "name_unreadable_column", "refuse_text", "unmasked"]
+__all__ = ["is_polars", "name_unreadable_column", "refuse_no_table", "refuse_text", "unmasked"]
 
 _SHOWN = 60
 """Most characters of a cell in a message."""
+
+
+def refuse_no_table(X: Any) -> None:
+    """Refuse what holds or names a table but is none, which numpy takes for a single cell."""
+    if isinstance(X, str | PathLike):
+        raise TypeError(
+            f"X is {_shown(X)}, not a table: read the file first, for example with pandas.read_csv."
+        )
+    records = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Mapping)
+    # Sparse matrices of one kind are dicts as well; they are refused as sparse.
+    if (isinstance(X, Mapping) and not hasattr(X, "shape")) or records:
+        kind = type(X[0]).__name__ + "s" if records else type(X).__name__
+        raise TypeError(f"X holds cells in {kind}, not as a table: give pandas.DataFrame(X).")
+    if X is None:
+        raise TypeError("X is None: give a table of rows and columns.")
 
 
 def refuse_text(X: Any) -> None:

@@ -94,33 +94,43 @@ def _joined(because: str, text: str) -> str:
     return because + text[0].lower() + text[1:] if because else text
 
 
-def moved(planned: int, learned: int, spent: float, given: bool) -> str:
+def moved(planned: int, learned: int, held: int, spent: float, given: bool) -> str:
     """Explain bits that have moved after planning, if any have.
 
     Parameters
     ----------
     planned, learned : int
         Bits of a category, and what learning has added to them.
+    held : int
+        Whole bits that hold its final codebooks, as the table of decisions lists them.
     spent : float
-        Sum of log2 of its final codebooks' sizes.
+        Sum of log2 of the sizes of these.
     given : bool
         Whether the user has set these sizes.
 
     Examples
     --------
     >>> from adaptive_vq._reasons import moved
-    >>> moved(8, 0, 8.0, False), moved(8, 0, 5.9, False)
+    >>> moved(8, 0, 8, 7.2, False), moved(8, 0, 6, 6.0, False)
     ('', ' 2 of its bits found nothing more to tell apart.')
-    >>> moved(8, 1, 9.0, False), moved(8, 0, 3.0, True)
+    >>> moved(8, 1, 9, 9.0, False), moved(8, 0, 3, 3.0, True)
     (' Learning moved 1 bit here.', ' codebook_sizes gives it 3 bits.')
+    >>> moved(8, 0, 6, 4.64, False)
+    ' 3.4 of its bits found nothing more to tell apart; 6 whole ones hold its codebooks.'
     """
+    # Codebooks of 5 codewords each take 2.32 bits, and 3 whole ones each to hold them.
+    whole = "" if abs(held - spent) < 0.005 else f"; {held} whole ones hold its codebooks"
     if given:
-        return "" if abs(spent - planned) < 0.5 else f" codebook_sizes gives it {spent:.3g} bits."
+        as_planned = held == planned and abs(spent - planned) < 0.5
+        size = f"{spent:.3g} {'bit' if spent == 1 else 'bits'}"
+        return "" if as_planned else f" codebook_sizes gives it {size}{whole}."
     told = f" Learning moved {counted(abs(learned), 'bit')} {'here' if learned > 0 else 'away'}."
     told = told if learned else ""
-    change = int(spent - planned - learned)  # towards zero: parts of bits go with pruned codewords
+    change = spent - planned - learned
+    if held == planned + learned and abs(change) < 1.0:  # parts of bits go with pruned codewords
+        return told
+    size = f"{abs(change):{'.2g' if abs(change) < 10 else '.3g'}}"
     if change > 0:
-        return f"{told} {counted(change, 'bit')} freed elsewhere came on top."
-    if change < 0:
-        return f"{told} {-change} of its bits found nothing more to tell apart."
-    return told
+        noun = "bit" if size == "1" else "bits"
+        return f"{told} {size} {noun} freed elsewhere came on top{whole}."
+    return f"{told} {size} of its bits found nothing more to tell apart{whole}."

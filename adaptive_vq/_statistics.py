@@ -26,9 +26,16 @@ def weighted_rows(
     """Check weights and drop rows of weight 0; None stands for equal weights."""
     if sample_weight is None:
         return X, None
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != X.shape[:1] or not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(f"sample_weight must be {len(X)} finite numbers >= 0, one per row.")
+    told = f"sample_weight must be {len(X)} finite numbers >= 0, one per row"
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{told}; numpy says: {' '.join(str(error).split())}.") from error
+    if weight.shape != X.shape[:1]:
+        raise ValueError(f"{told}; it has the shape {weight.shape}.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise ValueError(f"{told}; row {wrong[0]} has {weight[wrong[0]]:g}.")
     if not weight.any():
         raise ValueError("sample_weight is zero in every row; give at least one row a weight.")
     X, weight = X[weight > 0], weight[weight > 0]

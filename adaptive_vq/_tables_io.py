@@ -191,7 +191,7 @@ def _parsed(path: str | Path, read: Callable[[], Table]) -> Table:
     except (OSError, ImportError):
         raise
     except Exception as error:  # every reader has errors of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = _reason(error)
         raise ValueError(f"{_shown(path)} can not be read as a table: {reason}") from error
     if table.ndim != 2:
         raise ValueError(f"{_shown(path)} holds an array of shape {table.shape}; 2-D is needed.")
@@ -201,6 +201,19 @@ def _parsed(path: str | Path, read: Callable[[], Table]) -> Table:
     if getattr(table, "dtype", None) is not None and np.iscomplexobj(table):
         raise ValueError(f"{_shown(path)} holds complex numbers; give real ones.")
     return table
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what is wrong with a file, in the words of its user."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8, but perhaps UTF-16: write it again as UTF-8."
+    if "allow_pickle" in text:  # which may run code, and is not to be had here
+        return (
+            "it holds Python objects, which are not loaded. Save numbers: X.astype(float), and "
+            "names as text: np.array(names, dtype=str)."
+        )
+    return text or type(error).__name__
 
 
 def _shown(path: str | Path) -> str:
@@ -275,6 +288,8 @@ def _are_data(names: list[str]) -> bool:
 
 
 def _check_names(names: list[str], sep: str) -> None:
+    if any("\0" in name for name in names):  # what UTF-16 without a mark at its beginning holds
+        raise UnicodeError("zero bytes")
     if len(names) > 1 and "" in map(str.strip, names):
         raise ValueError(
             "a column has no name in the first line. If it is a row index, write the file without."

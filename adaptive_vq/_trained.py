@@ -12,6 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._column_reports import warn_of_far_cells
 from adaptive_vq.annotations import play_same_role
 from adaptive_vq.cleaning import FeatureCleaner
 from adaptive_vq.codes import CodeTable, code_names
@@ -171,8 +172,9 @@ class TrainedCodec(TransformerMixin):
 
     def _evaluation(self, table: NDArray[np.float64], given: NDArray[np.float64]) -> Evaluation:
         """Evaluate rows as `_inner_and_given` makes them."""
-        Z = self._imputer.transform(self.units_.to_codec(table))
-        codes = self._codes(Z)
+        Z = self.units_.to_codec(table)
+        warn_of_far_cells(self.units_, Z)
+        codes = self._codes(self._imputer.transform(Z))
         table_of_codes = self._code_table()
         owner = [c["name"] for c in self._layout["categories"] for _ in c["levels"]]
         books = {
@@ -212,6 +214,7 @@ class TrainedCodec(TransformerMixin):
 
     def _codec_rows(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         Z = self.units_.to_codec(self._inner(X))
+        warn_of_far_cells(self.units_, Z)
         return self._imputer.transform(Z), ~np.isnan(Z)
 
     def _to_table(self, Z: NDArray[np.float32]) -> NDArray[np.float64]:

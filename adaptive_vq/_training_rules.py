@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["refuse_idle_parameters"]
+__all__ = ["refuse_idle_parameters", "refuse_small_batches"]
 
 _NEEDS = (
     ("orthogonality_weight", 0.0, "gradient"),
@@ -40,3 +40,25 @@ def refuse_idle_parameters(estimator: Any) -> None:
                 f"while {_HOW[update]}: set codebook_update={needed!r}, or leave {name} at "
                 f"{default!r}."
             )
+
+
+def refuse_small_batches(estimator: Any) -> None:
+    """Raise if processes that train together are more than the rows of a batch.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVQVAE
+
+    Raises
+    ------
+    ValueError
+        Naming both numbers: each process needs a row of every batch.
+    """
+    from adaptive_vq._distributed import n_ranks
+
+    if estimator.max_epochs and estimator.batch_size < n_ranks():
+        raise ValueError(
+            f"batch_size={estimator.batch_size} leaves processes without a row: "
+            f"torch.distributed has {n_ranks()} train together, and each takes its part of every "
+            f"batch. Give a batch_size of at least {n_ranks()}, or train on fewer processes."
+        )

@@ -264,6 +264,14 @@ def _pairs(n_rows: int, n_pairs: int, random_state: Any) -> tuple[IntArray, IntA
     return first, (first + 1 + rng.randint(n_rows - 1, size=n_pairs)) % n_rows
 
 
+def _near_one(X: FloatArray) -> FloatArray:
+    """Scale by the power of two that brings the largest cell to 1: no square over- or underflows.
+
+    Beyond that nothing changes: it only moves the exponents of the cells.
+    """
+    return np.asarray(np.ldexp(X, -np.frexp(np.abs(X).max())[1]), dtype=np.float64)
+
+
 def _distances(X: FloatArray, first: IntArray, second: IntArray) -> FloatArray:
     batches = gen_batches(len(first), _PAIRS_PER_BATCH)
     return np.concatenate([np.linalg.norm(X[first[b]] - X[second[b]], axis=1) for b in batches])
@@ -316,7 +324,7 @@ def topographic_similarity(
     second = check_array(Y, dtype=np.float64, ensure_min_samples=3, input_name="Y")
     check_consistent_length(first, second)
     left, right = _pairs(len(first), n_pairs, random_state)
-    distances = np.stack([_distances(first, left, right), _distances(second, left, right)])
+    distances = np.stack([_distances(_near_one(table), left, right) for table in (first, second)])
     level = distances.mean(axis=1)
     if (distances.std(axis=1) <= 1e-12 * level).any():
         return float("nan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
@@ -16,6 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._overlap import warn_of_overlap
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weighted_sample import Weighted, rows_and_weights, with_weights
@@ -27,13 +27,12 @@ from adaptive_vq.sampling import RowSample
 from adaptive_vq.scores import category_profile, category_scores, category_separation
 from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
+from adaptive_vq.weights import refuse_single_row
 
 __all__ = ["FeatureCharacterizer", "category_scores"]
 
 #: Clustering and the figures beside the scores look at this many rows of the sample.
 PROFILE_ROWS = 10_000
-#: Below this mean absolute correlation two categories are not said to overlap.
-OVERLAP = 0.1
 
 
 class FeatureCharacterizer(
@@ -200,13 +199,14 @@ class FeatureCharacterizer(
         Raises
         ------
         ValueError
-            If the table is unusable, categories do not fit it, or `scaler` or `clip` contradicts
-            an earlier step.
+            If the table is unusable, fewer than two rows have a weight, categories do not fit it,
+            or `scaler` or `clip` contradicts an earlier step.
         """
         # Steps after this one see through the callback context that it ran in their pipeline.
         context = self._init_callback_context()
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         array = check_table(self, X, reset=True, ensure_min_samples=2)
+        refuse_single_row(len(array), sample_weight)
         self._streams = False
         self._begin(X, array, self._no_rows(array.shape[1]))
         self._learn(array, sample_weight)
@@ -340,11 +340,13 @@ class FeatureCharacterizer(
         )
         self._spec = without_callables(self.categories, frame)
         self._header = frame.iloc[:0].copy()  # a view would keep the whole table
-        self._sample = sample
+        self._sample, self._weighted = sample, False
 
     def _learn(self, array: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> None:
         assert self._sample is not None
         self._sample = with_weights(self._sample, array, sample_weight)
+        # Older files that partial_fit goes on from do not say.
+        self._weighted = getattr(self, "_weighted", False) or sample_weight is not None
         self._settle()
 
     def _settle(self) -> None:
@@ -389,7 +391,7 @@ class FeatureCharacterizer(
         separation = category_separation(correlation, found.categories)
         silhouette = isinstance(self.categories, str) and self.categories == "silhouette"
         if found.given and not silhouette:
-            _warn_of_overlap(separation, self._scores)
+            warn_of_overlap(separation, self._scores)
         figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
         table = pd.DataFrame.from_dict(figures, orient="index").drop(columns="neighbor")
         self.characteristics_ = table.rename_axis("category")
@@ -409,6 +411,7 @@ class FeatureCharacterizer(
             "cuts": [_as_lists(cut) for cut in self.cuts_],
             "most_alone": self.max_categories if self.min_category_size <= 2 else 0,
             "scores": self._scores,
+            "weighted": getattr(self, "_weighted", None),
             "plan": None,
         }
 
@@ -428,23 +431,3 @@ class FeatureCharacterizer(
 
 def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:
     return {name: columns.tolist() for name, columns in categories.items()}
-
-
-def _warn_of_overlap(
-    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]]
-) -> None:
-    # One-hot columns oppose each other: their aligned correlation is low, their strength is not.
-    overlapping = [
-        f"{name!r} and {figures['neighbor']!r} (within {figures['within']:.2f}, between "
-        f"{figures['between']:.2f})"
-        for name, figures in separation.items()
-        if figures["between"] > max(figures["within"], scores[name]["correlation"], OVERLAP)
-    ]
-    if overlapping:
-        warnings.warn(
-            "Categories overlap, their columns correlate more with another category than among "
-            f"themselves: {'; '.join(overlapping[:3])}. Consider merging them or "
-            "categories='auto'.",
-            UserWarning,
-            stacklevel=2,
-        )

@@ -173,9 +173,11 @@ class Checkpoint:
         keys = [*self._fingerprint, *(key for key in found if key not in self._fingerprint)]
         other = [key for key in keys if found.get(key) != self._fingerprint.get(key)]
         if other:
+            moved = " (a RandomState moves on as earlier steps draw from it: give an int)"
             raise ValueError(
                 f"The checkpoint {self.path} belongs to another fit: it differs in "
-                f"{', '.join(other[:3])}. Delete it to fit anew, or give another path."
+                f"{', '.join(other[:3])}{moved if 'random_state' in other else ''}. Delete it to "
+                "fit anew, or give another path."
             )
 
 

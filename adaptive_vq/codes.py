@@ -10,6 +10,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from adaptive_vq._wording import counted
+
 Ints = NDArray[np.int64]
 
 
@@ -194,13 +196,13 @@ class CodeTable:
             )
         if not matching:
             raise ValueError(
-                f"Codes have {width} columns; with encode={encode!r} this codec has "
-                + ", ".join(f"{w} for {p} levels" for p, w in widths.items())
+                f"Codes have {counted(width, 'column')}; with encode={encode!r} this codec has "
+                + ", ".join(f"{w} for {counted(p, 'level')}" for p, w in widths.items())
                 + "."
             )
         if n_levels is not None and n_levels > matching[0]:
             raise ValueError(
-                f"n_levels={n_levels}, but codes hold the first {matching[0]} levels only."
+                f"n_levels={n_levels}, but codes hold {counted(matching[0], 'level')} only."
             )
         return self.prefix(matching[0]), matching[0] if n_levels is None else n_levels
 

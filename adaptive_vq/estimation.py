@@ -206,7 +206,10 @@ def plan_with_sizes(plan: Plan, specs: Sequence[CategorySpec]) -> Plan:
         s.name: [sum(math.ceil(math.log2(k)) for k in level) for level in s.sizes] for s in specs
     }
     spent = {s.name: sum(math.log2(k) for level in s.sizes for k in level) for s in specs}
-    told = {name: moved(sum(b), 0, spent[name], True) for name, b in plan.bits.items()}
+    told = {
+        name: moved(sum(planned), 0, sum(bits[name]), spent[name], True)
+        for name, planned in plan.bits.items()
+    }
     decisions = [
         {**entry, "predicted_nmse": math.nan} if told[entry["category"]] else entry
         for entry in plan.decisions
@@ -227,7 +230,7 @@ def _plan_as_fitted(plan: Plan, fitted: Fitted, given: bool) -> Plan:
     learned, spent = Counter(move["taker"] for move in fitted.moves), _spent(module)
     learned.subtract(move["giver"] for move in fitted.moves)
     told = {
-        name: moved(sum(planned), learned[name], spent.get(name, 0.0), given)
+        name: moved(sum(planned), learned[name], sum(bits[name]), spent.get(name, 0.0), given)
         for name, planned in plan.bits.items()
     }
     return _retold(plan, bits, told)

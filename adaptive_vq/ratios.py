@@ -14,7 +14,6 @@ from sklearn.base import (
     OneToOneFeatureMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, check_random_state
@@ -25,8 +24,9 @@ from adaptive_vq import _budgets, _reasons
 from adaptive_vq._codec_constraints import BITS, LEVELS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._memory import return_freed
+from adaptive_vq._profile import profile_of
 from adaptive_vq._rollback import undone_on_error
-from adaptive_vq._unit_choice import is_auto
+from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq.annotations import annotate, annotation, play_same_role, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -43,9 +43,14 @@ from adaptive_vq.strategies import (
     strategy_label,
     strategy_ratios,
 )
-from adaptive_vq.tables import as_frame, check_table, column_names, first_row
+from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
-from adaptive_vq.weights import check_column_weights, learning_rows, settle_column_weights
+from adaptive_vq.weights import (
+    check_column_weights,
+    learning_rows,
+    refuse_single_row,
+    settle_column_weights,
+)
 
 __all__ = [
     "STRATEGIES",
@@ -237,18 +242,22 @@ class AdaptiveRatioSelector(
         Raises
         ------
         ValueError
-            If the table is unusable, a parameter is out of range, `bits` and `max_nmse` are both
-            given, `max_nmse` is out of reach, a callable returns something else than a positive
-            number, or `scaler` or `clip` contradicts an earlier step.
+            If the table is unusable, fewer than two rows have a weight, a parameter is out of
+            range, `bits` and `max_nmse` are both given, `max_nmse` is out of reach, a callable
+            returns something else than a positive number, or `scaler` or `clip` contradicts an
+            earlier step.
         """
         # Steps after this one see through the callback context that it ran in their pipeline.
         context = self._init_callback_context()
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         table = check_table(self, X, reset=True, ensure_min_samples=2)
+        refuse_single_row(len(table), sample_weight)
         self._check_parameters()
         if self.characterizer is None:
             refuse_lost_note(context, annotation(X), type(self).__name__)
-        note = self._profile(X, sample_weight)
+        note = profile_of(self, X, sample_weight)
+        weighted = sample_weight is not None
+        warn_of_other_weights(note, weighted, type(self).__name__, stacklevel=5)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
         )
@@ -265,7 +274,8 @@ class AdaptiveRatioSelector(
         Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
         plan = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()
-        self._keep(plan, {**note, "units": units, "column_weights": listed}, table, weight)
+        own = {"units": units, "column_weights": listed, "weighted": weighted}
+        self._keep(plan, {**note, **own}, table, weight)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
@@ -329,28 +339,6 @@ class AdaptiveRatioSelector(
                 f"cut_tolerance={self.cut_tolerance:g} needs a strategy that measures cuts "
                 f"({', '.join(CUTTING)}), not strategy={self.strategy!r}. Leave it None."
             )
-
-    def _profile(self, X: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
-        """Return the note of an earlier step, or of a characterizer fitted here."""
-        note = annotation(X)
-        if self.characterizer is None and note is not None and "categories" in note:
-            return note
-        nested = FeatureCharacterizer(random_state=self.random_state)
-        if self.characterizer is not None:
-            nested = clone(self.characterizer)
-        own = nested.get_params(deep=False)
-        follows = [key for key in ("scaler", "clip") if is_auto(own.get(key))]
-        nested.set_params(**{key: getattr(self, key) for key in follows})
-        nested.fit(X, sample_weight=sample_weight)
-        found = annotation(nested.transform(first_row(X)))
-        if found is None or "categories" not in found:
-            raise TypeError(
-                f"characterizer={self.characterizer!r} leaves no note of categories: use a "
-                "FeatureCharacterizer."
-            )
-        decided = [key for key in follows if not is_auto(getattr(self, key))]
-        given = found["units"]["given"] | dict.fromkeys(decided, type(self).__name__)
-        return {**found, "units": {**found["units"], "given": given}}
 
     def _plan(
         self,

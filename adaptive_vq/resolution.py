@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from adaptive_vq._weight_notes import warn_of_other_weights
+from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
@@ -24,6 +26,7 @@ from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
 
 OWNER = "HierarchicalVQVAE"
+STRATEGY = "auto_compression_strategy"
 
 
 def resolve_plan(
@@ -60,8 +63,9 @@ def resolve_plan(
     note : dict
         The note that the plan came from.
     """
-    if isinstance(estimator.auto_compression_strategy, str):  # also where a plan has been made
-        check_strategy(estimator.auto_compression_strategy, 1)
+    strategy, n_levels = estimator.auto_compression_strategy, estimator.n_levels or 3
+    if isinstance(strategy, str):  # also where a plan has been made
+        check_strategy(strategy, n_levels, STRATEGY)
     if note is not None:  # a conflict with an earlier step, before nested estimators follow
         resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios
@@ -69,10 +73,11 @@ def resolve_plan(
     _warn_of_idle_plan(ratios, note)
     _warn_of_idle_strategy(estimator, note)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
+        check_strategy(strategy, n_levels, STRATEGY)  # by the name that it has here
         ratios = AdaptiveRatioSelector(
-            estimator.auto_compression_strategy,
+            strategy,
             bits=estimator.bits,
-            n_levels=estimator.n_levels or 3,
+            n_levels=n_levels,
             column_weights=column_weights,
             random_state=estimator.random_state,
         )
@@ -87,6 +92,7 @@ def resolve_plan(
         own = FeatureCharacterizer(random_state=estimator.random_state)
         note = recall("note", lambda: _note_of(_following(own, estimator), X, sample_weight))
     assert note is not None
+    warn_of_other_weights(note, sample_weight is not None, OWNER, stacklevel=6)
     column_weights = settle_column_weights(column_weights, note, OWNER)
     if column_weights is None:
         column_weights = repeat_weights(X)
@@ -140,17 +146,22 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
 
 
 def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> None:
-    """Tell that the plan of an earlier selector leaves nothing to a strategy set here."""
-    ratios, strategy = estimator.compression_ratios, estimator.auto_compression_strategy
-    plan = (note or {}).get("plan")
-    if not plan or not (isinstance(ratios, str) and ratios == "auto"):
+    """Tell that a selector leaves nothing to a strategy set here; ratios given plainly do."""
+    ratios, label = estimator.compression_ratios, strategy_label(getattr(estimator, STRATEGY))
+    planned = (note or {}).get("plan")
+    if isinstance(ratios, AdaptiveRatioSelector):
+        maker = strategy_label(ratios.strategy)
+        why = f"the selector in compression_ratios makes the plan, by strategy {maker!r}"
+        how = "Set strategy there, or leave compression_ratios at 'auto'."
+    elif planned and isinstance(ratios, str) and ratios == "auto":
+        maker = planned["strategy"]
+        why = f"AdaptiveRatioSelector has made the plan, by strategy {maker!r}"
+        how = "Set strategy there, or take the selector out."
+    else:
         return
-    label = strategy_label(strategy)
-    if label not in ("rate_distortion", plan["strategy"]):  # the default is no wish
+    if label not in ("rate_distortion", maker):  # the default is no wish
         warnings.warn(
-            f"{OWNER}(auto_compression_strategy={label!r}) has no effect: AdaptiveRatioSelector "
-            f"has made the plan, by strategy {plan['strategy']!r}. Set strategy there, or take the "
-            "selector out.",
+            f"{OWNER}({STRATEGY}={label!r}) has no effect: {why}. {how}",
             UserWarning,
             stacklevel=7,
         )
@@ -188,7 +199,7 @@ def _plan_given(
     if estimator.n_levels is not None and estimator.n_levels != n_levels:
         raise ValueError(
             f"n_levels={estimator.n_levels} contradicts compression_ratios={ratios!r}, which has "
-            f"{n_levels} levels."
+            f"{counted(n_levels, 'level')}."
         )
     table, weight = rows
     names, importance = estimator._inner_names(), note["column_weights"]
@@ -208,6 +219,11 @@ def _budget_given(estimator: Any, note: Mapping[str, Any]) -> int | None:
 
 
 def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
+    if hasattr(ratios, "get_params"):  # of an estimator, or its class
+        raise ValueError(
+            f"compression_ratios={ratios!r} makes no plan: give an AdaptiveRatioSelector(...), "
+            "which takes a FeatureCharacterizer as characterizer, or ratios."
+        )
     if not isinstance(ratios, Mapping):
         same = parse_ratios(ratios)
         return {name: list(same) for name in names}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from adaptive_vq._wording import counted
 from adaptive_vq.apportion import largest_remainder
 
 __all__ = ["latent_shares", "latent_width", "parse_ratios", "share_bits", "split_levels"]
@@ -53,7 +54,8 @@ def parse_ratios(
             f"[0.5, 1.0, 1.5] or as '0.5:1:1.5'."
         )
     if n_levels is not None and len(values) != n_levels:
-        raise ValueError(f"{name}={ratios!r} has {len(values)} ratios for {n_levels} levels.")
+        have, needed = counted(len(values), "ratio"), counted(n_levels, "level")
+        raise ValueError(f"{name}={ratios!r} has {have} for {needed}: give one per level.")
     return values
 
 

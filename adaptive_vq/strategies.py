@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from adaptive_vq._wording import counted
+
 __all__ = [
     "CUTTING",
     "MEASURING",
@@ -83,9 +85,10 @@ def variance(scores: Scores) -> list[float]:
     >>> variance({"variance": 0.9})
     [0.25, 0.75, 2.0]
     """
-    if scores["variance"] > 0.7:
+    score = _score(scores, "variance")
+    if score > 0.7:
         return [0.25, 0.75, 2.0]
-    if scores["variance"] > 0.4:
+    if score > 0.4:
         return [0.4, 1.0, 1.8]
     return [0.5, 1.0, 1.5]
 
@@ -109,9 +112,10 @@ def dimensionality(scores: Scores) -> list[float]:
     >>> dimensionality({"dimensionality": 0.4})
     [0.5, 1.2, 2.0]
     """
-    if scores["dimensionality"] > 0.8:
+    score = _score(scores, "dimensionality")
+    if score > 0.8:
         return [0.3, 0.8, 1.5]
-    if scores["dimensionality"] > 0.5:
+    if score > 0.5:
         return [0.4, 1.0, 1.8]
     return [0.5, 1.2, 2.0]
 
@@ -135,7 +139,7 @@ def information(scores: Scores) -> list[float]:
     >>> information({"information": 0.9, "correlation": 0.7})
     [0.3, 0.7, 1.2]
     """
-    redundancy = (scores["information"] + scores["correlation"]) / 2
+    redundancy = (_score(scores, "information") + _score(scores, "correlation")) / 2
     if redundancy > 0.7:
         return [0.3, 0.7, 1.2]
     if redundancy > 0.4:
@@ -162,12 +166,21 @@ def balanced(scores: Scores) -> list[float]:
     >>> balanced(dict(variance=1.0, dimensionality=0.697, information=0.983, correlation=0.793))
     [0.31, 0.85, 1.91]
     """
-    parts = [scores["variance"], scores["dimensionality"], 1 - scores["information"]]
+    parts = [_score(scores, key) for key in ("variance", "dimensionality", "information")]
+    parts[2] = 1 - parts[2]
     total = sum(parts)
     weights = [part / total for part in parts] if total > 0 else [1 / 3] * 3
     rows = zip(variance(scores), dimensionality(scores), information(scores), strict=True)
     mixed = [sum(w * r for w, r in zip(weights, row, strict=True)) for row in rows]
     return [round(ratio, 2) for ratio in mixed]
+
+
+def _score(scores: Scores, key: str) -> float:
+    """Return a score; what is none would pass every comparison in silence."""
+    value = scores.get(key)
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"the score {key!r} is {value!r}: give a finite number.")
+    return float(value)
 
 
 STRATEGIES: Mapping[str, Callable[[Scores], list[float]]] = MappingProxyType(
@@ -210,7 +223,7 @@ def resample_levels(three: Sequence[float], n_levels: int) -> list[float]:
     return [float(ratio) for ratio in np.interp(points, [0, 1, 2], three)]
 
 
-def check_strategy(strategy: Any, n_levels: int) -> None:
+def check_strategy(strategy: Any, n_levels: int, parameter: str = "strategy") -> None:
     """Refuse a strategy that does not exist or does not fit the number of levels.
 
     Parameters
@@ -219,6 +232,8 @@ def check_strategy(strategy: Any, n_levels: int) -> None:
         What the user gave.
     n_levels : int
         Levels to fill.
+    parameter : str, default="strategy"
+        The parameter to name in an error.
 
     Raises
     ------
@@ -234,42 +249,45 @@ def check_strategy(strategy: Any, n_levels: int) -> None:
     >>> check_strategy("balanced", 3)
     """
     if isinstance(strategy, list | tuple):
-        _check_level_list(strategy, n_levels)
+        _check_level_list(strategy, n_levels, parameter)
     elif isinstance(strategy, str):
-        _check_name(strategy, [*STRATEGIES, *MEASURING])
+        _check_name(strategy, [*STRATEGIES, *MEASURING], parameter)
     elif not callable(strategy):
         raise TypeError(
-            f"strategy must be a name, a callable (scores, level) -> ratio, or a list with one of "
-            f"these per level; got {strategy!r}."
+            f"{parameter} must be a name, a callable (scores, level) -> ratio, or a list with one "
+            f"of these per level; got {strategy!r}."
         )
 
 
-def _check_level_list(rules: Sequence[Any], n_levels: int) -> None:
+def _check_level_list(rules: Sequence[Any], n_levels: int, parameter: str) -> None:
     if not rules:
-        raise ValueError(f"strategy is an empty list: give one strategy per level ({n_levels}).")
+        raise ValueError(f"{parameter} is an empty list: give one strategy per level ({n_levels}).")
     if len(rules) != n_levels:
         raise ValueError(
-            f"strategy lists {len(rules)} strategies for n_levels={n_levels}: give one per level, "
-            f"or set n_levels={len(rules)}."
+            f"{parameter} lists {counted(len(rules), 'strategy', 'strategies')} for "
+            f"n_levels={n_levels}: give one per level, or set n_levels={len(rules)}."
         )
     for level, rule in enumerate(rules):
         if isinstance(rule, str) and rule in MEASURING:
             raise ValueError(
-                f"strategy[{level}]={rule!r} divides the bits of all levels at once and cannot "
+                f"{parameter}[{level}]={rule!r} divides the bits of all levels at once and cannot "
                 f"stand for one level: use it alone, or one of {sorted(STRATEGIES)} here."
             )
         if isinstance(rule, str):
-            _check_name(rule, list(STRATEGIES), f"strategy[{level}]")
+            _check_name(rule, list(STRATEGIES), f"{parameter}[{level}]")
         elif not callable(rule):
-            raise TypeError(f"strategy[{level}] must be a name or a callable; got {rule!r}.")
+            raise TypeError(f"{parameter}[{level}] must be a name or a callable; got {rule!r}.")
 
 
-def _check_name(name: str, known: list[str], parameter: str = "strategy") -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{parameter}={name!r} is not a strategy: did you mean {nearest!r}? Known are {known}."
-        )
+def _check_name(name: str, known: list[str], parameter: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    listed = ", ".join(map(repr, difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)))
+    raise ValueError(
+        f"{parameter}={name!r} is not a strategy{hint} Known are, the closest first, {listed}."
+    )
 
 
 def strategy_label(strategy: Strategy) -> str:
@@ -325,7 +343,8 @@ def strategy_ratios(
     Raises
     ------
     ValueError
-        If a callable returns something else than a positive, finite number.
+        If a callable returns something else than a positive, finite number, or a score that is
+        needed is missing or not finite.
 
     Examples
     --------
@@ -334,14 +353,21 @@ def strategy_ratios(
     [0.5, 1.5]
     """
     if isinstance(strategy, str):
-        return resample_levels(STRATEGIES[strategy](scores), n_levels)
+        return _named(strategy, scores, n_levels, category)
     rules = [strategy] * n_levels if callable(strategy) else strategy
     return [
-        resample_levels(STRATEGIES[rule](scores), n_levels)[level]
+        _named(rule, scores, n_levels, category)[level]
         if isinstance(rule, str)
         else _called(rule, scores, level, category)
         for level, rule in enumerate(rules)
     ]
+
+
+def _named(rule: str, scores: Scores, n_levels: int, category: str) -> list[float]:
+    try:
+        return resample_levels(STRATEGIES[rule](scores), n_levels)
+    except ValueError as error:
+        raise ValueError(f"strategy={rule!r}, category {category!r}: {error}") from error
 
 
 def _called(

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from adaptive_vq._foreign_cells import is_polars, name_unreadable_column, refuse_text, unmasked
+from adaptive_vq._foreign_cells import (
+    is_polars,
+    name_unreadable_column,
+    refuse_no_table,
+    refuse_text,
+    unmasked,
+)
 
 __all__ = [
     "as_frame",
@@ -61,7 +67,8 @@ def check_table(
     Raises
     ------
     TypeError
-        For a sparse matrix, or cells that are no numbers at all (a dict, a list).
+        For what is no table (a path, a dict, None), a sparse matrix, or cells that are no numbers
+        at all (a dict, a list).
     ValueError
         For infinite, text, date or complex cells, duplicate column names, several levels of column
         names, too few rows, and columns other than those of ``fit``.
@@ -331,6 +338,7 @@ def like_training(
 
 def _check_header(X: Any) -> None:
     """Refuse column names and types that scikit-learn would misread in silence."""
+    refuse_no_table(X)
     if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
         raise TypeError(f"X is a {type(X).__name__}, which has no cells yet: give X.collect().")
     if is_polars(X) and hasattr(X, "columns"):

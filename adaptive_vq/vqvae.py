@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -14,12 +13,13 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
+from adaptive_vq._column_reports import refuse_far_cells, report_training_columns
 from adaptive_vq._fit_rows import clean_rows, kept_weights, rows_to_learn_from
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
 from adaptive_vq._statistics import weighted_rows
 from adaptive_vq._trained import TrainedCodec
-from adaptive_vq._training_rules import refuse_idle_parameters
+from adaptive_vq._training_rules import refuse_idle_parameters, refuse_small_batches
 from adaptive_vq.annotations import annotation
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Plan
@@ -148,7 +148,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         moment, the same `fit` goes on from it and ends with the same bits as without the
         interruption. A file of another fit (other rows, parameters or versions)
         is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
-        again.
+        again; a RandomState that they share with the codec has moved on by then, so that
+        `random_state` has to be an int there.
     random_state : int, RandomState instance or None, default=None
         Seed of all random choices. None means a fixed choice.
 
@@ -336,8 +337,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table is unusable, a parameter is out of range or contradicts an earlier step,
-            the plan of an earlier step was lost on the way, or the checkpoint is of another fit.
+            If the table is unusable, fewer than two rows have a weight, a parameter is out of range
+            or contradicts an earlier step, the plan of an earlier step was lost on the way, or the
+            checkpoint is of another fit.
         OSError
             If the checkpoint can not be read or written.
 
@@ -349,6 +351,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
 
         resolve_device(self.device)  # before the work, not after it
         refuse_idle_parameters(self)
+        refuse_small_batches(self)
         with unchanged_on_failure(self):
             context = self._init_callback_context(max_subtasks=self.max_epochs or None)
             y = X if y is None else y  # what callbacks compare with
@@ -367,7 +370,6 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
         importance = check_column_weights(self.column_weights, column_names(self))
-        learning_rows(table, sample_weight)  # refuses bad weights before anything is fitted
         inner, table = clean_rows(self, X, table, note, sample_weight)
         if not getattr(self, "_skl_callbacks", None):
             X = None  # only callbacks look at it from here on
@@ -381,7 +383,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.units_ = CodecUnits(scaler, clip).fit(
             table, weight, names=names, column_weights=note["column_weights"]
         )
-        self._report_empty_columns()
+        report_training_columns(self.units_, table, stacklevel=5)
         self.n_capped_ = self.units_.count_capped(table, weight)
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
@@ -409,35 +411,30 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         -------
         HierarchicalVQVAE
             Units, categories, bits and codebook sizes stay as the first call fixed them.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; on later calls also if cells that no cap holds back are more than 1,000,000
+            standard deviations from the training mean of their column.
         """
         from adaptive_vq.estimation import update_estimator
 
         if not hasattr(self, "codebooks_"):
             return self.fit(X, sample_weight=sample_weight)
         self._check_usable()
-        Z, observed = self._codec_rows(X)
+        Z = self.units_.to_codec(self._inner(X))
+        refuse_far_cells(self.units_, Z)
+        Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
         weight = None
         if sample_weight is not None:
-            kept = np.asarray(sample_weight) > 0
             # Rows without columns: of the rows only the weights are checked.
             _, weight = weighted_rows(np.empty((len(Z), 0)), sample_weight)
+            kept = np.asarray(sample_weight) > 0
             Z, observed = Z[kept], observed[kept]
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)
         return self
-
-    def _report_empty_columns(self) -> None:
-        empty = np.flatnonzero(self.units_.empty_)
-        if len(empty) == len(self.units_.empty_):
-            raise ValueError("X has no observed cell: every column is missing in every row.")
-        if len(empty):
-            names = [self._inner_names()[j] for j in empty]
-            warnings.warn(
-                f"Columns {names[:5]} have no observed cell in the training rows: they spend no "
-                "bits and decode to 0.",
-                UserWarning,
-                stacklevel=6,
-            )
 
     def _keep_plan(self, plan: Plan) -> None:
         self.categories_ = plan.categories

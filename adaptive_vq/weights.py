@@ -17,6 +17,7 @@ __all__ = [
     "learning_rows",
     "merge_rows",
     "positive_rows",
+    "refuse_single_row",
     "settle_column_weights",
 ]
 
@@ -51,6 +52,37 @@ def positive_rows(X: FloatArray, sample_weight: ArrayLike) -> tuple[FloatArray, 
     rows, _ = weighted_rows(X, sample_weight)
     weight = np.asarray(sample_weight, dtype=np.float64)
     return rows, weight[weight > 0]
+
+
+def refuse_single_row(n_samples: int, sample_weight: ArrayLike | None) -> None:
+    """Check weights, and refuse those that leave nothing to learn from.
+
+    Parameters
+    ----------
+    n_samples : int
+        Rows of the table.
+    sample_weight : array-like of shape (n_samples,) or None
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or fewer than two are above zero. A single row of
+        weight 2, which stands for two equal ones, is refused too: no column varies in it.
+
+    Examples
+    --------
+    >>> from adaptive_vq.weights import refuse_single_row
+    >>> refuse_single_row(3, [1, 0, 0])
+    Traceback (most recent call last):
+    ValueError: sample_weight is zero in all rows but one of 3: give at least two rows a weight.
+    """
+    # Rows without columns: only the weights are checked.
+    rows, _ = weighted_rows(np.empty((n_samples, 0)), sample_weight)
+    if sample_weight is not None and len(rows) < 2:
+        raise ValueError(
+            f"sample_weight is zero in all rows but one of {n_samples}: give at least two rows a "
+            "weight."
+        )
 
 
 def merge_rows(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray | None]:

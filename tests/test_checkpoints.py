@@ -360,3 +360,16 @@ def test_a_generator_of_random_numbers_goes_on_too(X, tmp_path, interrupted, fit
     interrupted(10**6)
     assert content(fit(resumed)) == content(whole)
     assert ours.randint(1000) == theirs.randint(1000)
+
+
+def test_a_generator_that_earlier_steps_draw_from_is_named(X, tmp_path, interrupted):
+    shared = np.random.RandomState(3)
+    selector = AdaptiveRatioSelector("rate_distortion", bits=12, random_state=shared)
+    pipe = make_pipeline(selector, HierarchicalVQVAE(checkpoint=tmp_path / "fit"))
+    pipe[-1].set_params(random_state=shared, max_epochs=2)
+    interrupted(3)
+    with pytest.raises(KeyboardInterrupt):
+        pipe.fit(X)
+    interrupted(10**6)
+    with pytest.raises(ValueError, match=r"another fit.*random_state \(a RandomState moves on"):
+        pipe.fit(X)

@@ -424,6 +424,10 @@ def test_nothing_is_set_twice_in_silence():
 # ------------------------------------------------------------------------------ bad input
 def test_bad_tables_are_refused(folder, run):
     Path("binary.csv").write_bytes(bytes(range(256)))
+    for encoding in ("utf-16", "utf-16-le", "latin-1"):
+        Path(f"{encoding}.csv").write_text("ä,b\n1,2\n3,4\n", encoding=encoding)
+    names = np.array(["a", "b"], dtype=object)
+    np.savez("object.npz", X=np.ones((9, 2)), feature_names=names)
     Path("ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     Path("text.csv").write_text("a,b\n1,x\n2,y\n")
     Path("empty.csv").write_text("")
@@ -452,7 +456,11 @@ def test_bad_tables_are_refused(folder, run):
         "text.csv": "'b'",
         "empty.csv": "empty.csv",
         "no.parquet": "no.parquet",
-        "object.npy": "object.npy",
+        "utf-16.csv": "it is not UTF-8",
+        "utf-16-le.csv": "it is not UTF-8",
+        "latin-1.csv": "it is not UTF-8",
+        "object.npy": "holds Python objects, which are not loaded. Save numbers",
+        "object.npz": "names as text: np.array(names, dtype=str)",
         "cube.npy": "2-D",
         "two.npz": "'X'",
         "no.npz": "no.npz",
@@ -471,6 +479,13 @@ def test_bad_tables_are_refused(folder, run):
     }.items():
         refused(run("fit", name, "-o", "m"), word)
     assert not Path("m").exists()
+
+
+def test_seeds_out_of_range_are_refused_by_their_own_name(folder, run):
+    for command in (["fit", "table.csv", "-o", "m"], ["demo", "-o", "d"]):
+        refused(run(*command, "--seed", 2**32), "--seed")
+    assert not Path("m").exists()
+    assert not Path("d").exists()
 
 
 def test_other_columns_and_codes_are_refused(folder, run, table):

@@ -111,7 +111,7 @@ def test_no_codebooks_at_all():
 @pytest.mark.parametrize(
     ("encode", "spoil", "message"),
     [
-        ("ordinal", lambda c: c[:, :3], "Codes have 3 columns.*4 for 2 levels, 2 for 1 levels"),
+        ("ordinal", lambda c: c[:, :3], r"Codes have 3 columns.*4 for 2 levels, 2 for 1 level\."),
         ("ordinal", lambda c: c[0], "2 dimensions, got 1"),
         ("ordinal", lambda c: c + 5, "'a__L0' must lie between 0 and 2; found 5 to 7"),
         ("ordinal", lambda c: c * 0.5, "'a__L0' must be whole numbers"),
@@ -150,7 +150,7 @@ def test_frames_with_other_columns(table, codes):
 def test_bad_number_of_levels(table, codes, n_levels):
     with pytest.raises(ValueError, match="whole number from 1 to 2"):
         table.decode(codes, "ordinal", n_levels, 2)
-    with pytest.raises(ValueError, match="first 1 levels only"):
+    with pytest.raises(ValueError, match="codes hold 1 level only"):
         table.decode(codes[:, [0, 3]], "ordinal", 2, 2)
 
 

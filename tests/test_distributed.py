@@ -130,3 +130,9 @@ def test_alone_nothing_changes():
     rows, error = torch.eye(3), torch.tensor([1.0, 3.0, 2.0])
     torch.testing.assert_close(worst_rows(rows, error, 2), rows[[1, 2]])
     assert own_share(torch.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_more_processes_than_rows_of_a_batch_are_refused(monkeypatch):
+    monkeypatch.setattr("adaptive_vq._distributed.n_ranks", lambda: 3)
+    with pytest.raises(ValueError, match=r"batch_size=2 .*3 train together.* at least 3"):
+        HierarchicalVQVAE(bits=8, batch_size=2).fit(table())

@@ -352,6 +352,16 @@ def test_topographic_similarity_is_one_for_a_similarity_map(seed, scale):
     assert topographic_similarity(X, scale * X @ turn + 7) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("scale", [1e306, 1e200, 1e-200, 1e-300])
+def test_topographic_similarity_does_not_depend_on_the_scale(scale):
+    rng = np.random.default_rng(0)
+    X, Y = rng.uniform(-1, 1, size=(30, 3)), rng.normal(size=(30, 2))
+    expected = topographic_similarity(X, Y)
+    assert topographic_similarity(scale * X, Y) == pytest.approx(expected)
+    assert topographic_similarity(Y, scale * X) == pytest.approx(expected)
+    assert topographic_similarity(4.0 * X, Y) == expected
+
+
 def test_topographic_similarity_of_all_pairs_and_of_some():
     X, Y = normal(0, 40, 3), normal(1, 40, 2)
     left, right = np.triu_indices(40, k=1)

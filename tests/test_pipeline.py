@@ -438,6 +438,19 @@ def test_a_strategy_of_the_codec_beside_a_plan_is_told_to_be_idle(small_frame, i
         assert all("has no effect" in text and "'balanced'" in text for text in found)
 
 
+def test_a_strategy_of_the_codec_beside_a_nested_selector_is_told_to_be_idle(small_frame):
+    nested = AdaptiveRatioSelector("balanced", bits=8)
+    message = (
+        r"auto_compression_strategy='minimax'\) has no effect: the selector in "
+        "compression_ratios makes the plan, by strategy 'balanced'"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        codec(compression_ratios=nested, auto_compression_strategy="minimax").fit(small_frame)
+    assert [w.filename for w in caught] == [__file__]
+    for same in ("rate_distortion", "balanced"):
+        codec(compression_ratios=nested, auto_compression_strategy=same).fit(small_frame)
+
+
 def test_default_selector_when_alone(small_frame):
     vq = codec(auto_compression_strategy="uniform", bits=12, n_levels=2).fit(small_frame)
     pipe = make_pipeline(selector("uniform"), codec()).fit(small_frame)

@@ -49,7 +49,10 @@ def codec(**parameters):
         "group_embedding_dim": 4,
         "random_state": 0,
     }
-    return HierarchicalVQVAE(**{**quick, **parameters})
+    settings = {**quick, **parameters}
+    if isinstance(settings.get("compression_ratios"), AdaptiveRatioSelector):
+        del settings["auto_compression_strategy"]  # idle beside a selector, which is told
+    return HierarchicalVQVAE(**settings)
 
 
 def planned(**parameters):

@@ -111,6 +111,22 @@ def test_one_strategy_per_level():
     assert strategy_label(mixed) == "variance, <lambda>, information"
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, None, "1"])
+@pytest.mark.parametrize("name", ["variance", "dimensionality", "information", "balanced"])
+def test_scores_that_are_no_numbers_are_named_with_their_category(name, bad):
+    scores = dict.fromkeys(("variance", "dimensionality", "information", "correlation"), 0.5)
+    key = "variance" if name == "balanced" else name
+    spoiled = {**scores, key: bad}
+    with pytest.raises(ValueError, match=f"the score '{key}' is {bad!r}: give a finite number"):
+        STRATEGIES[name](spoiled)
+    for strategy in (name, ["uniform", name, "uniform"]):
+        with pytest.raises(ValueError, match=f"strategy='{name}', category 'tail': the score"):
+            strategy_ratios(strategy, spoiled, 3, "tail")
+    del spoiled[key]
+    with pytest.raises(ValueError, match=f"the score '{key}' is None"):
+        STRATEGIES[name](spoiled)
+
+
 @pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, None, "1", [1.0]])
 def test_callable_must_return_a_positive_number(bad):
     def mine(scores, level):
@@ -127,7 +143,9 @@ def test_callable_must_return_a_positive_number(bad):
     [
         ("balance", "strategy='balance' is not a strategy: did you mean 'balanced'"),
         ("rate-distortion", "did you mean 'rate_distortion'"),
-        (["variance"], "lists 1 strategies for n_levels=3"),
+        ("foo", r"'foo' is not a strategy\. Known are, the closest first, '.*'minimax'"),
+        ("mini", r"did you mean 'minimax'\? Known are, the closest first, 'minimax', '"),
+        (["variance"], "lists 1 strategy for n_levels=3"),
         (["variance", "minimax", "uniform"], r"strategy\[1\]='minimax' divides the bits"),
         (["variance", "uniforn", "uniform"], r"strategy\[1\]='uniforn' .* mean 'uniform'"),
     ],

@@ -1,5 +1,7 @@
 """What a second reading by strangers to the code has found."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,7 +175,7 @@ def test_chunks_are_drawn_from_a_generator_as_fit_draws(fit_rows):
 
 
 def test_chunks_that_are_no_tables_are_refused():
-    with pytest.raises(TypeError, match="give arrays or DataFrames"):
+    with pytest.raises(TypeError, match=r"a list of rows: give np\.asarray"):
         drawn_rows(codec(bits=4), [X[:80].tolist(), X[80:].tolist()])
 
 
@@ -238,6 +240,11 @@ class _Network(torch.nn.Module):
             lambda: codec(PLAN, codebook_sizes={"a": [4, 4, 4], "b": [4, 2.5, 1]}),
             ValueError,
             r"'b' \[4, 2.5, 1\]: give one whole number per level",
+        ),
+        (
+            lambda: codec(PLAN, codebook_sizes={"a": [[2, 2], 4, 4], "b": [4, 2, 1]}),
+            ValueError,
+            r"'a' \[\[2, 2\], 4, 4\]: give one whole number per level",
         ),
     ],
 )
@@ -421,3 +428,30 @@ def test_chunks_are_for_codecs_and_samples_for_paths(tmp_path):
         diagnose(codec(bits=4).fit(F), F, n_map_rows=2)
     with pytest.raises(TypeError, match="n_bootstrap"):
         compare({"a": codec(bits=4).fit(F), "b": codec(bits=4).fit(F)}, F, n_bootstrap=1.5)
+
+
+def test_reasons_agree_with_the_bits_beside_them():
+    rng = np.random.default_rng(0)
+    table = np.c_[rng.normal(size=(80, 3)), rng.integers(0, 3, size=(80, 2)), rng.normal(size=80)]
+    thirds = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4], "c": [5]})
+    plan = AdaptiveRatioSelector("uniform", bits=32, characterizer=thirds)
+    planned = plan.fit(table).decisions_["bits"]
+    decisions = codec(plan).fit(table).decisions_
+    told = set()
+    for name, row in decisions.iterrows():
+        sizes = re.findall(r"([\d.]+)(?: bits?)? (freed elsewhere|of its bits)", row["reason"])
+        change = sum(float(n) * (1 if where[0] == "f" else -1) for n, where in sizes)
+        whole = re.findall(r"; (\d+) whole ones hold", row["reason"])
+        if sizes:
+            assert round(planned[name] + change - row["bits_spent"], 1) == 0
+            assert row["bits"] == (int(whole[0]) if whole else planned[name] + change)
+        else:
+            assert row["bits"] == planned[name]
+        told |= {bool(whole)} if sizes else set()
+    assert True in told
+
+
+def test_sizes_given_are_told_with_the_whole_bits_that_hold_them():
+    decisions = codec(PLAN, codebook_sizes={"a": [5, 5, 5], "b": 1}).fit(F).decisions_
+    assert decisions.loc["a", "bits"] == 9
+    assert "gives it 6.97 bits; 9 whole ones hold" in decisions.loc["a", "reason"]

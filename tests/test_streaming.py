@@ -164,7 +164,10 @@ def _polar(frame, dtype):
 @pytest.mark.parametrize(
     ("second", "error", "message"),
     [
-        (lambda f: f.to_numpy().tolist(), TypeError, "Chunk 1 is a list: give arrays"),
+        (lambda f: f.to_numpy().tolist(), TypeError, r"Chunk 1 is a list of rows: give np\.asarr"),
+        (lambda f: f.to_numpy()[0].tolist(), TypeError, r"a list of cells.*np\.asarray\(table\)"),
+        (lambda f: "b.parquet", TypeError, r"1 is 'b\.parquet': .*read_parquet\('b\.parquet'\)"),
+        (lambda f: 5, TypeError, "Chunk 1 is a int: give arrays or DataFrames"),
         (lambda f: pl.from_pandas(f).lazy(), TypeError, r"LazyFrame.*chunk\.collect\(\)"),
         (lambda f: f["a"], ValueError, r"Chunk 1 is a Series of shape \(300,\)"),
         (lambda f: f.to_numpy()[0], ValueError, r"Chunk 1 .*a single row is chunk\.reshape"),

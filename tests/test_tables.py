@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,10 +70,16 @@ def test_other_columns_than_at_fit_are_named():
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "duplicate.*'a'"),
         (pd.DataFrame({("a", "b"): [1]}), ValueError, "2 levels"),
         (sparse.eye_array(3).tocsr(), TypeError, "[Ss]parse"),
+        (sparse.eye_array(3).todok(), TypeError, "[Ss]parse"),
         (np.array([[1j]]), ValueError, "Complex"),
         (np.zeros((0, 3)), ValueError, "0 sample"),
         (np.zeros((3, 0)), ValueError, "0 feature"),
         (np.zeros(3), ValueError, "1D array"),
+        ("table.csv", TypeError, r"X is 'table.csv', not a table: read the file .*read_csv"),
+        (Path("table.csv"), TypeError, "not a table: read the file"),
+        ({"a": [1.0]}, TypeError, r"in dict, not as a table: give pandas.DataFrame\(X\)"),
+        ([{"a": 1.0}], TypeError, r"in dicts, not as a table: give pandas.DataFrame\(X\)"),
+        (None, TypeError, "X is None"),
     ],
 )
 def test_bad_input_names_the_culprit(X, error, message):

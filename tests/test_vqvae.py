@@ -32,7 +32,10 @@ QUICK = {
 
 
 def codec(**parameters):
-    return HierarchicalVQVAE(**{**QUICK, **parameters})
+    settings = {**QUICK, **parameters}
+    if isinstance(settings.get("compression_ratios"), AdaptiveRatioSelector):
+        del settings["auto_compression_strategy"]  # idle beside a selector, which is told
+    return HierarchicalVQVAE(**settings)
 
 
 def make_rows(n=150, seed=0):

@@ -29,7 +29,10 @@ QUICK = {
 
 
 def codec(**parameters):
-    return HierarchicalVQVAE(**{**QUICK, **parameters})
+    settings = {**QUICK, **parameters}
+    if isinstance(settings.get("compression_ratios"), AdaptiveRatioSelector):
+        del settings["auto_compression_strategy"]  # idle beside a selector, which is told
+    return HierarchicalVQVAE(**settings)
 
 
 def make_rows(n=150, seed=0):
@@ -212,7 +215,8 @@ def test_unusable_tables(frame, spoil, error, message):
         ({"compression_ratios": {"cluster_1": [1.0]}}, "no entry for category 'cluster_2'"),
         ({"compression_ratios": {"cluster_1": [1], "cluster_2": [1, 2]}}, "different numbers"),
         ({"compression_ratios": [1.0, 2.0], "n_levels": 3}, "n_levels=3 contradicts"),
-        ({"auto_compression_strategy": "balance"}, "did you mean 'balanced'"),
+        ({"auto_compression_strategy": "balance"}, "^auto_c.*'balance' .*did you mean 'balanced'"),
+        ({"auto_compression_strategy": ["variance"]}, "^auto_c.* lists 1 strategy for n_levels=3"),
         ({"codebook_sizes": 64}, "36.0 bits per row, the budget is 12"),
         ({"codebook_sizes": [2, 2]}, r"one whole number per level \(3\)"),
         ({"codebook_sizes": [2, 2, 2.5]}, "one whole number"),
@@ -224,6 +228,12 @@ def test_unusable_tables(frame, spoil, error, message):
 def test_bad_parameters_are_named(X, parameters, message):
     with pytest.raises(ValueError, match=message):
         codec(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("given", [AdaptiveRatioSelector, FeatureCharacterizer()])
+def test_estimators_that_make_no_plan_are_refused(X, given):
+    with pytest.raises(ValueError, match=r"makes no plan: give an AdaptiveRatioSelector\(...\)"):
+        codec(compression_ratios=given).fit(X)
 
 
 def test_category_naming_an_unknown_column(frame):
@@ -257,7 +267,7 @@ def test_bad_codes_are_named(X, fitted, spoil, message):
 def test_bad_number_of_levels(X, fitted, n_levels):
     with pytest.raises(ValueError, match="from 1 to 3"):
         fitted.inverse_transform(fitted.transform(X), n_levels)
-    with pytest.raises(ValueError, match="first 1 levels only"):
+    with pytest.raises(ValueError, match="codes hold 1 level only"):
         fitted.inverse_transform(fitted.transform(X)[:, [0, 3]], 2)
 
 

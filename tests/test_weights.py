@@ -285,6 +285,42 @@ def test_weights_through_a_pipeline(X, weight):
 
 
 @pytest.mark.parametrize(
+    ("weighed", "given", "lacks"),
+    [
+        (["vq"], "HierarchicalVQVAE", "AdaptiveRatioSelector"),
+        (["ratios"], "AdaptiveRatioSelector", "FeatureCharacterizer"),
+        (["characterize", "ratios"], "AdaptiveRatioSelector", "HierarchicalVQVAE"),
+        (["characterize", "vq"], "FeatureCharacterizer", "AdaptiveRatioSelector"),
+    ],
+)
+def test_weights_of_some_steps_only_are_told(X, weight, weighed, given, lacks):
+    steps = {
+        "characterize": FeatureCharacterizer(),
+        "ratios": AdaptiveRatioSelector("balanced", bits=12),
+        "vq": codec(bits=None, max_epochs=0),
+    }
+    message = f"sample_weight was given to {given}, but not to {lacks}, which counts all rows alike"
+    with pytest.warns(UserWarning, match="sample_weight was given") as caught:
+        Pipeline(list(steps.items())).fit(X, **{f"{s}__sample_weight": weight for s in weighed})
+    assert str(caught[0].message).startswith(message)
+
+
+def test_weights_of_a_codec_reach_what_it_plans_with(X, weight):
+    zeros = np.where(np.arange(120) < 60, weight, 0)
+    table = FeatureCharacterizer().fit(X, sample_weight=zeros).transform(X)
+    for own in ({}, {"compression_ratios": [1.0, 2.0]}, {"fit_rows": 30}):
+        codec(max_epochs=0, **own).fit(table, sample_weight=zeros)
+        with pytest.warns(UserWarning, match="given to FeatureCharacterizer, but not to"):
+            codec(max_epochs=0, **own).fit(table)
+    with pytest.warns(UserWarning, match="but not to HierarchicalVQVAE") as caught:
+        codec(max_epochs=0, compression_ratios=[1.0, 2.0]).fit(table)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="but not to AdaptiveRatioSelector") as caught:
+        AdaptiveRatioSelector("balanced").fit(table)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
     "weight",
     [np.zeros(120), np.ones(119), -np.ones(120), np.full(120, np.nan), np.ones((120, 2))],
     ids=["zero", "short", "negative", "nan", "square"],
@@ -294,6 +330,38 @@ def test_weights_through_a_pipeline(X, weight):
 )
 def test_bad_weights_are_refused(X, estimator, weight):
     with pytest.raises(ValueError, match="sample_weight"):
+        estimator.fit(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (["a"] * 120, "one per row; numpy says: could not convert string to float: 'a'"),
+        (np.ones(119), r"120 finite numbers >= 0, one per row; it has the shape \(119,\)"),
+        (np.r_[np.ones(7), -2.0, np.ones(112)], "one per row; row 7 has -2"),
+        (np.r_[np.nan, np.ones(119)], "one per row; row 0 has nan"),
+    ],
+)
+def test_bad_weights_are_told_what_is_wrong(X, weight, message):
+    with pytest.raises(ValueError, match=f"^sample_weight must be .*{message}"):
+        FeatureCharacterizer().fit(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("mass", [1.0, 2.0, 0.3])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        FeatureCharacterizer(),
+        AdaptiveRatioSelector("balanced"),
+        codec(),
+        codec(fit_rows=100),
+        codec(cleaner=FeatureCleaner()),
+    ],
+)
+def test_weights_that_leave_a_single_row_are_refused(X, estimator, mass):
+    weight = np.zeros(120)
+    weight[3] = mass
+    with pytest.raises(ValueError, match="zero in all rows but one of 120: give at least two"):
         estimator.fit(X, sample_weight=weight)
 
 

@@ -1,0 +1,128 @@
+"""What is told of columns that can not be coded as they are: without cells, or with wild ones."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptive_vq._statistics import FloatArray, column_quantiles
+from adaptive_vq.units import CodecUnits
+
+__all__ = ["refuse_far_cells", "report_training_columns", "warn_of_far_cells"]
+
+FAR = 1e6
+"""Standard deviations beyond which a cell is told of where no cap holds it back."""
+_CENTRAL = np.array([0.01, 0.99])
+_MOST_ROWS = 10_000
+_SHOWN = 5
+
+
+def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: int) -> None:
+    """Warn of training columns that are empty, or lost beside a few wild cells of their own.
+
+    Parameters
+    ----------
+    units : CodecUnits
+        Fitted on the table.
+    table : ndarray of shape (n_samples, n_features)
+    stacklevel : int
+        Of the warnings, counted from the caller.
+
+    Raises
+    ------
+    ValueError
+        If no column has an observed cell.
+    """
+    if units.empty_.all():
+        raise ValueError("X has no observed cell: every column is missing in every row.")
+    if units.empty_.any():
+        warnings.warn(
+            f"Columns {_named(units, units.empty_)} have no observed cell in the training rows: "
+            "they spend no bits and decode to 0.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+    lost = _lost(units, table)
+    if lost.any():
+        warnings.warn(
+            f"Columns {_named(units, lost)} have cells so far out that all others are alike beside "
+            f"them: without caps (clip=None), 98 % lie within 1/{FAR:,.0f} of a standard "
+            "deviation, which float32 hardly tells apart. Set clip=(0.5, 99.5), or drop such rows.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_of_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
+    """Warn of rows to be coded that no codeword can be near to.
+
+    Parameters
+    ----------
+    units : CodecUnits
+    Z : ndarray of shape (n_samples, n_features)
+        Rows in its units.
+    """
+    far = _far(units, Z)
+    if far.any():
+        warnings.warn(
+            f"{_far_told(units, far)}: their codes say no more than that, and they carry all of an "
+            "error. Set clip=(0.5, 99.5), or drop such rows.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def refuse_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
+    """Refuse rows to learn from that would draw codewords away from all others.
+
+    Parameters
+    ----------
+    units : CodecUnits
+    Z : ndarray of shape (n_samples, n_features)
+        Rows in its units.
+
+    Raises
+    ------
+    ValueError
+        Naming the columns.
+    """
+    far = _far(units, Z)
+    if far.any():
+        raise ValueError(
+            f"{_far_told(units, far)}: partial_fit would draw codewords away from all other rows. "
+            "Set clip=(0.5, 99.5) and fit anew, or drop such rows."
+        )
+
+
+def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+    """Columns of which most cells vary, but next to nothing beside their standard deviation."""
+    if units.clip is not None or units.scaler not in ("standard", "robust", None):
+        return np.zeros(table.shape[1], dtype=bool)
+    some = table[:: max(1, -(-len(table) // _MOST_ROWS))]
+    low, high = np.nan_to_num(column_quantiles(some, None, _CENTRAL))
+    spread = np.sqrt(units.variance_) * units.scale_
+    return (high > low) & ((high - low) * FAR < spread)
+
+
+def _far(units: CodecUnits, Z: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Columns with cells that are far out and not capped."""
+    if units.clip is not None and not units.uncapped_.any():
+        return np.zeros(Z.shape[1], dtype=bool)
+    spread = np.where(units.variance_ > 0, np.sqrt(units.variance_), 1.0)
+    low, high = units.reference_ - FAR * spread, units.reference_ + FAR * spread
+    with np.errstate(invalid="ignore"):  # missing cells are nowhere
+        beyond = ((low > Z) | (high < Z)).any(axis=0)
+    return np.asarray(beyond & (units.uncapped_ | (units.clip is None)))
+
+
+def _far_told(units: CodecUnits, columns: NDArray[np.bool_]) -> str:
+    return (
+        f"Columns {_named(units, columns)} have cells more than {FAR:,.0f} standard deviations "
+        "from their training mean, which no cap holds back"
+    )
+
+
+def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> list[str]:
+    return [units.names_[j] for j in np.flatnonzero(columns)[:_SHOWN]]

@@ -1,0 +1,56 @@
+"""Where a selector's categories and their scores come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from adaptive_vq._unit_choice import is_auto
+from adaptive_vq.annotations import annotation
+from adaptive_vq.characterize import FeatureCharacterizer
+from adaptive_vq.tables import first_row
+
+__all__ = ["profile_of"]
+
+
+def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
+    """Return the note of an earlier step, or of a characterizer fitted here.
+
+    Parameters
+    ----------
+    selector : AdaptiveRatioSelector
+    X : array-like or DataFrame of shape (n_samples, n_features)
+        With the note of an earlier step, if there was one.
+    sample_weight : array-like of shape (n_samples,) or None
+
+    Returns
+    -------
+    dict
+        With categories, scores and units.
+
+    Raises
+    ------
+    TypeError
+        If what was given as characterizer is none.
+    """
+    note = annotation(X)
+    if selector.characterizer is None and note is not None and "categories" in note:
+        return note
+    nested = FeatureCharacterizer(random_state=selector.random_state)
+    if selector.characterizer is not None:
+        nested = clone(selector.characterizer)
+    own = nested.get_params(deep=False)
+    follows = [key for key in ("scaler", "clip") if is_auto(own.get(key))]
+    nested.set_params(**{key: getattr(selector, key) for key in follows})
+    nested.fit(X, sample_weight=sample_weight)
+    found = annotation(nested.transform(first_row(X)))
+    if found is None or "categories" not in found:
+        raise TypeError(
+            f"characterizer={selector.characterizer!r} leaves no note of categories: use a "
+            "FeatureCharacterizer."
+        )
+    decided = [key for key in follows if not is_auto(getattr(selector, key))]
+    given = found["units"]["given"] | dict.fromkeys(decided, type(selector).__name__)
+    return {**found, "units": {**found["units"], "given": given}}

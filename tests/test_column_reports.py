@@ -1,0 +1,76 @@
+"""Columns that can not be coded as they are: what is told of them."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from adaptive_vq import HierarchicalVQVAE, diagnose
+from adaptive_vq._column_reports import report_training_columns
+from adaptive_vq.units import CodecUnits
+
+FAR = "more than 1,000,000 standard deviations.*no cap holds back"
+
+
+def codec(**parameters):
+    settings = {"bits": 12, "max_epochs": 0, "random_state": 0, "clip": None}
+    return HierarchicalVQVAE(
+        **{**settings, "auto_compression_strategy": "water_filling", **parameters}
+    )
+
+
+@pytest.fixture
+def wild(cells):
+    table = cells.copy()
+    table[3, 1] = 1e8
+    return table
+
+
+def test_new_rows_far_out_are_told_where_no_cap_holds_them_back(cells, wild):
+    fitted = codec().fit(cells)
+    for use in (fitted.transform, fitted.reconstruct, fitted.score):
+        with pytest.warns(UserWarning, match=rf"\['x1'\].*{FAR}"):
+            use(wild)
+    with pytest.warns(UserWarning, match=FAR):
+        diagnose(fitted, wild, embedding=None)
+    codec(clip=(0.5, 99.5)).fit(cells).transform(wild)  # where there is one, nothing is told
+    missing = np.where(wild > 1e7, np.nan, wild)
+    fitted.transform(missing)
+    fitted.transform(1e5 * cells)
+
+
+def test_rows_far_out_are_no_rows_to_learn_from(cells, wild):
+    fitted = codec().fit(cells)
+    before = fitted.transform(cells)
+    with pytest.raises(ValueError, match=rf"\['x1'\].*{FAR}.*drop such rows"):
+        fitted.partial_fit(wild)
+    np.testing.assert_array_equal(fitted.transform(cells), before)
+    codec(clip=(0.5, 99.5)).fit(cells).partial_fit(wild)
+
+
+def test_columns_constant_in_training_are_measured_in_their_own_units(cells):
+    constant = np.c_[cells, np.full(len(cells), 5.0)]
+    fitted = codec().fit(constant)
+    fitted.transform(constant + 1e3)
+    with pytest.warns(UserWarning, match=rf"\['x6'\].*{FAR}"):
+        fitted.transform(np.c_[cells, np.full(len(cells), 1e9)])
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust"])
+def test_columns_lost_beside_their_extremes_are_told(cells, wild, scaler):
+    wild[3, 1] = 1e12
+    with pytest.warns(UserWarning, match=r"\['x1'\] have cells so far out.*Set clip") as caught:
+        codec(scaler=scaler).fit(wild)
+    assert [w.filename for w in caught] == [__file__]
+    codec(scaler=scaler, clip=(0.5, 99.5)).fit(wild)
+
+
+def test_columns_of_one_value_and_few_others_are_not_lost(cells):
+    table = cells.copy()
+    table[:, 2] = 0.0
+    table[7, 2] = 1e12
+    heavy = np.exp(4.0 * cells)  # all orders of magnitude, but no two that are alike
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows in (table, heavy, cells * 1e-200):
+            report_training_columns(CodecUnits(clip=None).fit(rows), rows, stacklevel=1)
