@@ -1,4 +1,4 @@
-"""Beam search by inner products of codewords that are looked up (torch, on a processor).
+"""Beam search by inner products of codewords that are looked up (torch and numpy, on a processor).
 
 A candidate's error is the sum of what its parent's is and what the new codeword does to it,
 ``||r - c||^2 = ||r||^2 + ||c||^2 - 2 <z, c> + 2 sum_j <c_j, c>``, where the residual ``r`` is the
@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -151,13 +154,16 @@ class ProductStage:
             scores += of_rows[:, None]
         else:
             # Norms count with the square of the factor, products with those of both codewords.
-            norm = bags.new_full((n * b, 1), len(self._products) - 1)
-            weights = torch.cat([shares, factor[:, :, None]], 2) * factor[:, :, None]
+            every = np.empty((n * b, m + 1), dtype=np.int32)
+            every[:, :m], every[:, m] = bags.numpy(), len(self._products) - 1
+            weights, own = np.empty((n, b, m + 1), dtype=np.float32), factor.numpy()
+            weights[:, :, :m], weights[:, :, m] = shares.numpy(), own
+            weights *= own[:, :, None]
             scores = embedding_bag(
-                torch.cat([bags, norm], 1),
+                torch.from_numpy(every),
                 self._products,
                 mode="sum",
-                per_sample_weights=weights.view(n * b, m + 1),
+                per_sample_weights=torch.from_numpy(weights.reshape(n * b, m + 1)),
             ).view(n, b, -1)
             scores.addcmul_(of_rows[:, None], factor[:, :, None])
         return scores.add_(error[:, :, None])
@@ -194,21 +200,39 @@ class ProductSearch:
     def _codes(self, error: Tensor, of_rows: Sequence[Tensor]) -> Tensor:
         """Codes of rows from their squared norms (n, 1) and their products with codewords."""
         n, last = len(error), len(of_rows) - 1
-        places = torch.zeros((n, 1, 0), dtype=torch.int32)
+        # Small steps are numpy's, which keeps the interpreter in between: torch gives it away with
+        # each, and other threads may take it.
+        places = np.zeros((n, 1, 0), dtype=np.int32)
         factor = shares = None
         if self._spreads is not None:
-            factor, shares = torch.ones_like(error), error.new_empty(n, 1, 0)
+            factor, shares = np.ones((n, 1), dtype=np.float32), np.empty((n, 1, 0), np.float32)
         for j, stage in enumerate(self._stages):
-            scores = stage.scores(of_rows[j], error, places, factor, shares)
+            scores = stage.scores(
+                of_rows[j],
+                error,
+                torch.from_numpy(places),
+                None if factor is None else torch.from_numpy(factor),
+                None if shares is None else torch.from_numpy(shares),
+            )
             found = self._smallest(scores, 1 if j == last else min(self._beam, scores[0].numel()))
-            parent = found // stage.size
-            word = found - parent * stage.size
-            of_parent = parent[:, :, None].expand(-1, -1, j)
-            word_at = (word + self._starts[j]).int()[:, :, None]
-            places = torch.cat([places.gather(1, of_parent), word_at], 2)
             error = scores.view(n, -1).gather(1, found)
+            parent, word = np.divmod(found.numpy(), stage.size)
+            row = parent + np.arange(n)[:, None] * places.shape[1]
+            places = _extended(places, row, word + self._starts[j])
             if self._spreads is not None and factor is not None and shares is not None:
-                factor = factor.gather(1, parent)
-                shares = torch.cat([shares.gather(1, of_parent), factor[:, :, None]], 2)
-                factor = factor * self._spreads[j][word]
-        return places[:, 0].long() - torch.tensor(self._starts[:-1])
+                factor = factor.reshape(-1)[row]
+                shares = _extended(shares, row, factor)
+                factor = factor * self._spreads[j].numpy()[word]
+        return torch.from_numpy(places[:, 0] - np.array(self._starts[:-1], dtype=np.int64))
+
+
+def _extended(parents: NDArray[Any], row: NDArray[np.int64], last: NDArray[Any]) -> NDArray[Any]:
+    """Entries (n, k, m + 1) of children: those (n, b, m) of the parents in some rows, and one more.
+
+    Parents are counted through all rows.
+    """
+    n, b, m = parents.shape
+    extended = np.empty((*row.shape, m + 1), dtype=parents.dtype)
+    extended[:, :, :m] = parents.reshape(n * b, m)[row]
+    extended[:, :, m] = last
+    return extended

@@ -12,6 +12,7 @@ state is ``[f^2, ||r||^2, f r]``: the same product gives ``||r - f c||^2``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -106,18 +107,16 @@ def smallest(scores: Tensor, k: int) -> Tensor:
         Places in the children of a row, ``candidate * K + codeword``.
     """
     n, b, size = scores.shape
-    flat, device = scores.view(n, b * size), scores.device
+    flat = scores.view(n, b * size)
     if k == 1:
         return argmin(flat)[:, None]
     parts = _parts(b, size, k)
     members = b // parts
     if b * size <= _SORTED or members == 1 or parts * size <= k:
-        return _ranked(flat, torch.arange(b * size, device=device), k)
+        return _ranked(flat, _steps(b * size, 1, scores.device), k)
     minima = scores.view(n, parts, members, size).amin(2).view(n, parts * size)
-    first = torch.arange(parts * members * size, device=device).view(parts, members, size)[:, 0]
-    groups = _ranked(minima, first.reshape(-1), k)
-    places = groups[:, :, None] + size * torch.arange(members, device=device)
-    places = places.view(n, k * members)
+    groups = _ranked(minima, _firsts(parts, members, size, scores.device), k)
+    places = _members(groups, members, size)
     return _ranked(torch.gather(flat, 1, places), places, k)
 
 
@@ -130,19 +129,43 @@ def _parts(b: int, size: int, k: int) -> int:
     return next((parts for parts in dividing if parts * size >= k * (b // parts)), b)
 
 
+@lru_cache(maxsize=32)
+def _firsts(parts: int, members: int, size: int, device: torch.device) -> Tensor:
+    """Places of the first members of all groups."""
+    places = torch.arange(parts * members * size, device=device)
+    return places.view(parts, members, size)[:, 0].flatten()
+
+
+@lru_cache(maxsize=32)
+def _steps(count: int, step: int, device: torch.device) -> Tensor:
+    return step * torch.arange(count, device=device)
+
+
+def _members(groups: Tensor, members: int, size: int) -> Tensor:
+    """Places (n, k * members) of all members of groups, by the places (n, k) of their firsts."""
+    steps = _steps(members, size, groups.device)
+    n, k = groups.shape
+    if groups.device.type != "cpu":
+        return (groups[:, :, None] + steps).view(n, k * members)
+    places = groups.numpy()[:, :, None] + steps.numpy()
+    return torch.from_numpy(places.reshape(n, k * members))
+
+
 def _ranked(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     """Labels of the k smallest of every row, best first.
 
     A float32 leaves 29 bits of a float64 empty: the label goes there, and sorting plain numbers,
     which numpy does with vector instructions, sorts the labels along. An accelerator sorts itself.
+    It also gives the interpreter away less often than torch, which other threads may then take.
     """
     if scores.device.type != "cpu":
         places = torch.topk(scores, k, dim=1, largest=False).indices
         return labels.expand_as(scores).gather(1, places)
-    keys = scores.double()
-    keys.view(torch.int64).bitwise_or_(labels)
-    best = torch.from_numpy(_k_smallest(keys.numpy(), k)).view(torch.int64)
-    return best.bitwise_and_((1 << 29) - 1)
+    keys = scores.numpy().astype(np.float64)
+    bits = keys.view(np.int64)
+    np.bitwise_or(bits, labels.numpy(), out=bits)
+    best = _k_smallest(keys, k).view(np.int64)
+    return torch.from_numpy(np.bitwise_and(best, (1 << 29) - 1, out=best))
 
 
 def _k_smallest(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:

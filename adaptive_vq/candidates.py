@@ -11,11 +11,13 @@ from torch.nn.functional import embedding_bag
 from adaptive_vq._parallel import each
 from adaptive_vq._product_search import AT_ONCE, ProductStage, pays_next
 from adaptive_vq._spread import products
-from adaptive_vq.beam import HEAD, LARGEST_TILE, Stage, smallest, states_of, tile_of
+from adaptive_vq.beam import HEAD, Stage, smallest, states_of, tile_of
 
 __all__ = ["Candidates"]
 
 _BYTE = 256
+_LEFT_TILE = 4096
+"""Candidates whose residuals are made together: of fewer a thread waits for others too often."""
 _Scores = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -56,7 +58,7 @@ class Candidates:
             place.copy_(self._left(rows, codes)[:, :, :width])
 
         tables = (self.rows, self._codes[:, :count], left)
-        each(work, *(table.split(LARGEST_TILE) for table in tables), split=True)
+        each(work, *(table.split(_LEFT_TILE) for table in tables), split=True)
         return left
 
     @torch.no_grad()
@@ -68,7 +70,7 @@ class Candidates:
             place.copy_(self._left(self.rows[at], self._codes[at, which][:, None])[:, 0, :width])
 
         tables = (row, candidate, left)
-        each(work, *(table.split(LARGEST_TILE) for table in tables), split=True)
+        each(work, *(table.split(_LEFT_TILE) for table in tables), split=True)
         return left
 
     def last_factors(self) -> Tensor:
@@ -100,10 +102,10 @@ class Candidates:
         def work(rows: Tensor, codes: Tensor, error: Tensor, place: Tensor, left: Tensor) -> None:
             scores = scores_of(rows, codes, error)
             found = smallest(scores, self.count)
+            left.copy_(scores.view(len(rows), -1).gather(1, found))
             parent = found // len(book)
             place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
             place[:, :, -1] = found - parent * len(book)
-            left.copy_(scores.view(len(rows), -1).gather(1, found))
 
         tables = (self.rows, self._codes, self._errors, extended, errors)
         each(work, *(table.split(tile) for table in tables))
