@@ -272,3 +272,27 @@ def test_a_fit_in_several_threads_ends_with_the_same_bits_as_one_in_one(n, threa
     assert one._state.keys() == several._state.keys()
     for name, values in one._state.items():
         np.testing.assert_array_equal(values, several._state[name], err_msg=name)
+
+
+def test_callbacks_are_called_in_the_thread_that_fits(threads):
+    class Noting:
+        def __init__(self):
+            self.seen = []
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            self.seen.append(threading.current_thread())
+
+    threads(2)
+    noting, X = Noting(), np.random.default_rng(0).normal(size=(300, 6))
+    HierarchicalVQVAE(bits=16, random_state=0, max_epochs=3).set_callbacks(noting).fit(X)
+    assert len(noting.seen) > 3
+    assert set(noting.seen) == {threading.current_thread()}
