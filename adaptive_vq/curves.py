@@ -282,7 +282,7 @@ def _trials(bench: Bench, cuts: Sequence[Categories], budget: int) -> list[_Tria
     """Estimate cuts, all of their categories measured side by side."""
     bench.nodes(columns for cut in cuts for columns in cut.values())
     trials = [_Trial(bench, cut, budget) for cut in cuts]
-    if n_workers() > 1:
+    if len(trials) > 1 and n_workers() > 1:
         each(_Trial.measure_ahead, trials, split=True)
     for trial in trials:
         trial.estimate()

@@ -407,9 +407,6 @@ def test_of_few_rows_estimates_that_come_true_are_believed(estimates, measured, 
         def __init__(self, bench, cut, budget):
             self.names = list(cut)
 
-        def measure_ahead(self):
-            """Nothing: what is worked ahead on changes no estimate."""
-
         def estimate(self):
             self.error = estimates[len(self.names) - 1]
 
