@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import HierarchicalVQVAE, kmeans, quantize
+from adaptive_vq import HierarchicalVQVAE, fitting, kmeans, quantize
 from adaptive_vq._draws import between_neighbours
 from adaptive_vq._parallel import beside, each, n_workers, one_thread_each, until
 from adaptive_vq.candidates import Candidates
@@ -274,25 +274,15 @@ def test_a_fit_in_several_threads_ends_with_the_same_bits_as_one_in_one(n, threa
         np.testing.assert_array_equal(values, several._state[name], err_msg=name)
 
 
-def test_callbacks_are_called_in_the_thread_that_fits(threads):
-    class Noting:
-        def __init__(self):
-            self.seen = []
-
-        def setup(self, estimator, context):
-            pass
-
-        def teardown(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context):
-            pass
-
-        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-            self.seen.append(threading.current_thread())
-
+def test_training_and_so_callbacks_have_the_thread_that_fits(monkeypatch, threads):
     threads(2)
-    noting, X = Noting(), np.random.default_rng(0).normal(size=(300, 6))
-    HierarchicalVQVAE(bits=16, random_state=0, max_epochs=3).set_callbacks(noting).fit(X)
-    assert len(noting.seen) == 3  # epochs
-    assert set(noting.seen) == {threading.current_thread()}
+    seen, own = [], fitting.train
+
+    def noting(*args):
+        seen.append(threading.current_thread())
+        return own(*args)
+
+    monkeypatch.setattr(fitting, "train", noting)
+    X = np.random.default_rng(0).normal(size=(300, 6))
+    HierarchicalVQVAE(bits=16, random_state=0, max_epochs=3).fit(X)
+    assert set(seen) == {threading.current_thread()}
