@@ -16,8 +16,8 @@ from adaptive_vq._parallel import each
 __all__ = ["factorize", "gram", "solved", "sums_of_codewords"]
 
 BLOCK = 256
-"""Rows of a block. A factor of thousands of rows takes a third less time than LAPACK's in one
-thread, and so does the same in blocks of 128."""
+"""Rows of a block: few beside thousands, so that nearly all of the work is products of matrices,
+and many enough for these to be fast."""
 _SOLVED_COLUMNS = 128  # at a time
 _SUMMED_ROWS = 4096  # at a time: what they count for would be as large as all rows
 

@@ -156,7 +156,8 @@ def _ranked(scores: Tensor, labels: Tensor, k: int) -> Tensor:
 
     A float32 leaves 29 bits of a float64 empty: the label goes there, and sorting plain numbers,
     which numpy does with vector instructions, sorts the labels along. An accelerator sorts itself.
-    It also gives the interpreter away less often than torch, which other threads may then take.
+    The rest is numpy's as well: it gives the interpreter away, which other threads may then take,
+    less often than torch.
     """
     if scores.device.type != "cpu":
         places = torch.topk(scores, k, dim=1, largest=False).indices
