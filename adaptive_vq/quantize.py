@@ -299,9 +299,9 @@ def solve_path(
         if sum(sizes) >= _MANY_CODEWORDS:
             return_freed()
         for ridge, tables in zip(ridges, moved, strict=True):
-            # Counted again for every ridge and factored in place: of thousands of codewords a copy
-            # takes more than 100 MB, and counting next to no time.
-            system = gram(chosen, sizes, weight, share)
+            # Counted again for every ridge and factored in place, in the order LAPACK wants: of
+            # thousands of codewords a copy takes more than 100 MB, and counting next to no time.
+            system = gram(chosen, sizes, weight, share).T
             system.diagonal().add_(ridge)
             factor = factorize(system)
             if missing is None:
