@@ -102,10 +102,10 @@ class Candidates:
         def work(rows: Tensor, codes: Tensor, error: Tensor, place: Tensor, left: Tensor) -> None:
             scores = scores_of(rows, codes, error)
             found = smallest(scores, self.count)
-            left.copy_(scores.view(len(rows), -1).gather(1, found))
             parent = found // len(book)
             place[:, :, :-1] = codes.gather(1, parent[:, :, None].expand(-1, -1, n_books))
             place[:, :, -1] = found - parent * len(book)
+            left.copy_(scores.view(len(rows), -1).gather(1, found))
 
         tables = (self.rows, self._codes, self._errors, extended, errors)
         each(work, *(table.split(tile) for table in tables))

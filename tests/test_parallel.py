@@ -90,13 +90,19 @@ def test_work_ends_with_what_is_enough_for_any_number_of_threads(n_threads, thre
 def test_threads_are_kept_for_further_work(threads):
     threads(3)
     together = threading.Barrier(3, timeout=60)
+
+    def met(_):
+        together.wait()
+        return threading.current_thread()
+
     with one_thread_each():
-        each(lambda _: together.wait(), range(3))
+        first = set(each(met, range(3)))
         before = threading.active_count()
         for _ in range(200):
             each(lambda i: i, range(3))
-        each(lambda _: together.wait(), range(3))
+        second = set(each(met, range(3)))
     assert threading.active_count() <= before
+    assert len(first & second) > 1  # not only the one that asks
 
 
 def test_work_inside_of_pieces_never_comes_to_a_standstill(threads):
