@@ -112,15 +112,18 @@ class _Helpers:
 
     def forget(self) -> None:
         """Begin anew in a process that has been forked: threads stay behind."""
-        self._changed = threading.Condition()
+        # One lock for the works too: a thread comes to a work and takes a piece at once.
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
         self._offered = deque[_Work[Any]]()
-        self._n_waiting = 0
+        self._n_free = 0
 
     def offer(self, work: _Work[Any], n_threads: int) -> None:
         """Let so many threads take part in a work."""
         with self._changed:
             self._offered.extend([work] * n_threads)
-            missing = len(self._offered) - self._n_waiting
+            missing = max(0, len(self._offered) - self._n_free)
+            self._n_free += missing
             self._changed.notify(n_threads)
         for _ in range(missing):
             begun = threading.Event()
@@ -136,19 +139,28 @@ class _Helpers:
         torch.get_num_threads()
         torch.set_num_threads(1)
         begun.set()
-        while (work := self._next()) is not None:
-            work.take_part()
-            del work  # an idle thread would hold what came of it
+        while (found := self._next()) is not None:
+            work, place = found
+            work.take_part(place, self._leave)
+            del work, found  # an idle thread would hold what came of it
 
-    def _next(self) -> _Work[Any] | None:
-        """Wait for a work; None where others wait enough."""
+    def _next(self) -> tuple[_Work[Any], int] | None:
+        """Wait for a work with a piece left, and take that; None where others wait enough."""
         with self._changed:
-            if self._n_waiting >= _MOST_WAITING:
-                return None
-            self._n_waiting += 1
-            self._changed.wait_for(lambda: self._offered)
-            self._n_waiting -= 1
-            return self._offered.popleft()
+            while self._n_free <= _MOST_WAITING:
+                self._changed.wait_for(lambda: self._offered)
+                work = self._offered.popleft()
+                place = work.taken()
+                if place is not None:
+                    self._n_free -= 1
+                    return work, place
+                del work  # as below
+            self._n_free -= 1
+            return None
+
+    def _leave(self) -> None:
+        """Count a thread as free again: on its way to the next work it needs no other beside it."""
+        self._n_free += 1
 
 
 class _Work(Generic[R]):
@@ -163,18 +175,26 @@ class _Work(Generic[R]):
     ) -> None:
         self._function, self._calls, self._share = function, calls, share
         self._next = self._under_way = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(_helpers.lock)
         self._results: dict[int, R] = {}
         self._failures: dict[int, BaseException] = {}
 
-    def take_part(self) -> None:
-        """Work on what is left, piece by piece."""
+    def take_part(self, place: int | None = None, leave: Callable[[], None] | None = None) -> None:
+        """Work on what is left, piece by piece, from one on that has been taken.
+
+        `leave` is called before the last one counts as ended.
+        """
         before, _here.share = getattr(_here, "share", None), self._share
+        place = self.taken() if place is None else place
         try:
-            while (place := self._taken()) is not None:
+            while place is not None:
                 self._work_on(place)
+                place = self.taken(True, leave)
         finally:
             _here.share = before
+            if place is not None:  # an interrupt
+                self._give_up()
+                self.taken(True, leave)
 
     def end(self) -> None:
         """Hand out nothing further, and wait for what is under way: nothing goes on unseen."""
@@ -199,13 +219,18 @@ class _Work(Generic[R]):
         with self._changed:
             self._next = len(self._calls)
 
-    def _taken(self) -> int | None:
+    def taken(self, ended: bool = False, leave: Callable[[], None] | None = None) -> int | None:
+        """Place of the next piece, if one is left; `ended` says whether one was under way."""
         with self._changed:
-            if self._next >= len(self._calls):
-                return None
-            self._under_way += 1
-            self._next += 1
-            return self._next - 1
+            self._under_way -= ended
+            if self._next < len(self._calls):
+                self._under_way += 1
+                self._next += 1
+                return self._next - 1
+            if leave is not None:
+                leave()
+            self._changed.notify_all()
+            return None
 
     def _work_on(self, place: int) -> None:
         try:
@@ -215,9 +240,6 @@ class _Work(Generic[R]):
             self._give_up()
         finally:
             self._share.done()
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
 
 
 _helpers = _Helpers()
