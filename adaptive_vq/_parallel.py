@@ -8,6 +8,7 @@ take different pieces of work.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,11 @@ R = TypeVar("R")
 
 _MOST_WAITING = 64
 """Threads that wait for further work; more than that end with theirs."""
+
+_SWITCHING = 1e-4
+"""Seconds after which Python is to let another thread go on. Between operations of torch a thread
+needs the interpreter for microseconds only; by Python's own 5 ms it may wait for far longer than
+its operation takes, while another one takes the interpreter back each time."""
 
 _here = threading.local()
 
@@ -41,10 +47,14 @@ class _Share:
 
 
 class _Outside:
-    """Number of torch's threads before the first of the present users of `one_thread_each`."""
+    """Number of torch's threads before the first of the present users of `one_thread_each`.
+
+    Where there are several, Python switches between threads more often until the last one leaves.
+    """
 
     def __init__(self) -> None:
         self._lock, self._n_users, self._number = threading.Lock(), 0, 0
+        self._interval = self._shorter = 0.0
 
     def number(self) -> int:
         """Return it; torch's own would be 1 in a thread that starts now."""
@@ -55,12 +65,18 @@ class _Outside:
         with self._lock:
             if self._n_users == 0:
                 self._number = torch.get_num_threads()
+                self._interval = sys.getswitchinterval()
+                if self._number > 1:
+                    sys.setswitchinterval(min(self._interval, _SWITCHING))
+                self._shorter = sys.getswitchinterval()
             self._n_users += 1
             return self._number
 
     def leave(self) -> None:
         with self._lock:
             self._n_users -= 1
+            if self._n_users == 0 and sys.getswitchinterval() == self._shorter:
+                sys.setswitchinterval(self._interval)
 
 
 _outside = _Outside()

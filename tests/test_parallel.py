@@ -1,6 +1,8 @@
 """Independent work side by side."""
 
+import contextlib
 import os
+import sys
 import threading
 import time
 
@@ -291,3 +293,40 @@ def test_training_and_so_callbacks_have_the_thread_that_fits(monkeypatch, thread
     X = np.random.default_rng(0).normal(size=(300, 6))
     HierarchicalVQVAE(bits=16, random_state=0, max_epochs=3).fit(X)
     assert set(seen) == {threading.current_thread()}
+
+
+@pytest.fixture
+def switching():
+    """Set how often Python switches between threads, as it was before afterwards."""
+    before = sys.getswitchinterval()
+    yield sys.setswitchinterval
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "before", "inside"), [(2, 5e-3, 1e-4), (2, 2e-5, 2e-5), (1, 5e-3, 5e-3)]
+)
+def test_python_switches_often_while_several_threads_work(
+    n_threads, before, inside, threads, switching
+):
+    threads(n_threads)
+    switching(before)
+    with one_thread_each():
+        other = threading.Thread(target=_come_and_go)
+        other.start()
+        other.join()
+        assert sys.getswitchinterval() == pytest.approx(inside)
+    assert sys.getswitchinterval() == pytest.approx(before)
+
+
+def _come_and_go():
+    with contextlib.suppress(ZeroDivisionError), one_thread_each():
+        raise ZeroDivisionError
+
+
+def test_an_interval_set_meanwhile_stays(threads, switching):
+    threads(2)
+    switching(5e-3)
+    with one_thread_each():
+        switching(1e-2)
+    assert sys.getswitchinterval() == pytest.approx(1e-2)
