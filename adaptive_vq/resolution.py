@@ -71,7 +71,8 @@ def resolve_plan(
     ratios = estimator.compression_ratios
     by_selector = isinstance(ratios, AdaptiveRatioSelector)
     _warn_of_idle_plan(ratios, note)
-    _warn_of_idle_strategy(estimator, note)
+    if by_selector or (isinstance(ratios, str) and ratios == "auto"):
+        _warn_of_idle_strategy(estimator, note)
     if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
         check_strategy(strategy, n_levels, STRATEGY)  # by the name that it has here
         ratios = AdaptiveRatioSelector(
@@ -104,6 +105,7 @@ def resolve_plan(
     else:
         units = CodecUnits(scaler, clip)
         plan = _plan_given(estimator, ratios, learning_rows(table, sample_weight), note, units)
+        _warn_of_idle_strategy(estimator, note)
     return plan, scaler, clip, note
 
 
@@ -146,14 +148,18 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
 
 
 def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> None:
-    """Tell that a selector leaves nothing to a strategy set here; ratios given plainly do."""
+    """Tell that a selector, or ratios that are given, leave nothing to a strategy set here."""
     ratios, label = estimator.compression_ratios, strategy_label(getattr(estimator, STRATEGY))
-    planned = (note or {}).get("plan")
+    planned, automatic = (note or {}).get("plan"), isinstance(ratios, str) and ratios == "auto"
     if isinstance(ratios, AdaptiveRatioSelector):
         maker = strategy_label(ratios.strategy)
         why = f"the selector in compression_ratios makes the plan, by strategy {maker!r}"
         how = "Set strategy there, or leave compression_ratios at 'auto'."
-    elif planned and isinstance(ratios, str) and ratios == "auto":
+    elif not automatic:
+        maker = ""
+        why = f"compression_ratios={ratios!r} holds the ratios already"
+        how = f"Set compression_ratios='auto' to follow it, or leave {STRATEGY} out."
+    elif planned:
         maker = planned["strategy"]
         why = f"AdaptiveRatioSelector has made the plan, by strategy {maker!r}"
         how = "Set strategy there, or take the selector out."

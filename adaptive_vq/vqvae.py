@@ -47,7 +47,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         `AdaptiveRatioSelector` earlier in the pipeline, else of a selector with
         `auto_compression_strategy`. All others replace such a plan, with a warning.
     auto_compression_strategy : str, list or callable, default="rate_distortion"
-        Strategy of the selector fitted here where no earlier step has made a plan.
+        Strategy of the selector fitted here where no earlier step has made a plan. Beside such a
+        step, or other `compression_ratios`, it has no effect, which a warning says.
     bits : int, default=None
         Budget in bits per row. None follows the plan (one bit per column, at least 16, at most
         128).

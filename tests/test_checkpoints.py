@@ -30,6 +30,8 @@ QUICK = {
     "random_state": 0,
 }
 
+AS_BY_DEFAULT = {"auto_compression_strategy": "rate_distortion"}  # another one would be idle
+
 
 def codec(**parameters):
     return HierarchicalVQVAE(**{**QUICK, **parameters})
@@ -119,7 +121,7 @@ def test_interrupted_again_and_again(X, tmp_path, interrupted):
     [
         {"max_epochs": 0},
         {"early_stopping": False},
-        {"compression_ratios": [0.5, 1.0], "n_levels": 2},
+        {"compression_ratios": [0.5, 1.0], "n_levels": 2, **AS_BY_DEFAULT},
         {"auto_compression_strategy": "learned"},
         {"context": "joint", "scaler": "quantile"},
         {"encoders": {"cluster_1": torch.nn.Linear(4, 3)}},
@@ -156,7 +158,7 @@ def test_resumes_in_a_pipeline_and_with_missing_cells(X, tmp_path, interrupted):
     table = table.mask(np.random.default_rng(0).random(X.shape) < 0.1)
 
     def pipeline(**parameters):
-        follows = {"bits": None, "auto_compression_strategy": "rate_distortion"}
+        follows = {"bits": None, **AS_BY_DEFAULT}
         parameters = {**follows, **parameters}
         return make_pipeline(
             FeatureCharacterizer(), AdaptiveRatioSelector(bits=12), codec(**parameters)

@@ -451,6 +451,17 @@ def test_a_strategy_of_the_codec_beside_a_nested_selector_is_told_to_be_idle(sma
         codec(compression_ratios=nested, auto_compression_strategy=same).fit(small_frame)
 
 
+@pytest.mark.parametrize("ratios", ["0.5:1:2", [0.5, 1.0, 2.0], {"all": [0.5, 1.0, 2.0]}])
+def test_a_strategy_of_the_codec_beside_given_ratios_is_told_to_be_idle(small_frame, ratios):
+    frame = FeatureCharacterizer({"all": slice(None)}).fit_transform(small_frame)
+    vq = codec(compression_ratios=ratios)
+    message = r"auto_compression_strategy='balanced'\) has no effect: compression_ratios=.* already"
+    with pytest.warns(UserWarning, match=message) as caught:
+        told = clone(vq).set_params(auto_compression_strategy="balanced").fit(frame)
+    assert [w.filename for w in caught] == [__file__]
+    assert told.bits_ == vq.fit(frame).bits_  # as by default, where nothing is told
+
+
 def test_default_selector_when_alone(small_frame):
     vq = codec(auto_compression_strategy="uniform", bits=12, n_levels=2).fit(small_frame)
     pipe = make_pipeline(selector("uniform"), codec()).fit(small_frame)

@@ -289,7 +289,7 @@ def test_ratios_in_every_form_of_input(table, ratios):
     if ratios == "per category":
         ratios = {name: [0.5, 1.0, 1.5] for name in ("initial", "temporal", "spatial")}
     steps = [("c", FeatureCharacterizer("prefix")), ("vq", None)]
-    codec = HierarchicalVQVAE(ratios, auto_compression_strategy="uniform", bits=24, **UNTRAINED)
+    codec = HierarchicalVQVAE(ratios, bits=24, **UNTRAINED)
     if ratios == "auto":
         steps.insert(1, ("r", AdaptiveRatioSelector("uniform", bits=24)))
         codec.set_params(bits=None)

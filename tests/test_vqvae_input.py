@@ -30,8 +30,8 @@ QUICK = {
 
 def codec(**parameters):
     settings = {**QUICK, **parameters}
-    if isinstance(settings.get("compression_ratios"), AdaptiveRatioSelector):
-        del settings["auto_compression_strategy"]  # idle beside a selector, which is told
+    if "compression_ratios" in settings:
+        del settings["auto_compression_strategy"]  # idle beside these, which is told
     return HierarchicalVQVAE(**settings)
 
 

@@ -308,12 +308,13 @@ def test_weights_of_some_steps_only_are_told(X, weight, weighed, given, lacks):
 def test_weights_of_a_codec_reach_what_it_plans_with(X, weight):
     zeros = np.where(np.arange(120) < 60, weight, 0)
     table = FeatureCharacterizer().fit(X, sample_weight=zeros).transform(X)
-    for own in ({}, {"compression_ratios": [1.0, 2.0]}, {"fit_rows": 30}):
+    given = {"compression_ratios": [1.0, 2.0], "auto_compression_strategy": "rate_distortion"}
+    for own in ({}, given, {"fit_rows": 30}):
         codec(max_epochs=0, **own).fit(table, sample_weight=zeros)
         with pytest.warns(UserWarning, match="given to FeatureCharacterizer, but not to"):
             codec(max_epochs=0, **own).fit(table)
     with pytest.warns(UserWarning, match="but not to HierarchicalVQVAE") as caught:
-        codec(max_epochs=0, compression_ratios=[1.0, 2.0]).fit(table)
+        codec(max_epochs=0, **given).fit(table)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="but not to AdaptiveRatioSelector") as caught:
         AdaptiveRatioSelector("balanced").fit(table)
