@@ -1,4 +1,4 @@
-"""What is told of columns that can not be coded as they are: without cells, or with wild ones."""
+"""What is told of columns that can not be coded as they are: without cells, still, or wild."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: int) -> None:
-    """Warn of training columns that are empty, or lost beside a few wild cells of their own.
+    """Warn of training columns that are empty, all constant, or lost beside their own extremes.
 
     Parameters
     ----------
@@ -41,6 +41,13 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
         warnings.warn(
             f"Columns {_named(units, units.empty_)} have no observed cell in the training rows: "
             "they spend no bits and decode to 0.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if not units.variance_.any():
+        warnings.warn(
+            "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
+            "and every row decodes to the same one. Give rows that differ.",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

@@ -83,6 +83,7 @@ def fit_or_refuse(estimator, X):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Columns .* have no observed cell")
         warnings.filterwarnings("ignore", message="Categories overlap")
+        warnings.filterwarnings("ignore", message="No column of X varies")
         if not np.isnan(np.asarray(X, dtype=float)).all():
             return estimator.fit(X)
         with pytest.raises(ValueError, match="no observed cell"):
@@ -242,7 +243,9 @@ def test_any_numeric_type(X, kind):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X has feature names")
         assert_array_equal(fitted.transform(table), fitted.transform(X))
-    assert_array_equal(codec(max_epochs=0).fit(table).transform(table), fitted.transform(X))
+        warnings.filterwarnings("ignore", message="No column of X varies")
+        again = codec(max_epochs=0).fit(table)
+    assert_array_equal(again.transform(table), fitted.transform(X))
 
 
 @few

@@ -56,6 +56,19 @@ def test_columns_constant_in_training_are_measured_in_their_own_units(cells):
         fitted.transform(np.c_[cells, np.full(len(cells), 1e9)])
 
 
+@pytest.mark.parametrize("scaler", ["standard", "quantile", None])
+def test_a_table_without_spread_is_told_to_have_no_codes(cells, scaler):
+    still = np.tile(cells[:1], (50, 1))
+    with pytest.warns(UserWarning, match="No column of X varies.*0 bits.*Give rows") as caught:
+        fitted = codec(scaler=scaler).fit(still)
+    assert [w.filename for w in caught] == [__file__]
+    assert fitted.n_bits_ == 0.0
+    assert fitted.transform(still).shape == (50, 0)
+    np.testing.assert_allclose(fitted.reconstruct(still), still, rtol=1e-6)
+    still[:25, 0] += 1.0  # one column is enough
+    assert codec(scaler=scaler).fit(still).n_bits_ == 1.0
+
+
 @pytest.mark.parametrize("scaler", ["standard", "robust"])
 def test_columns_lost_beside_their_extremes_are_told(cells, wild, scaler):
     wild[3, 1] = 1e12
