@@ -26,6 +26,7 @@ TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
 _WITNESSES = 500  # most training rows, evenly spread, that tell whether training has run off
+_RANDOM_ON_GPU = "random_on_gpu"
 _STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
 
 
@@ -273,7 +274,7 @@ def train(
     codec.corrects.fill_(True)
     _keep_still(codec, rows)
     progress = progress or NoCheckpoint()
-    history, stopped = _resumed(progress.get(stage), module, net, judge)
+    history, stopped = _resumed(progress.get(stage), module, net, judge, device)
     for epoch in range(len(history) + 1, options.max_epochs + 1):
         if stopped:
             break
@@ -289,17 +290,22 @@ def train(
         history.append(record)
         stopped = on_epoch(record, codec) or "diverged" in record
         stopped = stopped or judge.waited >= options.patience
-        progress.put(stage, _state(module, net, judge, history, stopped))
+        progress.put(stage, _state(module, net, judge, history, stopped, device))
     codec.load_state_dict(judge.kept)
     codec.to("cpu")
     return history, judge.improved
 
 
 def _state(
-    module: TrainingModule, net: NeuralNet, judge: _Judge, history: list[Any], stopped: bool
+    module: TrainingModule,
+    net: NeuralNet,
+    judge: _Judge,
+    history: list[Any],
+    stopped: bool,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Everything that the next epoch depends on."""
-    return {
+    state = {
         "module": pack(module.state_dict()),
         "optimizer": pack(net.optimizer_.state_dict()),
         "batches": pack(net.iterator_train__generator.get_state()),
@@ -308,10 +314,17 @@ def _state(
         "history": history,
         "stopped": bool(stopped),
     }
+    if device.type == "cuda":  # dropout draws where the network is
+        state[_RANDOM_ON_GPU] = pack(torch.cuda.get_rng_state(device))
+    return state
 
 
 def _resumed(
-    state: dict[str, Any] | None, module: TrainingModule, net: NeuralNet, judge: _Judge
+    state: dict[str, Any] | None,
+    module: TrainingModule,
+    net: NeuralNet,
+    judge: _Judge,
+    device: torch.device,
 ) -> tuple[list[dict[str, Any]], bool]:
     """Take up a training where `_state` was written: its history, and whether it had ended."""
     if state is None:
@@ -320,6 +333,8 @@ def _resumed(
     net.optimizer_.load_state_dict(unpack(state["optimizer"]))
     net.iterator_train__generator.set_state(unpack(state["batches"]))
     torch.set_rng_state(unpack(state["random"]))
+    if device.type == "cuda" and _RANDOM_ON_GPU in state:
+        torch.cuda.set_rng_state(unpack(state[_RANDOM_ON_GPU]), device)
     judge.resume(unpack(state["judge"]))
     return state["history"], state["stopped"]
 

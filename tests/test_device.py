@@ -9,8 +9,9 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 import adaptive_vq
-from adaptive_vq import HierarchicalVQVAE, kmeans
+from adaptive_vq import HierarchicalVQVAE, kmeans, modules
 from adaptive_vq._device import resolve_device
+from adaptive_vq.checkpoints import Checkpoint
 from adaptive_vq.estimation import module_of
 from adaptive_vq.training import Rows, TrainingOptions, train
 
@@ -85,6 +86,75 @@ def test_sums_of_the_rows_of_a_code_by_product():
         strict=True,
     ):
         torch.testing.assert_close(found, expected)
+
+
+class Kept:
+    """Progress of a training, in memory; interrupted after an epoch if asked to."""
+
+    def __init__(self, interrupted_after=None):
+        self.state, self.left = None, interrupted_after
+
+    def get(self, stage):
+        return self.state
+
+    def put(self, stage, value):
+        self.state = value
+        if self.left == value["history"][-1]["epoch"]:
+            self.left = None
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def generator_of_a_gpu(monkeypatch):
+    """A processor under the name of a GPU, whose dropout draws from a generator of its own."""
+    own = torch.Generator().manual_seed(0)
+
+    def dropout(values, p, training, inplace):
+        kept = torch.rand(values.shape, generator=own) >= p if training else 1.0
+        return values * kept
+
+    stays = modules.CodecModule.to
+    monkeypatch.setattr(modules.CodecModule, "to", lambda self, device: stays(self, "cpu"))
+    monkeypatch.setattr(Rows, "to", lambda self, device: self)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: own.get_state())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: own.set_state(state))
+    monkeypatch.setattr(torch.nn.functional, "dropout", dropout)
+    return own
+
+
+def test_a_training_on_a_gpu_goes_on_with_its_random_numbers(X, generator_of_a_gpu):
+    """Stands in for the same on a GPU, where dropout draws from the generator of the GPU."""
+    vq = codec(max_epochs=0, dropout=0.5).fit(X)
+    Z = torch.from_numpy(vq._codec_rows(X)[0])
+    rows = Rows(Z, torch.ones_like(Z))
+    options = TrainingOptions(3, 64, 1e-2, 0.25, 0.99, 3, 4, 0, device="cuda")
+
+    def trained(progress):
+        generator_of_a_gpu.manual_seed(0)
+        return train(module_of(vq), rows, None, options, lambda *_: False, progress)[0]
+
+    whole, resumed = trained(Kept()), Kept(interrupted_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        trained(resumed)
+    assert trained(resumed) == whole
+
+
+@needs_gpu
+def test_an_interrupted_fit_goes_on_on_a_gpu(X, tmp_path, monkeypatch):
+    whole, put = codec(device="cuda").fit(X), Checkpoint.put
+
+    def interrupt(self, stage, value):
+        put(self, stage, value)
+        if stage == "training":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(Checkpoint, "put", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            codec(device="cuda", checkpoint=tmp_path / "fit").fit(X)
+    resumed = codec(device="cuda", checkpoint=tmp_path / "fit").fit(X)
+    for key, value in whole._state.items():
+        np.testing.assert_array_equal(value, resumed._state[key])
 
 
 @needs_gpu
