@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from adaptive_vq._statistics import FloatArray, column_quantiles
 from adaptive_vq.units import CodecUnits
 
-__all__ = ["refuse_far_cells", "report_training_columns", "warn_of_far_cells"]
+__all__ = ["judge_rows_to_learn_from", "report_training_columns", "warn_of_far_cells"]
 
 FAR = 1e6
 """Standard deviations beyond which a cell is told of where no cap holds it back."""
+PULLING = 100.0
+"""And beyond which a single cell of a chunk moves codewords so far that other rows show it."""
 _CENTRAL = np.array([0.01, 0.99])
 _MOST_ROWS = 10_000
 _SHOWN = 5
@@ -71,35 +73,48 @@ def warn_of_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
     Z : ndarray of shape (n_samples, n_features)
         Rows in its units.
     """
-    far = _far(units, Z)
+    far = _far(units, Z, FAR)
     if far.any():
         warnings.warn(
-            f"{_far_told(units, far)}: their codes say no more than that, and they carry all of an "
-            "error. Set clip=(0.5, 99.5), or drop such rows.",
+            f"{_far_told(units, far, FAR)}: their codes say no more than that, and they carry all "
+            "of an error. Set clip=(0.5, 99.5), or drop such rows.",
             UserWarning,
             stacklevel=2,
         )
 
 
-def refuse_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
-    """Refuse rows to learn from that would draw codewords away from all others.
+def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklevel: int) -> None:
+    """Refuse rows that would draw codewords away from all others, and tell of those that draw some.
+
+    Of columns that the caps would make constant, such as rare flags, nothing is told: they are as
+    far out by what they are, and no other caps would help.
 
     Parameters
     ----------
     units : CodecUnits
     Z : ndarray of shape (n_samples, n_features)
         Rows in its units.
+    stacklevel : int
+        Of the warning, counted from the caller.
 
     Raises
     ------
     ValueError
         Naming the columns.
     """
-    far = _far(units, Z)
+    far = _far(units, Z, FAR)
     if far.any():
         raise ValueError(
-            f"{_far_told(units, far)}: partial_fit would draw codewords away from all other rows. "
-            "Set clip=(0.5, 99.5) and fit anew, or drop such rows."
+            f"{_far_told(units, far, FAR)}: partial_fit would draw codewords away from all other "
+            "rows. Set clip=(0.5, 99.5) and fit anew, or drop such rows."
+        )
+    pulling = _far(units, Z, PULLING)
+    if units.clip is None and pulling.any():
+        warnings.warn(
+            f"{_far_told(units, pulling, PULLING)}: partial_fit draws codewords to them, and other "
+            "rows are coded worse. Set clip=(0.5, 99.5) and fit anew, or drop such rows.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
         )
 
 
@@ -113,20 +128,20 @@ def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     return (high > low) & ((high - low) * FAR < spread)
 
 
-def _far(units: CodecUnits, Z: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _far(units: CodecUnits, Z: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
     """Columns with cells that are far out and not capped."""
     if units.clip is not None and not units.uncapped_.any():
         return np.zeros(Z.shape[1], dtype=bool)
     spread = np.where(units.variance_ > 0, np.sqrt(units.variance_), 1.0)
-    low, high = units.reference_ - FAR * spread, units.reference_ + FAR * spread
+    low, high = units.reference_ - limit * spread, units.reference_ + limit * spread
     with np.errstate(invalid="ignore"):  # missing cells are nowhere
         beyond = ((low > Z) | (high < Z)).any(axis=0)
     return np.asarray(beyond & (units.uncapped_ | (units.clip is None)))
 
 
-def _far_told(units: CodecUnits, columns: NDArray[np.bool_]) -> str:
+def _far_told(units: CodecUnits, columns: NDArray[np.bool_], limit: float) -> str:
     return (
-        f"Columns {_named(units, columns)} have cells more than {FAR:,.0f} standard deviations "
+        f"Columns {_named(units, columns)} have cells more than {limit:,.0f} standard deviations "
         "from their training mean, which no cap holds back"
     )
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
-from adaptive_vq._column_reports import refuse_far_cells, report_training_columns
+from adaptive_vq._column_reports import judge_rows_to_learn_from, report_training_columns
 from adaptive_vq._fit_rows import clean_rows, kept_weights, rows_to_learn_from
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._rollback import unchanged_on_failure
@@ -417,7 +417,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         ------
         ValueError
             As `fit`; on later calls also if cells that no cap holds back are more than 1,000,000
-            standard deviations from the training mean of their column.
+            standard deviations from the training mean of their column (with ``clip=None``, more
+            than 100 are warned of).
         """
         from adaptive_vq.estimation import update_estimator
 
@@ -425,7 +426,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             return self.fit(X, sample_weight=sample_weight)
         self._check_usable()
         Z = self.units_.to_codec(self._inner(X))
-        refuse_far_cells(self.units_, Z)
+        judge_rows_to_learn_from(self.units_, Z, stacklevel=3)
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
         weight = None
         if sample_weight is not None:

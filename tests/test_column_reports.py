@@ -48,6 +48,25 @@ def test_rows_far_out_are_no_rows_to_learn_from(cells, wild):
     codec(clip=(0.5, 99.5)).fit(cells).partial_fit(wild)
 
 
+@pytest.mark.parametrize(("far", "told"), [(150.0, True), (90.0, False)])
+def test_rows_that_draw_codewords_away_are_told(cells, far, told):
+    fitted, rows = codec().fit(cells), cells.copy()
+    rows[0, 1] = cells[:, 1].mean() + far * cells[:, 1].std()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted.partial_fit(rows)
+    assert [w.filename for w in caught] == [__file__] * told
+    assert all("['x1'] have cells more than 100 standard" in str(w.message) for w in caught)
+    codec(clip=(0.5, 99.5)).fit(cells).partial_fit(rows)
+
+
+def test_rare_flags_draw_no_codewords_away_under_caps(cells):
+    flags = np.repeat(cells, 200, axis=0)
+    flags[:, 1] = 0.0
+    flags[:1, 1] = 1.0
+    codec(clip=(0.5, 99.5)).fit(flags).partial_fit(flags)
+
+
 def test_columns_constant_in_training_are_measured_in_their_own_units(cells):
     constant = np.c_[cells, np.full(len(cells), 5.0)]
     fitted = codec().fit(constant)
