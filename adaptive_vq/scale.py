@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from adaptive_vq._partitions import Partitions, is_dask_frame, refuse_no_table
 from adaptive_vq.characterize import FeatureCharacterizer
@@ -212,10 +212,13 @@ class _Encode:
         first = self.estimator
         while hasattr(first, "steps"):
             first = first.steps[0][1]
-        if hasattr(first, "n_features_in_"):
-            _check_n_features(first, X, reset=False)
         if hasattr(first, "feature_names_in_") and hasattr(X, "_meta") and is_dask_frame(X):
-            _check_feature_names(first, X._meta, reset=False)
+            validate_data(first, X._meta, reset=False, skip_check_array=True)
+        elif getattr(first, "n_features_in_", X.shape[1]) != X.shape[1]:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(first).__name__} is expecting "
+                f"{first.n_features_in_} features as input."
+            )
 
 
 class _Decode(_Encode):
