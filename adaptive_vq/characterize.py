@@ -15,6 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._category_rules import warn_of_idle_limits
 from adaptive_vq._overlap import warn_of_overlap
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
@@ -76,9 +77,12 @@ class FeatureCharacterizer(
         Least number of columns in a category found by clustering; smaller groups join the nearest.
         Up to 2, a measuring strategy may yet code every column alone where they take few values.
     max_categories : int, default=25
-        Largest number of categories found by clustering, or by coding every column alone.
+        Largest number of categories found by clustering (by ``"prefix_auto"``: within a family), or
+        by coding every column alone. Beside categories that are given, or a number of them, it has
+        no effect, as `min_category_size` has none beside given ones; a warning says so.
     correlation : {"pearson", "spearman", "mutual_information"}, default="pearson"
-        What columns are compared by; mutual information up to 300 columns.
+        What columns are compared by; mutual information up to 300 columns. The figures in
+        `characteristics_` are Pearson's.
     isolate : sequence of str, default=()
         Families of columns that stay categories of their own while the rest is clustered.
     random_state : int, RandomState instance or None, default=None
@@ -373,6 +377,7 @@ class FeatureCharacterizer(
         )
         self._measure((rows, mass), (X, weight), Z, found)
         self.n_samples_seen_ = sample.n_seen
+        warn_of_idle_limits(self, stacklevel=6)
 
     def _measure(
         self,

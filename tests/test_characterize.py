@@ -3,6 +3,8 @@
 import gc
 import json
 import pickle
+import re
+import warnings
 import weakref
 
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_selector
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -441,3 +444,33 @@ def test_a_fit_on_many_rows_holds_its_sample_only(monkeypatch):
 
 class Watched(np.ndarray):
     """An array that can be watched by a weak reference."""
+
+
+GIVEN = {"a": [0, 1, 2], "b": [3, 4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("categories", "parameters", "idle"),
+    [
+        (
+            GIVEN,
+            {"max_categories": 5},
+            r"max_categories=5 of FeatureCharacterizer has no effect.*'a'",
+        ),
+        (list("aaabbb"), {"min_category_size": 3}, "min_category_size=3 .* Leave it out"),
+        (GIVEN, {"correlation": "spearman", "max_categories": 5}, "5 and correlation='spearman'"),
+        (2, {"max_categories": 5}, "max_categories=5 .*categories=2"),
+        (KMeans(2, random_state=0), {"min_category_size": 3}, "min_category_size=3"),
+        (2, {"min_category_size": 3}, None),
+        ({"a": [0, 1, 2, 3, 4]}, {"correlation": "spearman", "remainder": "nearest"}, None),
+        (KMeans(2, random_state=0), {"correlation": "spearman"}, None),
+        ("silhouette", {"max_categories": 5, "correlation": "spearman"}, None),
+    ],
+)
+def test_parameters_that_given_categories_leave_idle_are_told(cells, categories, parameters, idle):
+    characterizer = FeatureCharacterizer(categories, **parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        characterizer.fit(cells)
+    assert [w.filename for w in caught] == ([] if idle is None else [__file__])
+    assert all(re.search(idle, str(w.message)) for w in caught)

@@ -1,0 +1,51 @@
+"""Parameters of the characterizer that do nothing beside the categories that it was given."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+__all__ = ["warn_of_idle_limits"]
+
+_DEFAULTS = {"min_category_size": 2, "max_categories": 25, "correlation": "pearson"}
+_CLUSTERED = ("auto", "silhouette", "prefix_auto")
+
+
+def warn_of_idle_limits(estimator: Any, stacklevel: int) -> None:
+    """Warn if a parameter is set that nothing reads, since the categories do not leave it a choice.
+
+    Parameters
+    ----------
+    estimator : FeatureCharacterizer
+        With categories that have been found to be usable.
+    stacklevel : int
+        Of the warning, counted from the caller.
+    """
+    idle = [name for name in _idle(estimator) if getattr(estimator, name) != _DEFAULTS[name]]
+    if idle:
+        told = " and ".join(f"{name}={getattr(estimator, name)!r}" for name in idle)
+        how = "Leave it out" if len(idle) == 1 else "Leave them out"
+        have = "has" if len(idle) == 1 else "have"
+        warnings.warn(
+            f"{told} of {type(estimator).__name__} {have} no effect: the categories are given by "
+            f"categories={_shown(estimator.categories)}. {how}, or set categories='auto'.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _idle(estimator: Any) -> list[str]:
+    categories = estimator.categories
+    if isinstance(categories, str) and categories in _CLUSTERED:
+        return []
+    if isinstance(categories, Integral):
+        return ["max_categories"]
+    limits = ["min_category_size", "max_categories"]
+    compares = hasattr(categories, "fit_predict") or estimator.remainder == "nearest"
+    return limits if compares else [*limits, "correlation"]
+
+
+def _shown(categories: Any) -> str:
+    text = " ".join(repr(categories).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
