@@ -178,7 +178,20 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
     TypeError
         If `codes` is no Dask DataFrame or array, such as a Series.
     ValueError
-        If an array has not two dimensions, or its columns are in several chunks.
+        If `codes` are none of this codec's, an array has not two dimensions, or its columns are in
+        several chunks.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq.scale import inverse_transform, transform
+    >>> X = np.random.default_rng(0).normal(size=(100, 4))
+    >>> vq = HierarchicalVQVAE(bits=8, max_epochs=0).fit(X)
+    >>> rows = inverse_transform(vq, transform(vq, da.from_array(X, chunks=(30, 4))))
+    >>> bool((rows.compute() == vq.reconstruct(X)).all())
+    True
     """
     _codec(estimator)
     steps = [step for _, step in getattr(estimator, "steps", [])] or [estimator]

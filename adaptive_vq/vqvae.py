@@ -183,7 +183,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     history_ : list of dict
         One record per epoch: ``epoch``, ``train_loss``, ``start_nmse`` and ``valid_nmse`` (on rows
         kept aside, before training and now), ``valid_error_per_category``, ``utilization``,
-        ``perplexity_share``, and whether it is the ``best`` so far.
+        ``perplexity_share``, and whether it is the ``best`` so far. The first also has `moves_`, as
+        ``moves``, with ``strategy="learned"``; one that ran off holds ``diverged``, no errors.
     moves_ : list of dict
         Bits moved by ``strategy="learned"``: giver, taker, error before and after.
     n_iter_ : int
