@@ -77,7 +77,7 @@ def warn_of_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
     if far.any():
         warnings.warn(
             f"{_far_told(units, far, FAR)}: their codes say no more than that, and they carry all "
-            "of an error. Set clip=(0.5, 99.5), or drop such rows.",
+            f"of an error. {_way_out(units)}",
             UserWarning,
             stacklevel=2,
         )
@@ -106,13 +106,13 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
     if far.any():
         raise ValueError(
             f"{_far_told(units, far, FAR)}: partial_fit would draw codewords away from all other "
-            "rows. Set clip=(0.5, 99.5) and fit anew, or drop such rows."
+            f"rows. {_way_out(units)}"
         )
     pulling = _far(units, Z, PULLING)
     if units.clip is None and pulling.any():
         warnings.warn(
             f"{_far_told(units, pulling, PULLING)}: partial_fit draws codewords to them, and other "
-            "rows are coded worse. Set clip=(0.5, 99.5) and fit anew, or drop such rows.",
+            f"rows are coded worse. {_way_out(units)}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
@@ -144,6 +144,12 @@ def _far_told(units: CodecUnits, columns: NDArray[np.bool_], limit: float) -> st
         f"Columns {_named(units, columns)} have cells more than {limit:,.0f} standard deviations "
         "from their training mean, which no cap holds back"
     )
+
+
+def _way_out(units: CodecUnits) -> str:
+    if units.clip is None:
+        return "Set clip=(0.5, 99.5) and fit anew, or drop such rows."
+    return f"Drop such rows: clip={units.clip} would leave these columns constant in training."
 
 
 def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> list[str]:

@@ -60,6 +60,19 @@ def test_rows_that_draw_codewords_away_are_told(cells, far, told):
     codec(clip=(0.5, 99.5)).fit(cells).partial_fit(rows)
 
 
+def test_advice_on_columns_without_caps_fits_the_caps_that_there_are(cells):
+    rare = np.repeat(cells, 4, axis=0)
+    rare[:, 1] = 0.0
+    rare[0, 1] = 1.0  # of 640 rows: percentiles would make it constant
+    fitted, far = codec(clip=(0.5, 99.5)).fit(rare), rare.copy()
+    far[0, 1] = 1e9
+    advice = r"\['x1'\].*Drop such rows: clip=\(0\.5, 99\.5\) would leave"
+    with pytest.warns(UserWarning, match=advice):
+        fitted.transform(far)
+    with pytest.raises(ValueError, match=advice):
+        fitted.partial_fit(far)
+
+
 def test_rare_flags_draw_no_codewords_away_under_caps(cells):
     flags = np.repeat(cells, 200, axis=0)
     flags[:, 1] = 0.0
