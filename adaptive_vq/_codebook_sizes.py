@@ -58,7 +58,7 @@ def specs_of(
     if asked > plan.budget + 1e-6:
         raise ValueError(
             f"codebook_sizes={codebook_sizes!r} take {asked:.1f} bits per row, the budget is "
-            f"{plan.budget}."
+            f"{plan.budget}. Raise bits to {math.ceil(asked - 1e-6)}, or give smaller sizes."
         )
     return specs
 

@@ -217,7 +217,7 @@ def test_unusable_tables(frame, spoil, error, message):
         ({"compression_ratios": [1.0, 2.0], "n_levels": 3}, "n_levels=3 contradicts"),
         ({"auto_compression_strategy": "balance"}, "^auto_c.*'balance' .*did you mean 'balanced'"),
         ({"auto_compression_strategy": ["variance"]}, "^auto_c.* lists 1 strategy for n_levels=3"),
-        ({"codebook_sizes": 64}, "36.0 bits per row, the budget is 12"),
+        ({"codebook_sizes": 64}, "36.0 bits per row, the budget is 12. Raise bits to 36"),
         ({"codebook_sizes": [2, 2]}, r"one whole number per level \(3\)"),
         ({"codebook_sizes": [2, 2, 2.5]}, "one whole number"),
         ({"codebook_sizes": {"cluster_1": 2}}, "no entry for category 'cluster_2'"),
