@@ -49,11 +49,15 @@ def worst_category(d: Diagnosis) -> Found:
             float(ratio),
             WORST_OVER_MEDIAN,
             "strategy='minimax', or bits",
-            f"Category {name!r} has capped NMSE {error:.3g} at {bits:.3g} bits, {ratio:.3g} times "
+            f"Category {name!r} has capped NMSE {error:.3g} at {_bits(bits)}, {ratio:.3g} times "
             f"the {of_which} category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: "
             "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in "
             "total.",
         )
+
+
+def _bits(number: float) -> str:
+    return f"{number:.3g} bit" if number == 1 else f"{number:.3g} bits"
 
 
 def dominant_column(d: Diagnosis) -> Found:
@@ -178,7 +182,7 @@ def idle_level(d: Diagnosis) -> Found:
                 float(gain),
                 LEVEL_GAIN,
                 "n_levels, bits",
-                f"Level {level} takes {spent:.3g} bits and takes {gain:.1%} off the capped NMSE "
+                f"Level {level} takes {_bits(spent)} and takes {gain:.1%} off the capped NMSE "
                 f"(limit {percent(LEVEL_GAIN)}). Lower n_levels or bits.",
             )
 

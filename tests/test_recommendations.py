@@ -142,10 +142,11 @@ def test_category_starved_to_two_bits(split):
 
 def test_starved_one_of_two_categories(split):
     train, unseen = (part.filter(regex="^[ab]__") for part in split)
-    starved = fit(train, bits=20, codebook_sizes={"a": [256, 256], "b": [2, 2]})
+    starved = fit(train, bits=20, codebook_sizes={"a": [256, 256], "b": [2, 1]})
     own = report(starved, unseen)
     (advice,) = found(own, "worst_category")
     assert advice.subject == "b"
+    assert "at 1 bit, " in advice.message
     assert "the other category" in advice.message
     errors = own.categories["nmse_capped"]
     assert advice.value == pytest.approx(errors["b"] / errors["a"])
