@@ -74,6 +74,8 @@ def not_measured(strategy: str, Z: NDArray[np.float32], n_rows: int) -> str:
 
 
 def _origin(label: str, scores: Mapping[str, float]) -> str:
+    if label == "given":  # by the user, whatever the scores are
+        return "compression_ratios gives it the"
     if label == "uniform" or not scores:
         return f"{label} gives it the"
     listed = [f"{key} {value:.3f}" for key, value in scores.items()]

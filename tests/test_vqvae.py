@@ -266,6 +266,8 @@ def test_ratios_per_category(X):
     ratios = {"cluster_1": "1:2:3", "cluster_2": [3.0, 2.0, 1.0]}
     fitted = codec(compression_ratios=ratios).fit(X)
     assert fitted.ratios_ == {"cluster_1": [1.0, 2.0, 3.0], "cluster_2": [3.0, 2.0, 1.0]}
+    reason = fitted.decisions_.loc["cluster_1", "reason"]
+    assert reason.startswith("compression_ratios gives it the ratios 1:2:3; with 4 columns")
 
 
 # --- warm start ----------------------------------------------------------------------------------
