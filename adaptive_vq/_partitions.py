@@ -110,13 +110,14 @@ class Partitions:
     def lengths(self) -> list[int]:
         """Count the rows of every partition; only a column is read where more is not needed."""
         if is_dask_frame(self.X):
-            narrow = self.X[list(self.X.columns[:1])]
-            return [int(n) for n in narrow.map_partitions(len).compute()]
-        known = self.X.chunks[0]
-        if not np.isnan(known).any():
-            return list(known)
+            parts = _parts_of_frame(self.X[list(self.X.columns[:1])])
+        else:
+            known = self.X.chunks[0]
+            if not np.isnan(known).any():
+                return list(known)
+            parts = self._parts()
         dask: Any = import_module("dask")  # an optional dependency, without types
-        return [int(n) for n in dask.compute(*map(dask.delayed(len), self._parts()))]
+        return [int(n) for n in dask.compute(*map(dask.delayed(len), parts))]
 
     def draw(self, empty: RowSample) -> Drawn:
         """Check every row, and draw the rows that a sample keeps.
@@ -155,12 +156,26 @@ class Partitions:
         return Drawn(_joined(rows), ranks, n_rows, extent)
 
     def _parts(self) -> list[Any]:
+        if is_dask_frame(self.X):
+            return _parts_of_frame(self.X)
         return list(np.ravel(self.X.to_delayed()))
 
     def _none(self) -> Any:
         if is_dask_frame(self.X):
             return self.X._meta.iloc[:0]
         return np.empty((0, self.n_features), self.X.dtype)
+
+
+def _parts_of_frame(X: Any) -> list[Any]:
+    """Partitions of a data frame, one by one.
+
+    Of Parquet files Dask reads several as one where few columns of them are wanted. Numbers of rows
+    that were counted in one column would then be those of other parts.
+    """
+    parts = X.to_delayed()
+    if len(parts) == X.npartitions:
+        return list(parts)
+    return [X.partitions[i].to_delayed()[0] for i in range(X.npartitions)]
 
 
 class _Pick:

@@ -254,6 +254,26 @@ def test_partitions_without_rows_or_known_length(estimator, frame):
     assert_learned_the_same(learn(clone(estimator), few), clone(estimator).fit(cells[chosen]))
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+def test_files_that_dask_reads_several_at_a_time(small_sample, estimator, frame, tmp_path):
+    frame = frame.reset_index(drop=True)
+    for i, rows in enumerate(np.array_split(np.arange(N), 6)):
+        frame.iloc[rows].to_parquet(tmp_path / f"{i}.parquet", index=False)
+    rows = dd.read_parquet(tmp_path)
+    assert len(rows[["a"]].map_partitions(len).compute()) < rows.npartitions  # as it does
+    chosen = frame["a"] > frame["a"].median()
+    for X, whole in (
+        (rows, frame),
+        (rows[rows["a"] > frame["a"].median()], frame[chosen]),
+        (
+            rows[["a", "b", "c"]].assign(e=rows["d"] + 1),
+            frame[["a", "b", "c"]].assign(e=frame["d"] + 1),
+        ),
+    ):
+        assert_learned_the_same(learn(clone(estimator), X), clone(estimator).fit(whole))
+
+
 @pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
 def test_learning_reads_a_partition_once_and_holds_no_table(small_sample, estimator, frame):
     computed = []
