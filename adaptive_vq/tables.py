@@ -123,7 +123,7 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
     [2, 2, 1]
     """
     n_rows = n_rows or CHUNK_ROWS
-    _refuse_dask_frame(X)
+    _refuse_unknown_length(X)
     n_samples = X.shape[0] if len(getattr(X, "shape", ())) == 2 else 0
     if n_samples <= n_rows:
         yield X
@@ -135,13 +135,20 @@ def row_chunks(X: Any, n_rows: int | None = None) -> Iterator[Any]:
         yield cut[start : start + n_rows]
 
 
-def _refuse_dask_frame(X: Any) -> None:
-    """Refuse a table that does not know its number of rows, and say what takes it."""
-    if hasattr(X, "__dask_graph__") and not isinstance(X.shape[0], Integral):
+def _refuse_unknown_length(X: Any) -> None:
+    """Refuse a table that does not know its number of rows, and say what takes it.
+
+    numpy would make an array of all its rows, and scikit-learn would not see its names.
+    """
+    if not hasattr(X, "__dask_graph__"):
+        return
+    shape = getattr(X, "shape", None)
+    if not isinstance(shape, tuple) or not all(isinstance(n, Integral) for n in shape[:1]):
         raise TypeError(
-            "X is a Dask DataFrame, which does not know its number of rows: fit with "
-            "adaptive_vq.streaming.fit_chunks, encode with adaptive_vq.scale.transform, or give "
-            "X.compute()."
+            f"X is a Dask {type(X).__name__}, which does not know its number of rows: fit with "
+            "adaptive_vq.streaming.fit_chunks (a FeatureCharacterizer with scale.characterize, a "
+            "FeatureCleaner with scale.fit_cleaner), encode with adaptive_vq.scale.transform, or "
+            "give X.compute()."
         )
 
 
@@ -339,6 +346,7 @@ def like_training(
 def _check_header(X: Any) -> None:
     """Refuse column names and types that scikit-learn would misread in silence."""
     refuse_no_table(X)
+    _refuse_unknown_length(X)
     if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
         raise TypeError(f"X is a {type(X).__name__}, which has no cells yet: give X.collect().")
     if is_polars(X) and hasattr(X, "columns"):

@@ -133,6 +133,22 @@ def test_what_cannot_be_mapped_is_refused(codec, bare, frame):
         scale.transform(onehot, dd.from_pandas(frame, npartitions=2))
 
 
+def test_collections_are_refused_where_their_names_would_be_lost(codec, frame):
+    rows = dd.from_pandas(frame, npartitions=2)
+    unknown = da.from_array(frame.to_numpy(), chunks=(50, -1))
+    unknown = unknown[unknown[:, 0] > 0]
+    calls = [
+        estimator.fit for estimator in (FeatureCharacterizer(), FeatureCleaner(), clone(codec))
+    ]
+    for call in (*calls, codec.transform, codec.score):
+        with pytest.raises(TypeError, match=r"X is a Dask DataFrame, .*fit_chunks.*X\.compute"):
+            call(rows)
+        with pytest.raises(TypeError, match="X is a Dask Array, which does not know"):
+            call(unknown)
+    with pytest.raises(TypeError, match="X is a Dask Delayed, which does not know"):
+        FeatureCharacterizer().fit(rows.to_delayed()[0])
+
+
 def test_other_columns_are_refused_before_anything_is_computed(codec, bare, frame):
     pipe = Pipeline([("nested", Pipeline([("clean", FeatureCleaner()), ("vq", codec)]))])
     pipe.fit(frame)
