@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq._wording import counted
 
 Ints = NDArray[np.int64]
@@ -110,19 +111,21 @@ class CodeTable:
         Raises
         ------
         ValueError
-            For a wrong width, other column names, codes out of range or not whole, or rows that are
-            not one-hot.
+            For a wrong width, other column names, codes out of range, missing or not whole, cells
+            that are no numbers, or rows that are not one-hot.
         """
         if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
             given = self._by_name(given, encode, n_all)
-        values: Any = given
+        values: Any = unmasked(given)
         if sp.issparse(given):
             values = sp.csr_matrix(values)  # of which every kind can be cut
             values = values if encode == "onehot" else values.toarray()
         else:
-            values = np.asarray(given)
+            values = np.asarray(values)
         if values.ndim != 2:
             raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
+        if values.dtype.kind not in "biufOSU":  # numpy makes numbers of dates as well
+            raise ValueError(f"Codes must be numbers, not {values.dtype}.")
         books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
         codes = np.zeros((values.shape[0], len(self.names)), dtype=np.int64)
         if encode in ("ordinal", "token") and values.dtype.kind in "ui":
@@ -209,15 +212,19 @@ class CodeTable:
     def _column(self, block: Any, j: int, encode: str) -> Ints:
         if encode == "onehot":
             return self._from_one_hot(block, j)
-        return self._whole(
-            np.asarray(block)[:, 0], j, self._offsets()[j] if encode == "token" else 0
-        )
+        return self._whole(block[:, 0], j, self._offsets()[j] if encode == "token" else 0)
 
-    def _whole(self, column: NDArray[Any], j: int, offset: int) -> Ints:
+    def _numbers(self, block: NDArray[Any], j: int) -> NDArray[Any]:
+        """Cells as numbers, also those of text and of columns with NA, which are objects."""
+        if block.dtype.kind not in "OSU":
+            return block
         try:
-            number = column.astype(np.float64)
+            return block.astype(np.float64)
         except (TypeError, ValueError):
             raise ValueError(f"Codes in column {self.names[j]!r} are no numbers.") from None
+
+    def _whole(self, column: NDArray[Any], j: int, offset: int) -> Ints:
+        number = self._numbers(column, j).astype(np.float64)
         if not np.isfinite(number).all() or (number != np.floor(number)).any():
             raise ValueError(f"Codes in column {self.names[j]!r} must be whole numbers.")
         # Before they become int64, which does not hold every whole number that float64 holds.
@@ -229,16 +236,19 @@ class CodeTable:
         return number.astype(np.int64) - offset
 
     def _from_one_hot(self, block: Any, j: int) -> Ints:
-        dense = sp.csr_matrix(block)
-        good = (np.diff(dense.indptr) == 1).all() and (dense.data == 1).all()
+        ones = sp.csr_matrix(block if sp.issparse(block) else self._numbers(block, j))
+        if (ones.data == 0).any():
+            ones = ones.copy()  # the caller's table may be behind it
+            ones.eliminate_zeros()
+        good = (np.diff(ones.indptr) == 1).all() and (ones.data == 1).all()
         if not good:
             raise ValueError(
                 f"Rows of {self.names[j]!r} must hold a single 1 each (one-hot codes)."
             )
-        return dense.indices.astype(np.int64)
+        return ones.indices.astype(np.int64)
 
     def _nearest(self, given: Any, j: int, factor: NDArray[np.float32]) -> Ints:
-        book, block = self.codebooks[j], np.asarray(given, dtype=np.float32) / factor
+        book, block = self.codebooks[j], self._numbers(given, j).astype(np.float32) / factor
         if not np.isfinite(block).all():
             raise ValueError(f"Embedded codes of {self.names[j]!r} must be finite.")
         found = [

@@ -100,6 +100,21 @@ def test_floats_and_objects_hold_whole_numbers(table, codes):
         )
 
 
+@pytest.mark.parametrize("encode", FORMS)
+def test_columns_that_may_hold_na_are_taken_where_they_hold_none(table, codes, encode):
+    cells = pd.DataFrame(table.encode(codes, encode, False), columns=table.columns(encode))
+    decoded, _ = table.decode(cells.convert_dtypes(), encode, None, 2)
+    np.testing.assert_array_equal(decoded, codes)
+
+
+def test_one_hot_codes_may_store_their_zeros(table, codes):
+    dense = table.encode(codes, "onehot", False)
+    stored = sp.csr_matrix(np.ones_like(dense))
+    stored.data[:] = dense.ravel()
+    np.testing.assert_array_equal(table.decode(stored, "onehot", None, 2)[0], codes)
+    assert stored.nnz == dense.size  # the table of the caller is left alone
+
+
 def test_no_codebooks_at_all():
     empty = CodeTable([], [], [])
     for encode in FORMS:
@@ -122,6 +137,13 @@ def test_no_codebooks_at_all():
         ("onehot", lambda c: c * 0, "'a__L0' must hold a single 1 each"),
         ("onehot", lambda c: np.ones_like(c), "'a__L0' must hold a single 1 each"),
         ("embedding", lambda c: c * np.nan, "'a__L0' must be finite"),
+        ("ordinal", lambda c: np.ma.masked_equal(c, 0), "'a__L0' must be whole numbers"),
+        ("token", lambda c: c.astype("datetime64[s]"), r"must be numbers, not datetime64\[s\]"),
+        ("ordinal", lambda c: c.astype(complex), "must be numbers, not complex128"),
+        ("onehot", lambda c: np.ma.masked_equal(c, 1), "'a__L0' must hold a single 1 each"),
+        ("onehot", lambda c: np.full(c.shape, "x"), "'a__L0' are no numbers"),
+        ("onehot", lambda c: np.where(c == 1, 1, pd.NA), "'a__L0' are no numbers"),
+        ("embedding", lambda c: np.where(c > 0, c, pd.NA), "'a__L0' are no numbers"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
