@@ -114,18 +114,7 @@ class CodeTable:
             For a wrong width, other column names, codes out of range, missing or not whole, cells
             that are no numbers, or rows that are not one-hot.
         """
-        if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
-            given = self._by_name(given, encode, n_all)
-        values: Any = unmasked(given)
-        if sp.issparse(given):
-            values = sp.csr_matrix(values)  # of which every kind can be cut
-            values = values if encode == "onehot" else values.toarray()
-        else:
-            values = np.asarray(values)
-        if values.ndim != 2:
-            raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
-        if values.dtype.kind not in "biufOSU":  # numpy makes numbers of dates as well
-            raise ValueError(f"Codes must be numbers, not {values.dtype}.")
+        values = self._cells(given, encode, n_all)
         books, levels = self._covered(values.shape[1], encode, n_levels, n_all)
         codes = np.zeros((values.shape[0], len(self.names)), dtype=np.int64)
         if encode in ("ordinal", "token") and values.dtype.kind in "ui":
@@ -146,6 +135,24 @@ class CodeTable:
                     codes[:, j] = self._column(block, j, encode)
             start = end
         return codes, levels
+
+    def _cells(self, given: Any, encode: str, n_all: int) -> Any:
+        """Columns in coding order, as an array or sparse matrix."""
+        if hasattr(given, "column_names"):  # pyarrow
+            given = given.to_pandas()
+        if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
+            given = self._by_name(given, encode, n_all)
+        values: Any = unmasked(given)
+        if sp.issparse(given):
+            values = sp.csr_matrix(values)  # of which every kind can be cut
+            values = values if encode == "onehot" else values.toarray()
+        else:
+            values = np.asarray(values)
+        if values.ndim != 2:
+            raise ValueError(f"Codes must be a table of 2 dimensions, got {values.ndim}.")
+        if values.dtype.kind not in "biufOSU":  # numpy makes numbers of dates as well
+            raise ValueError(f"Codes must be numbers, not {values.dtype}.")
+        return values
 
     def _plain(self, values: NDArray[Any], books: list[int], encode: str) -> Ints | None:
         """Whole numbers of several codebooks at once; None if any is out of range."""
@@ -236,7 +243,8 @@ class CodeTable:
         return number.astype(np.int64) - offset
 
     def _from_one_hot(self, block: Any, j: int) -> Ints:
-        ones = sp.csr_matrix(block if sp.issparse(block) else self._numbers(block, j))
+        cells: Any = block if sp.issparse(block) else self._numbers(block, j)
+        ones = sp.csr_matrix(cells)
         if (ones.data == 0).any():
             ones = ones.copy()  # the caller's table may be behind it
             ones.eliminate_zeros()

@@ -75,6 +75,17 @@ def test_prefix_by_number_and_by_columns(table, codes, encode):
         assert (back[:, [1, 2]] == 0).all()
 
 
+@pytest.mark.parametrize("encode", FORMS)
+def test_columns_of_pyarrow_are_found_by_their_names(table, codes, encode):
+    pa = pytest.importorskip("pyarrow", reason="extra 'cli'")
+    given = _dense(table.encode(codes, encode, False))
+    names = table.columns(encode)
+    shuffled = pa.table({name: given[:, i] for i, name in reversed(list(enumerate(names)))})
+    np.testing.assert_array_equal(table.decode(shuffled, encode, None, 2)[0], codes)
+    with pytest.raises(ValueError, match="'x' is no code column"):
+        table.decode(shuffled.append_column("x", given[:, :1].T.tolist()), encode, None, 2)
+
+
 def test_known_values(table):
     codes = np.array([[2, 1, 0, 4], [0, 0, 3, 0]])
     np.testing.assert_array_equal(table.encode(codes, "token", True), [[2, 4, 5, 13], [0, 3, 8, 9]])
