@@ -134,7 +134,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     Raises
     ------
     ValueError
-        If the file can not be read, is not JSON or holds no object.
+        If the file can not be read, is not JSON, holds no object, or names a category twice.
 
     Examples
     --------
@@ -146,7 +146,8 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     ValueError: categories='no_such_file.json' can not be read as JSON: ...
     """
     try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        mapping = json.loads(text, object_pairs_hook=_without_repeats)
     except (OSError, ValueError) as error:
         raise ValueError(f"categories={str(path)!r} can not be read as JSON: {error}") from error
     if not isinstance(mapping, dict):
@@ -155,6 +156,14 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
             f"columns; it holds a {type(mapping).__name__}."
         )
     return mapping
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs; of equal keys json would drop all but the last."""
+    keys = [key for key, _ in pairs]
+    if twice := [key for i, key in enumerate(keys) if key in keys[:i]]:
+        raise ValueError(f"the key {twice[0]!r} stands there twice")
+    return dict(pairs)
 
 
 def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:

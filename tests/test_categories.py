@@ -170,6 +170,9 @@ def test_mapping_from_a_file(frame, tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match=r"categories\.json.*can not be read as JSON"):
         resolve(path, frame)
+    path.write_text('{"a": ["time__a"], "b": [2], "a": [1]}')  # of which json takes the last
+    with pytest.raises(ValueError, match=r"categories\.json.*the key 'a' stands there twice"):
+        resolve(path, frame)
     with pytest.raises(ValueError, match=r"missing\.json"):
         resolve(str(tmp_path / "missing.json"), frame)
 
