@@ -208,11 +208,13 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeError):
         return "it is not UTF-8, but perhaps UTF-16: write it again as UTF-8."
-    if "allow_pickle" in text:  # which may run code, and is not to be had here
+    if "Object arrays" in text:  # which may run code, and are not to be had here
         return (
             "it holds Python objects, which are not loaded. Save numbers: X.astype(float), and "
             "names as text: np.array(names, dtype=str)."
         )
+    if "allow_pickle" in text:  # what numpy asks for whatever it does not know
+        return "its content is that of no NPY or NPZ file."
     return text or type(error).__name__
 
 
@@ -294,13 +296,13 @@ def _check_names(names: list[str], sep: str) -> None:
         raise ValueError(
             "a column has no name in the first line. If it is a row index, write the file without."
         )
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-        raise ValueError(f"the column name {twice[0]!r} stands twice in the first line.")
-    if _are_data(names):
+    if _are_data(names):  # where cells may be equal, as names may not
         raise ValueError(
             f"its first line holds numbers only ({', '.join(map(repr, names[:2]))}, ...), which "
             "would be lost as names of columns. Write names into the first line."
         )
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"the column name {twice[0]!r} stands twice in the first line.")
     others = [other for other in ";\t,|" if other != sep and other in "".join(names)]
     if len(names) == 1 and others:
         raise ValueError(
@@ -317,7 +319,10 @@ def _exact_numbers() -> dict[str, Any]:
 
 def _read_npz(path: Any) -> Table:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("its content is that of an NPY file; let its name end in .npy.")
+        with loaded as file:
             key = "X" if "X" in file else next(iter(file)) if len(file.files) == 1 else None
             if key is None:
                 raise ValueError(f"it holds {file.files}; name the table 'X'.")
@@ -333,7 +338,11 @@ def _read_npz(path: Any) -> Table:
 
 
 def _read_npy(path: Any) -> Table:
-    return np.asarray(np.load(path, allow_pickle=False))
+    with Path(path).open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            raise ValueError("its content is that of an NPZ file; let its name end in .npz.")
+    return loaded
 
 
 _READERS: dict[str, Callable[[Any], Table]] = {

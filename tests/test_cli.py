@@ -436,6 +436,12 @@ def test_bad_tables_are_refused(folder, run):
     np.save("cube.npy", np.zeros((2, 2, 2)))
     np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
     Path("no.npz").write_bytes(b"PK no archive")
+    Path("no.npy").write_text("a,b\n1,2\n")
+    np.save("array.npy", np.ones((9, 2)))
+    Path("array.npy").rename("array.npz")
+    np.savez("arrays.npz", X=np.ones((9, 2)))
+    Path("arrays.npz").rename("arrays.npy")
+    Path("headless.csv").write_text("1,0,0\n2,1,0\n3,1,1\n")
     Path("unnamed.csv").write_text("a,,c\n1,2,3\n")
     Path("semicolons.csv").write_text("a;b\n1.5;2.5\n1;2\n")
     Path("commas.csv").write_text("a;b\n1,5;2,5\n1,0;2,0\n")  # one name, more cells
@@ -463,7 +469,11 @@ def test_bad_tables_are_refused(folder, run):
         "object.npz": "names as text: np.array(names, dtype=str)",
         "cube.npy": "2-D",
         "two.npz": "'X'",
-        "no.npz": "no.npz",
+        "no.npz": "is that of no NPY or NPZ file",
+        "no.npy": "is that of no NPY or NPZ file",
+        "array.npz": "let its name end in .npy",
+        "arrays.npy": "let its name end in .npz",
+        "headless.csv": "its first line holds numbers only ('1', '0', ...)",
         "unnamed.csv": "no name in the first line",
         "semicolons.csv": "holds ';'",
         "commas.csv": "holds ';'",
