@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["is_polars", "name_unreadable_column", "refuse_no_table", "refuse_text", "unmasked"]
+__all__ = [
+    "is_arrow",
+    "is_polars",
+    "name_unreadable_column",
+    "refuse_no_table",
+    "refuse_text",
+    "unmasked",
+]
 
+_ARROW_NUMBERS = ("int", "uint", "half", "float", "double", "decimal", "bool", "null")
 _SHOWN = 60
 """Most characters of a cell in a message."""
 
@@ -94,9 +102,9 @@ def _object_columns(X: Any) -> list[tuple[Any, Any]]:
         kinds = {name: X[name].dtype for name in X.columns}
         numbers = [n for n, kind in kinds.items() if kind.is_numeric() or str(kind) == "Boolean"]
         return [(name, X[name]) for name in X.columns if name not in numbers]
-    if hasattr(X, "column_names") and hasattr(X, "schema"):  # pyarrow
-        texts = [f.name for f in X.schema if "string" in str(f.type) or "binary" in str(f.type)]
-        return [(name, X[name].to_pylist()) for name in texts]
+    if is_arrow(X):
+        others = [f.name for f in X.schema if not str(f.type).startswith(_ARROW_NUMBERS)]
+        return [(name, X[name].to_pylist()) for name in others]
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OSU":
         return [(f"x{j}", X[:, j]) for j in range(X.shape[1])]
     return []
@@ -116,6 +124,11 @@ def _is_real(cell: Any) -> bool:
 def is_polars(X: Any) -> bool:
     """Whether a table or column is one of polars, which need not be installed."""
     return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_numpy")
+
+
+def is_arrow(X: Any) -> bool:
+    """Whether a table is one of pyarrow, which need not be installed."""
+    return hasattr(X, "column_names") and hasattr(X, "schema")
 
 
 def unmasked(X: Any) -> Any:

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from adaptive_vq._foreign_cells import (
+    is_arrow,
     is_polars,
     name_unreadable_column,
     refuse_no_table,
@@ -349,7 +350,11 @@ def _check_header(X: Any) -> None:
     _refuse_unknown_length(X)
     if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
         raise TypeError(f"X is a {type(X).__name__}, which has no cells yet: give X.collect().")
-    if is_polars(X) and hasattr(X, "columns"):
+    if is_arrow(X):
+        # timestamps, times of day, durations and intervals
+        kinds = ("date", "time", "duration", "month")
+        dates = [field.name for field in X.schema if str(field.type).startswith(kinds)]
+    elif is_polars(X) and hasattr(X, "columns"):
         dates = [name for name in X.columns if X[name].dtype.is_temporal()]
     elif isinstance(X, pd.DataFrame):
         _check_names(X.columns)
@@ -383,6 +388,11 @@ def _without_na(X: Any) -> Any:
         # numpy has no integers of 128 bits.
         wide = [name for name in X.columns if str(X[name].dtype).endswith("Int128")]
         X = X.cast(dict.fromkeys(wide, float)) if wide else X
+    elif is_arrow(X):
+        for j, field in enumerate(X.schema):
+            # Their missing cells would become the ones before, on the way to numpy.
+            if str(field.type).startswith("dictionary"):
+                X = X.set_column(j, field.name, X.column(j).cast(field.type.value_type))
     elif isinstance(X, np.ndarray) and X.dtype == object:
         X = np.where(pd.isna(X), np.nan, X)
     return X

@@ -1,5 +1,7 @@
 """What a third review of estimators and pipelines found."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from adaptive_vq import (
 )
 from adaptive_vq.column_specs import labeled
 from adaptive_vq.diagnosis import diagnose
+from adaptive_vq.tables import check_table
 from adaptive_vq.weights import merge_rows
 
 
@@ -201,6 +204,31 @@ def test_sparse_columns_are_columns(frame):
 def test_structured_arrays_are_told_what_to_become(frame):
     with pytest.raises(TypeError, match=r"structured array: give pandas\.DataFrame"):
         codec().fit(frame.to_records(index=False))
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "message"),
+    [
+        (datetime.date(2020, 1, 1), "date32", "Columns of X hold dates or time differences: 'a'"),
+        (datetime.datetime(2020, 1, 1), "timestamp", "hold dates or time differences: 'a'"),
+        (datetime.timedelta(1), "duration", "hold dates or time differences: 'a'"),
+        ([1.0], "list", r"Column 'a' of X is not numeric: it holds \[1.0\]"),
+        ({"x": 1.0}, "struct", "Column 'a' of X is not numeric: it holds {'x': 1.0}"),
+    ],
+)
+def test_columns_of_pyarrow_without_numbers_are_named(cell, kind, message):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": [cell] * 3, "b": [1.0, 2.0, 3.0]})
+    assert str(table.schema.field("a").type).startswith(kind)
+    with pytest.raises((TypeError, ValueError), match=message):
+        codec().fit(table)
+
+
+def test_numbers_of_pyarrow_are_taken_from_a_dictionary():
+    pa = pytest.importorskip("pyarrow")
+    numbers = pa.array([1, 2, None, 2]).dictionary_encode()
+    cells = check_table(HierarchicalVQVAE(), pa.table({"a": numbers, "b": numbers}), reset=True)
+    np.testing.assert_array_equal(cells, np.repeat([[1], [2], [np.nan], [2]], 2, axis=1))
 
 
 def test_names_of_pyarrow_tables_pass_a_pipeline(frame):
