@@ -44,7 +44,8 @@ def characterize(characterizer: FeatureCharacterizer, X: Any) -> FeatureCharacte
     Raises
     ------
     TypeError
-        If `X` is no Dask DataFrame or array, or holds cells that are no numbers at all.
+        If `X` is no Dask DataFrame or array, or holds cells that are no numbers at all, or
+        `characterizer` is another estimator.
     ValueError
         As ``fit``, for any partition; if a partition has other rows when it is computed again.
 
@@ -70,6 +71,7 @@ def characterize(characterizer: FeatureCharacterizer, X: Any) -> FeatureCharacte
     >>> found.characteristics_.equals(FeatureCharacterizer().fit(X).characteristics_)
     True
     """
+    _refuse_other(characterizer, FeatureCharacterizer, "characterize")
     return characterizer._fit_drawn(Partitions(X))
 
 
@@ -107,7 +109,16 @@ def fit_cleaner(cleaner: FeatureCleaner, X: Any) -> FeatureCleaner:
     >>> fit_cleaner(FeatureCleaner(), da.from_array(X, chunks=(80, 3))).kept_
     array([0, 2])
     """
+    _refuse_other(cleaner, FeatureCleaner, "fit_cleaner")
     return cleaner._fit_drawn(Partitions(X))
+
+
+def _refuse_other(estimator: Any, wanted: type, function: str) -> None:
+    if not isinstance(estimator, wanted):
+        raise TypeError(
+            f"{function} fits a {wanted.__name__}, got {type(estimator).__name__}: a codec is "
+            "fitted by adaptive_vq.streaming.fit_chunks."
+        )
 
 
 def transform(estimator: Any, X: Any) -> Any:

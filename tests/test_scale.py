@@ -366,6 +366,19 @@ def test_a_chunk_is_no_collection(frame):
         sample_rows([frame, X])
 
 
+@pytest.mark.parametrize(
+    ("fit", "other", "wanted"),
+    [
+        (scale.characterize, HierarchicalVQVAE, "FeatureCharacterizer"),
+        (scale.characterize, FeatureCleaner, "FeatureCharacterizer"),
+        (scale.fit_cleaner, FeatureCharacterizer, "FeatureCleaner"),
+    ],
+)
+def test_other_estimators_are_refused_by_name(frame, fit, other, wanted):
+    with pytest.raises(TypeError, match=f"fits a {wanted}, got {other.__name__}: a codec is"):
+        fit(other(), dd.from_pandas(frame, npartitions=2))
+
+
 def test_parameters_are_checked_before_anything_is_read(frame):
     X = da.from_array(frame.to_numpy(), chunks=(50, 5))
     with pytest.raises(ValueError, match="'remainder' parameter"):
