@@ -65,8 +65,9 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
         last = codec if isinstance(codec, str) else type(codec).__name__
         raise TypeError(
             "this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; "
-            f"got {type(estimator).__name__} ending in {last}. Score a downstream model with a "
-            "metric for its own task."
+            f"got {type(estimator).__name__}"
+            + ("" if codec is estimator else f" ending in {last}")
+            + ". Score a downstream model with a metric for its own task."
         )
     for step in before:
         X = step.transform(X)

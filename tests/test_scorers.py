@@ -219,7 +219,7 @@ def test_scorers_refuse_what_does_not_end_in_a_codec(table):
     )
     with pytest.raises(TypeError, match=message):
         quality_scorer(model, table)
-    with pytest.raises(TypeError, match="ending in StandardScaler"):
+    with pytest.raises(TypeError, match=r"got StandardScaler\. Score a downstream model"):
         diagnostics_scorer(StandardScaler(), table)
     with pytest.raises(TypeError, match="ending in passthrough"):
         quality_scorer(Pipeline([("codec", BinCodec()), ("end", "passthrough")]), table)
