@@ -220,14 +220,14 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As for `fit`; and after `fit` and a pickle, which does not hold the rows to add to (it
-            does after `partial_fit`).
+            As for `fit`; and after `fit` and a pickle, saved file or copy, which do not hold
+            the rows to add to (they do after `partial_fit`).
         """
         first = not hasattr(self, "kept_")
         if not first and self._sample is None:
             raise ValueError(
-                "partial_fit can not continue from a pickle made after fit, which holds no rows to "
-                "add to. Use partial_fit from the first chunk on; its pickles do."
+                "partial_fit can not continue from a pickle, saved file or copy made after fit, "
+                "which hold no rows to add to. Use it from the first chunk on: then they do."
             )
         array = check_table(self, X, reset=first)
         if first:

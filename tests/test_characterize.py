@@ -1,5 +1,6 @@
 """FeatureCharacterizer: scores, chunks, wiring and the scikit-learn contract."""
 
+import copy
 import gc
 import json
 import pickle
@@ -253,8 +254,9 @@ def test_pickles_after_fit_hold_no_rows(table):
     fitted = FeatureCharacterizer().fit(table)
     thawed = pickle.loads(pickle.dumps(fitted))
     assert_same(fitted, thawed)
-    with pytest.raises(ValueError, match="can not continue from a pickle made after fit"):
-        thawed.partial_fit(table)
+    for held in (thawed, copy.deepcopy(fitted)):
+        with pytest.raises(ValueError, match="from a pickle, saved file or copy made after fit"):
+            held.partial_fit(table)
     stream = pickle.loads(pickle.dumps(FeatureCharacterizer().partial_fit(table[:200])))
     assert_same(stream.partial_fit(table[200:]), fitted)
     assert_same(FeatureCharacterizer().fit(table[:200]).partial_fit(table[200:]), fitted)

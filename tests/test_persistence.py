@@ -193,7 +193,7 @@ def test_streams_go_on_and_plain_fits_store_no_rows(table, tmp_path):
     save(stream, tmp_path / "stream")
     stored = read_tensors((tmp_path / "plain").read_bytes())
     assert not any(array.ndim == 2 for array in stored.values())
-    with pytest.raises(ValueError, match="holds no rows"):
+    with pytest.raises(ValueError, match="hold no rows"):
         load(tmp_path / "plain").partial_fit(table[40:])
     assert_same(load(tmp_path / "stream").partial_fit(table[40:]), stream.partial_fit(table[40:]))
 
