@@ -1,4 +1,4 @@
-"""What is told of columns that can not be coded as they are: without cells, still, or wild."""
+"""What is told of columns that can not be coded as they are: empty, still, or with wild cells."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ FAR = 1e6
 """Standard deviations beyond which a cell is told of where no cap holds it back."""
 PULLING = 100.0
 """And beyond which a single cell of a chunk moves codewords so far that other rows show it."""
+_OWN_ROUNDING = 1e-11
+"""Range, as a share of the largest cell, that computing a constant may leave it."""
+_EXACT = 2.0**53
+"""Up to here whole numbers have no rounding."""
+_SHIFTING = ("standard", "robust", None)
 _CENTRAL = np.array([0.01, 0.99])
 _MOST_ROWS = 10_000
 _SHOWN = 5
 
 
 def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: int) -> None:
-    """Warn of training columns that are empty, all constant, or lost beside their own extremes.
+    """Warn of training columns that are empty, all constant, or lost beside level or extremes.
 
     Parameters
     ----------
@@ -46,7 +51,16 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
             UserWarning,
             stacklevel=stacklevel + 1,
         )
-    if not units.variance_.any():
+    still = _still(units, table)
+    if still.any():
+        warnings.warn(
+            f"Columns {_named(units, still)} vary by less than 1e-10 of their level, or have no "
+            "cell beyond 1e-290: that counts as rounding, and they decode to a constant. Subtract "
+            "their mean, or rescale them, before.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+    elif not units.variance_.any():
         warnings.warn(
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
             "and every row decodes to the same one. Give rows that differ.",
@@ -118,9 +132,23 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
         )
 
 
+def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+    """Columns that count as constant, but whose cells differ by more than rounding of their own."""
+    if units.scaler not in _SHIFTING:  # others look at ranks, or at what they like
+        return np.zeros(table.shape[1], dtype=bool)
+    still = np.flatnonzero((units.variance_ == 0) & ~units.empty_)
+    cells = table[:, still]
+    low, high = np.fmin.reduce(cells, axis=0), np.fmax.reduce(cells, axis=0)
+    level = np.maximum(np.abs(low), np.abs(high))
+    whole = ((cells == np.rint(cells)) | np.isnan(cells)).all(axis=0) & (level < _EXACT)
+    found = np.zeros(table.shape[1], dtype=bool)
+    found[still] = (high > low) & (whole | (high - low > _OWN_ROUNDING * level))
+    return found
+
+
 def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     """Columns of which most cells vary, but next to nothing beside their standard deviation."""
-    if units.clip is not None or units.scaler not in ("standard", "robust", None):
+    if units.clip is not None or units.scaler not in _SHIFTING:
         return np.zeros(table.shape[1], dtype=bool)
     some = table[:: max(1, -(-len(table) // _MOST_ROWS))]
     low, high = np.nan_to_num(column_quantiles(some, None, _CENTRAL))

@@ -119,3 +119,31 @@ def test_columns_of_one_value_and_few_others_are_not_lost(cells):
         warnings.simplefilter("error")
         for rows in (table, heavy, cells * 1e-200):
             report_training_columns(CodecUnits(clip=None).fit(rows), rows, stacklevel=1)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust", None])
+def test_columns_whose_spread_counts_as_rounding_are_told(cells, scaler):
+    table = cells.copy()
+    table[:, 1] = 1.7e15 + np.rint(1e3 * table[:, 1])  # a few milliseconds, in microseconds
+    table[5, 1] = np.nan
+    table[:, 2] += 3e10
+    table[:, 4] *= 1e-300
+    with pytest.warns(
+        UserWarning, match=r"\['x1', 'x2', 'x4'\].*decode to a constant.*Subtract"
+    ) as caught:
+        back = codec(scaler=scaler, clip=(0.5, 99.5)).fit(table).reconstruct(table)
+    assert [w.filename for w in caught] == [__file__]
+    assert len(np.unique(back[:, 1])) == 1
+    ranks = codec(scaler="quantile").fit(table).reconstruct(table)  # without a warning
+    assert len(np.unique(ranks[:, 1])) > 5
+
+
+def test_rounding_of_computed_constants_is_not_told(cells):
+    rng = np.random.default_rng(0)
+    table = np.c_[cells, np.full(len(cells), 1e12), np.full(len(cells), np.nan)]
+    table[:, 5] = 1 + 1e-12 * table[:, 5]
+    # Sums of the same numbers in another order.
+    table[:, 6] = [rng.permutation(np.linspace(0.1, 1e6, 200)).cumsum()[-1] for _ in table]
+    table[0, 7] = 3.0
+    assert len(np.unique(table[:, 6])) > 1
+    codec().fit(table)
