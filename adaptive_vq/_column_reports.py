@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_vq._statistics import FloatArray, column_quantiles
+from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
 from adaptive_vq.units import CodecUnits
 
 __all__ = ["judge_rows_to_learn_from", "report_training_columns", "warn_of_far_cells"]
@@ -21,13 +21,15 @@ _OWN_ROUNDING = 1e-11
 _EXACT = 2.0**53
 """Up to here whole numbers have no rounding."""
 _SHIFTING = ("standard", "robust", None)
+_OFF = 0.1
+"""Standard deviations that cells may be off after the way to codec units and back."""
 _CENTRAL = np.array([0.01, 0.99])
 _MOST_ROWS = 10_000
 _SHOWN = 5
 
 
 def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: int) -> None:
-    """Warn of training columns that are empty, all constant, or lost beside level or extremes.
+    """Warn of training columns that are empty, all constant, or lost on the way to codec units.
 
     Parameters
     ----------
@@ -64,6 +66,18 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
         warnings.warn(
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
             "and every row decodes to the same one. Give rows that differ.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+    turned = _not_led_back(units, table)
+    if turned.any():
+        scaler = " ".join(repr(units.scaler).split())
+        warnings.warn(
+            f"Columns {_named(units, turned)} do not come back with scaler={scaler}: on "
+            "the way to codec units (float32) and back alone, cells move by more than a tenth of a "
+            "standard deviation. Decoded rows have that error, and score, which compares in codec "
+            "units, does not count it. Use a scaler that centers, and whose inverse_transform "
+            "undoes its transform.",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
@@ -146,12 +160,30 @@ def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     return found
 
 
+def _not_led_back(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+    """Columns that the way to codec units and back changes, without any code in between."""
+    if isinstance(units.scaler, str):  # our own center in float64, and have an inverse
+        return np.zeros(table.shape[1], dtype=bool)
+    capped = np.clip(_some(table), units.lower_, units.upper_)
+    try:
+        off = units.from_codec(units.to_codec(capped)) - capped
+    except ValueError:  # there is no inverse at all, which decoding tells
+        return np.zeros(table.shape[1], dtype=bool)
+    _, spread, _ = column_moments(capped, None)
+    error = np.sqrt(np.nan_to_num(column_moments(off**2, None)[0]))
+    return np.asarray(error > _OFF * spread) & (spread > 0.0)
+
+
+def _some(table: FloatArray) -> FloatArray:
+    """Rows that stand for all."""
+    return table[:: max(1, -(-len(table) // _MOST_ROWS))]
+
+
 def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     """Columns of which most cells vary, but next to nothing beside their standard deviation."""
     if units.clip is not None or units.scaler not in _SHIFTING:
         return np.zeros(table.shape[1], dtype=bool)
-    some = table[:: max(1, -(-len(table) // _MOST_ROWS))]
-    low, high = np.nan_to_num(column_quantiles(some, None, _CENTRAL))
+    low, high = np.nan_to_num(column_quantiles(_some(table), None, _CENTRAL))
     spread = np.sqrt(units.variance_) * units.scale_
     return (high > low) & ((high - low) * FAR < spread)
 

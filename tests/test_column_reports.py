@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import FunctionTransformer, PowerTransformer, StandardScaler
 
 from adaptive_vq import HierarchicalVQVAE, diagnose
 from adaptive_vq._column_reports import report_training_columns
@@ -17,6 +18,11 @@ def codec(**parameters):
     return HierarchicalVQVAE(
         **{**settings, "auto_compression_strategy": "water_filling", **parameters}
     )
+
+
+def _logs(X):
+    """Logarithms of one column, without a way back."""
+    return np.column_stack([X[:, :1], np.log1p(X[:, 1:2]), X[:, 2:]])
 
 
 @pytest.fixture
@@ -147,3 +153,38 @@ def test_rounding_of_computed_constants_is_not_told(cells):
     table[0, 7] = 3.0
     assert len(np.unique(table[:, 6])) > 1
     codec().fit(table)
+
+
+NO_WAY_BACK = r"\['x1'\] do not come back with scaler={}: .*score, .*does not count it"
+
+
+@pytest.mark.parametrize(
+    ("scaler", "level"),
+    [
+        (None, 1e9),
+        (FunctionTransformer(), 1e9),
+        (FunctionTransformer(_logs, check_inverse=False), 0),
+    ],
+)
+def test_columns_that_scaling_loses_are_told(cells, scaler, level):
+    table = cells.copy()
+    table[:, 1] = level + 10 * np.abs(table[:, 1])
+    name = "None" if scaler is None else r"FunctionTransformer\(.*\)"
+    with pytest.warns(UserWarning, match=NO_WAY_BACK.format(name)) as caught:
+        fitted = codec(scaler=scaler).fit(table)
+    assert [w.filename for w in caught] == [__file__]
+    off = fitted.reconstruct(table)[:, 1] - table[:, 1]
+    assert np.abs(off).mean() > 0.3 * table[:, 1].std()
+
+
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        StandardScaler(),
+        PowerTransformer(),
+        FunctionTransformer(np.sinh, np.arcsinh, check_inverse=False),
+    ],
+)
+def test_scalers_that_lead_back_are_not_told(cells, scaler):
+    holed = np.where(np.abs(cells) < 0.1, np.nan, cells)
+    codec(scaler=scaler).fit(holed)
