@@ -333,6 +333,8 @@ def _categories(given: str | None) -> str | int | None:
 def _required(output: Path | None) -> Path:
     if output is None:
         raise ValueError("fit needs -o MODEL for the model, or --dry-run.")
+    if str(output) == STREAM:
+        raise ValueError("A model is no CSV, which - stands for: give -o the name of a file.")
     return output
 
 

@@ -491,6 +491,11 @@ def test_bad_tables_are_refused(folder, run):
     assert not Path("m").exists()
 
 
+def test_a_model_does_not_go_to_stdout(folder, run):
+    refused(run("fit", "table.csv", "-o", "-"), "give -o the name of a file")
+    assert not Path("-").exists()
+
+
 def test_seeds_out_of_range_are_refused_by_their_own_name(folder, run):
     for command in (["fit", "table.csv", "-o", "m"], ["demo", "-o", "d"]):
         refused(run(*command, "--seed", 2**32), "--seed")
