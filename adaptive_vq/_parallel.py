@@ -50,11 +50,13 @@ class _Outside:
     """Number of torch's threads before the first of the present users of `one_thread_each`.
 
     Where there are several, Python switches between threads more often until the last one leaves.
+    And new tensors are float32 until then, whatever torch makes of numbers outside: rows are.
     """
 
     def __init__(self) -> None:
         self._lock, self._n_users, self._number = threading.Lock(), 0, 0
         self._interval = self._shorter = 0.0
+        self._dtype = torch.float32
 
     def number(self) -> int:
         """Return it; torch's own would be 1 in a thread that starts now."""
@@ -69,14 +71,21 @@ class _Outside:
                 if self._number > 1:
                     sys.setswitchinterval(min(self._interval, _SWITCHING))
                 self._shorter = sys.getswitchinterval()
+                self._dtype = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
             self._n_users += 1
             return self._number
 
     def leave(self) -> None:
         with self._lock:
             self._n_users -= 1
-            if self._n_users == 0 and sys.getswitchinterval() == self._shorter:
+            if self._n_users:
+                return
+            # What has been set in the meantime stays.
+            if sys.getswitchinterval() == self._shorter:
                 sys.setswitchinterval(self._interval)
+            if torch.get_default_dtype() == torch.float32:
+                torch.set_default_dtype(self._dtype)
 
 
 _outside = _Outside()

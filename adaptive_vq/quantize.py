@@ -107,7 +107,7 @@ def search_in_fit(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, times the spreads of those before them, shape (n, width)."""
-    out = torch.zeros(len(codes), width, device=codes.device)
+    out = torch.zeros(len(codes), width, dtype=torch.float32, device=codes.device)
 
     def add_up(start: int) -> None:
         part = slice(start, start + _DECODED_TILE)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import HierarchicalVQVAE, fitting, kmeans, quantize
+from adaptive_vq import HierarchicalVQVAE, fitting, kmeans, load, quantize, save
 from adaptive_vq._draws import between_neighbours
 from adaptive_vq._parallel import beside, each, n_workers, one_thread_each, until
 from adaptive_vq.candidates import Candidates
@@ -330,3 +330,21 @@ def test_an_interval_set_meanwhile_stays(threads, switching):
     with one_thread_each():
         switching(1e-2)
     assert sys.getswitchinterval() == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize("context", ["local", "joint"])
+def test_codecs_are_float32_whatever_torch_makes_of_numbers(context, threads, tmp_path):
+    threads(1)
+    X = np.random.default_rng(0).normal(size=(300, 5))
+    codec = HierarchicalVQVAE(bits=16, context=context, max_epochs=1, random_state=0)
+    expected = codec.fit(X).transform(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        codes = codec.fit(X).transform(X)
+        save(codec, tmp_path / "codec.safetensors")
+        again = load(tmp_path / "codec.safetensors").transform(X)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(codes, expected)
+    assert np.array_equal(again, expected)
