@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
+from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles, flattened
 
 BoolArray = NDArray[np.bool_]
 
@@ -84,7 +84,7 @@ def choose_caps(
     if kind is None:
         return lower, upper, np.zeros(rows.shape[1], dtype=bool)
     low, high = _cap_edges(rows, kind, CAP_WIDTH[kind] if width is None else float(width))
-    flat = column_moments(np.clip(rows, low, high), None)[2] & ~constant
+    flat = flattened(rows, None, low, high) & ~constant
     usable = ~flat & ~constant
     lower[usable], upper[usable] = low[usable], high[usable]
     return lower, upper, flat

@@ -57,6 +57,22 @@ def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArra
     return quantiles
 
 
+def flattened(
+    X: FloatArray, weight: FloatArray | None, low: FloatArray, high: FloatArray
+) -> NDArray[np.bool_]:
+    """Tell the columns of which several cells are within caps (n_features,), and all alike.
+
+    Between the common value of a rare flag and the flag a percentile may be any number: a cap there
+    would not take away an extreme cell, but change what the flag says.
+    """
+    flat = np.zeros(X.shape[1], dtype=bool)
+    for j, (values, cells) in enumerate(_observed(X, weight)):
+        within = (values >= low[j]) & (values <= high[j])
+        several = (within if cells is None else cells[within]).sum() > 1
+        flat[j] = several and _moments(values[within], None)[2]
+    return flat
+
+
 def column_moments(
     X: FloatArray, weight: FloatArray | None
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:

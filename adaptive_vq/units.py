@@ -20,6 +20,7 @@ from adaptive_vq._statistics import (
     center_and_scale,
     column_moments,
     column_quantiles,
+    flattened,
     weighted_rows,
 )
 from adaptive_vq._unit_choice import (
@@ -69,7 +70,7 @@ class CodecUnits:
         Columns without an observed training cell. They have no units: their cells count as missing
         later too, and they decode to 0.
     uncapped_ : ndarray of bool of shape (n_features,)
-        Columns that the caps would have made constant, so theirs are not applied.
+        Columns that the caps would have left one value, so theirs are not applied.
 
     Notes
     -----
@@ -393,8 +394,7 @@ class CodecUnits:
         if clip is None:
             return
         edges = column_quantiles(X, weight, np.array(clip) / 100.0)
-        capped = np.clip(X, edges[0], edges[1])
-        self.uncapped_ = column_moments(capped, weight)[2] & ~column_moments(X, weight)[2]
+        self.uncapped_ = flattened(X, weight, *edges) & ~column_moments(X, weight)[2]
         kept = ~self.uncapped_ & ~self.empty_
         self.lower_[kept], self.upper_[kept] = edges[:, kept]
 

@@ -495,3 +495,12 @@ def test_rows_are_cleaned_once_to_be_judged(monkeypatch):
         cleaned.clear()
         judge(X[:60])
         assert cleaned == [60]
+
+
+@pytest.mark.parametrize("caps", ["percentile", "iqr", "mad"])
+def test_a_rare_flag_is_told_as_not_capped(caps):
+    X = np.c_[np.arange(150.0), np.zeros(150)]
+    X[0, 1] = 1.0
+    cleaner = FeatureCleaner(caps=caps, max_same=None).fit(X)
+    assert cleaner.report_.query("column == 'x1' and action == 'not capped'").shape[0] == 1
+    np.testing.assert_array_equal(cleaner.transform(X)[:, 1], X[:, 1])

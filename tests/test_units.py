@@ -265,6 +265,28 @@ def test_too_large_cells_name_the_column():
     )
 
 
+@pytest.mark.parametrize("n_rows", [3, 20, 120, 200, 201, 401])
+@pytest.mark.parametrize("flag", [1.0, -1.0])
+def test_a_rare_flag_is_not_capped_to_a_fraction(n_rows, flag):
+    X = np.zeros((n_rows, 2))
+    X[0, 0], X[:, 1] = flag, np.arange(n_rows)
+    units = CodecUnits().fit(X)
+    assert units.uncapped_.tolist() == [True, False]
+    np.testing.assert_allclose(units.from_codec(units.to_codec(X))[:, 0], X[:, 0], atol=1e-6)
+    twice = CodecUnits().fit(X, sample_weight=np.r_[2.0, np.ones(n_rows - 1)])
+    repeated = CodecUnits().fit(np.r_[X[:1], X])
+    np.testing.assert_array_equal(twice.uncapped_, repeated.uncapped_)
+    np.testing.assert_allclose([twice.lower_, twice.upper_], [repeated.lower_, repeated.upper_])
+
+
+def test_caps_of_two_rows_hold_later_ones():
+    units = CodecUnits().fit(np.array([[1.0], [2.0]]))
+    assert units.uncapped_.tolist() == [False]
+    assert units.upper_ == pytest.approx([1.995])
+    twice = CodecUnits().fit(np.array([[1.0], [2.0]]), sample_weight=[2.0, 1.0])
+    assert twice.uncapped_.tolist() == [True]  # as of 1, 1 and 2
+
+
 def test_a_column_never_seen_stays_missing():
     units = CodecUnits().fit(np.array([[1.0, np.nan], [2.0, np.nan]]))
     Z = units.to_codec(np.array([[1.5, 3e6]]))
