@@ -107,7 +107,7 @@ def annotation(X: Any) -> dict[str, Any] | None:
     ------
     ValueError
         If columns were added, dropped, renamed or reordered since the note was written: its column
-        numbers would then mean other columns.
+        numbers would then mean other columns. If something else stands in its place.
 
     Examples
     --------
@@ -116,9 +116,14 @@ def annotation(X: Any) -> dict[str, Any] | None:
     >>> annotation(np.zeros((2, 2))) is None
     True
     """
-    note = X.attrs.get(_KEY) if isinstance(X, pd.DataFrame) else None
-    if note is None:
+    if not isinstance(X, pd.DataFrame) or _KEY not in X.attrs:
         return None
+    note = X.attrs[_KEY]
+    if not isinstance(note, dict) or "columns" not in note:
+        raise ValueError(
+            f"X.attrs[{_KEY!r}], where steps of this package leave notes, holds {note!r}, which is "
+            "none. Delete it."
+        )
     if note["columns"] != _fingerprint(X):
         _refuse_changed_columns(X, note)
     return dict(note)

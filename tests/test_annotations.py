@@ -64,3 +64,10 @@ def test_changed_columns_are_refused(frame, change):
     noted = annotate(frame, {"by": ["First", "Second"]})
     with pytest.raises(ValueError, match="changed after Second"):
         annotation(change(noted))
+
+
+@pytest.mark.parametrize("foreign", [None, 3, "mine", [1], {}, {"by": ["First"]}])
+def test_what_is_no_note_is_refused(frame, foreign):
+    frame.attrs["adaptive_vq"] = foreign
+    with pytest.raises(ValueError, match=r"attrs\['adaptive_vq'\].*Delete it"):
+        annotation(frame)
