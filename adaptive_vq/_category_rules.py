@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
+from adaptive_vq._wording import shown
+
 __all__ = ["warn_of_idle_limits"]
 
-_DEFAULTS = {"min_category_size": 2, "max_categories": 25, "correlation": "pearson"}
 _CLUSTERED = ("auto", "silhouette", "prefix_auto")
+_SHOWN = 80
+"""Most characters of categories in a message."""
 
 
 def warn_of_idle_limits(estimator: Any, stacklevel: int) -> None:
@@ -22,14 +26,19 @@ def warn_of_idle_limits(estimator: Any, stacklevel: int) -> None:
     stacklevel : int
         Of the warning, counted from the caller.
     """
-    idle = [name for name in _idle(estimator) if getattr(estimator, name) != _DEFAULTS[name]]
+    defaults = signature(type(estimator)).parameters
+    idle = [
+        name
+        for name in _idle(estimator)
+        if name in defaults and getattr(estimator, name) != defaults[name].default
+    ]
     if idle:
         told = " and ".join(f"{name}={getattr(estimator, name)!r}" for name in idle)
         how = "Leave it out" if len(idle) == 1 else "Leave them out"
         have = "has" if len(idle) == 1 else "have"
         warnings.warn(
             f"{told} of {type(estimator).__name__} {have} no effect: the categories are given by "
-            f"categories={_shown(estimator.categories)}. {how}, or set categories='auto'.",
+            f"categories={shown(estimator.categories, _SHOWN)}. {how}, or set categories='auto'.",
             UserWarning,
             stacklevel=stacklevel + 1,
         )
@@ -44,8 +53,3 @@ def _idle(estimator: Any) -> list[str]:
     limits = ["min_category_size", "max_categories"]
     compares = hasattr(categories, "fit_predict") or estimator.remainder == "nearest"
     return limits if compares else [*limits, "correlation"]
-
-
-def _shown(categories: Any) -> str:
-    text = " ".join(repr(categories).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,49 +47,44 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
     """
     if units.empty_.all():
         raise ValueError("X has no observed cell: every column is missing in every row.")
+    for told in _columns_told(units, table):
+        warnings.warn(told, UserWarning, stacklevel=stacklevel + 1)
+
+
+def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
     if units.empty_.any():
-        warnings.warn(
+        yield (
             f"Columns {_named(units, units.empty_)} have no observed cell in the training rows: "
-            "they spend no bits and decode to 0.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "they spend no bits and decode to 0."
         )
     still = _still(units, table)
     if still.any():
-        warnings.warn(
+        yield (
             f"Columns {_named(units, still)} vary by less than 1e-10 of their level, or have no "
             "cell beyond 1e-290: that counts as rounding, and they decode to a constant. Subtract "
-            "their mean, or rescale them, before.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "their mean, or rescale them, before."
         )
     elif not units.variance_.any():
-        warnings.warn(
+        yield (
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
-            "and every row decodes to the same one. Give rows that differ.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "and every row decodes to the same one. Give rows that differ."
         )
     turned = _not_led_back(units, table)
     if turned.any():
         scaler = " ".join(repr(units.scaler).split())
-        warnings.warn(
+        yield (
             f"Columns {_named(units, turned)} do not come back with scaler={scaler}: on "
             "the way to codec units (float32) and back alone, cells move by more than a tenth of a "
             "standard deviation. Decoded rows have that error, and score, which compares in codec "
             "units, does not count it. Use a scaler that centers, and whose inverse_transform "
-            "undoes its transform.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "undoes its transform."
         )
     lost = _lost(units, table)
     if lost.any():
-        warnings.warn(
+        yield (
             f"Columns {_named(units, lost)} have cells so far out that all others are alike beside "
             f"them: without caps (clip=None), 98 % lie within 1/{FAR:,.0f} of a standard "
-            "deviation, which float32 hardly tells apart. Set clip=(0.5, 99.5), or drop such rows.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "deviation, which float32 hardly tells apart. Set clip=(0.5, 99.5), or drop such rows."
         )
 
 
@@ -136,8 +132,10 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
             f"{_far_told(units, far, FAR)}: partial_fit would draw codewords away from all other "
             f"rows. {_way_out(units)}"
         )
+    if units.clip is not None:
+        return
     pulling = _far(units, Z, PULLING)
-    if units.clip is None and pulling.any():
+    if pulling.any():
         warnings.warn(
             f"{_far_told(units, pulling, PULLING)}: partial_fit draws codewords to them, and other "
             f"rows are coded worse. {_way_out(units)}",

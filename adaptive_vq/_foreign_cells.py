@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adaptive_vq._wording import shown
+
 __all__ = [
     "is_arrow",
     "is_polars",
@@ -58,9 +60,8 @@ def refuse_text(X: Any) -> None:
 
 
 def _shown(cell: Any) -> str:
-    """Representation of a cell in part of a line, whatever it is."""
-    text = " ".join(repr(cell.item() if isinstance(cell, np.generic) else cell).split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    """Write a cell as it is shown in a message."""
+    return shown(cell.item() if isinstance(cell, np.generic) else cell, _SHOWN)
 
 
 def _as_array(rows: Any) -> Any:

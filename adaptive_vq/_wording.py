@@ -1,8 +1,10 @@
-"""Numbers with their nouns."""
+"""Numbers with their nouns, and values as they are shown in a message."""
 
 from __future__ import annotations
 
-__all__ = ["counted"]
+from typing import Any
+
+__all__ = ["counted", "shown"]
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:
@@ -15,3 +17,16 @@ def counted(number: int, noun: str, many: str | None = None) -> str:
     ('1 bit', '1,200 rows', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def shown(value: Any, most: int) -> str:
+    """Write a value in one line of at most so many characters, and dots where more are left out.
+
+    Examples
+    --------
+    >>> from adaptive_vq._wording import shown
+    >>> shown([1, 2], 60), shown("a" * 9, 4)
+    ('[1, 2]', "'aaa...")
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[:most]}..."

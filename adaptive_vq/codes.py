@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from adaptive_vq._foreign_cells import unmasked
+from adaptive_vq._foreign_cells import is_arrow, unmasked
 from adaptive_vq._wording import counted
 
 Ints = NDArray[np.int64]
@@ -138,7 +138,7 @@ class CodeTable:
 
     def _cells(self, given: Any, encode: str, n_all: int) -> Any:
         """Columns in coding order, as an array or sparse matrix."""
-        if hasattr(given, "column_names"):  # pyarrow
+        if is_arrow(given):
             given = given.to_pandas()
         if isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
             given = self._by_name(given, encode, n_all)

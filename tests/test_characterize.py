@@ -19,7 +19,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from adaptive_vq._category_rules import _DEFAULTS
 from adaptive_vq.annotations import annotation
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.characterize import FeatureCharacterizer, category_scores
@@ -477,7 +476,3 @@ def test_parameters_that_given_categories_leave_idle_are_told(cells, categories,
         characterizer.fit(cells)
     assert [w.filename for w in caught] == ([] if idle is None else [__file__])
     assert all(re.search(idle, str(w.message)) for w in caught)
-
-
-def test_limits_count_as_set_where_they_are_not_the_defaults():
-    assert {name: getattr(FeatureCharacterizer(), name) for name in _DEFAULTS} == _DEFAULTS
