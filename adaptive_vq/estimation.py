@@ -170,14 +170,15 @@ def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitO
     seed = 0
     if estimator.random_state is not None:
         seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
+    # Plain numbers: a numpy integer of 8 bits overflows where it is multiplied.
     training = TrainingOptions(
         max_epochs=estimator.max_epochs,
-        batch_size=estimator.batch_size,
+        batch_size=int(estimator.batch_size),
         lr=estimator.lr,
         commitment_weight=estimator.commitment_weight,
         ema_decay=estimator.ema_decay,
         patience=estimator.n_iter_no_change,
-        beam=estimator.beam_width,
+        beam=int(estimator.beam_width),
         seed=seed,
         device=str(resolve_device(estimator.device)),
         objectives=objectives_of(estimator),
@@ -186,10 +187,10 @@ def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitO
         budget=float(plan.budget),
         may_grow=isinstance(estimator.codebook_sizes, str),
         may_move=plan.strategy == "learned" and isinstance(estimator.codebook_sizes, str),
-        beam=estimator.beam_width,
+        beam=int(estimator.beam_width),
         joint=estimator.context == "joint",
-        hidden=estimator.group_hidden_dim,
-        embedding=estimator.group_embedding_dim,
+        hidden=int(estimator.group_hidden_dim),
+        embedding=int(estimator.group_embedding_dim),
         dropout=estimator.dropout,
         validation_fraction=estimator.validation_fraction,
         early_stopping=estimator.early_stopping,
@@ -315,7 +316,7 @@ def encode_rows(
 ) -> NDArray[np.int64]:
     """Codes (n, m) of rows in codec units."""
     table = torch.from_numpy(np.ascontiguousarray(Z)).to(module.offsets.device)
-    codes = module.encode(table, beam, joint=context == "joint")
+    codes = module.encode(table, int(beam), joint=context == "joint")
     return np.asarray(codes.cpu().numpy(), dtype=np.int64)
 
 
@@ -366,6 +367,6 @@ def update_estimator(
     rows = rows_of(Z, observed, weight)
     joint = estimator.context == "joint"
     with one_thread_each():
-        module.absorb(rows.table, rows.weight, estimator.beam_width, joint=joint)
+        module.absorb(rows.table, rows.weight, int(estimator.beam_width), joint=joint)
     keep(estimator, module)
     remember(estimator, Z, observed, estimator._codes(Z), weight)

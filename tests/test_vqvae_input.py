@@ -230,6 +230,14 @@ def test_bad_parameters_are_named(X, parameters, message):
         codec(**parameters).fit(X)
 
 
+def test_numpy_integers_of_8_bits_are_whole_numbers_as_others(X):
+    plain = {"beam_width": 100, "batch_size": 100, "group_hidden_dim": 100}
+    small = {name: np.uint8(value) for name, value in plain.items()}
+    expected, found = codec(**plain).fit(X), codec(**small).fit(X)
+    assert (found.transform(X) == expected.transform(X)).all()
+    assert found.partial_fit(X).score(X) == expected.partial_fit(X).score(X)
+
+
 @pytest.mark.parametrize("given", [AdaptiveRatioSelector, FeatureCharacterizer()])
 def test_estimators_that_make_no_plan_are_refused(X, given):
     with pytest.raises(ValueError, match=r"makes no plan: give an AdaptiveRatioSelector\(...\)"):
