@@ -22,6 +22,7 @@ from adaptive_vq._diagnostic_tables import (
 )
 from adaptive_vq._plotting import Display
 from adaptive_vq._report_text import number
+from adaptive_vq._scorers import _chain
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
@@ -259,7 +260,7 @@ class RatioDecisionDisplay(Display):
         -------
         RatioDecisionDisplay
         """
-        last = estimator[-1] if hasattr(estimator, "steps") else estimator
+        last = _chain(estimator)[-1]
         if not hasattr(last, "decisions_"):
             check_is_fitted(last_step(estimator, cls.__name__))
         return cls(last.decisions_).plot(ax)

@@ -109,6 +109,11 @@ def test_ratio_decisions_of_a_selector(pipe):
     assert display.decisions is selector[-1].decisions_
 
 
+def test_ratio_decisions_of_a_pipeline_in_a_pipeline(pipe):
+    nested = make_pipeline("passthrough", make_pipeline("passthrough", pipe))
+    assert shown.RatioDecisionDisplay.from_estimator(nested).decisions is pipe[-1].decisions_
+
+
 def test_rate_distortion(pipe, table, report):
     display = shown.RateDistortionDisplay.from_estimator(pipe, table)
     lines = {line.get_label(): line for line in display.ax_.lines}
