@@ -24,6 +24,8 @@ def _chain(estimator: Any) -> list[Any]:
     """List the transformers in front of the last step, and the last step itself."""
     if isinstance(estimator, FrozenEstimator):
         return _chain(estimator.estimator)
+    if hasattr(estimator, "best_estimator_"):  # a search, itself judged in nested cross-validation
+        return _chain(estimator.best_estimator_)
     if isinstance(estimator, Pipeline):
         before = [estimator[:-1]] if len(estimator) > 1 else []
         return before + _chain(estimator[-1])
@@ -36,7 +38,7 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     estimator : fitted codec, or Pipeline ending in one
-        Pipelines may be nested or frozen.
+        Pipelines may be nested or frozen, and either may be the best one of a search.
     X : array-like of shape (n, d)
         Rows as the estimator takes them.
 

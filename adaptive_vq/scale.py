@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from adaptive_vq._diagnostic_tables import last_step
 from adaptive_vq._partitions import Partitions, is_dask_frame, refuse_no_table
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.cleaning import FeatureCleaner
@@ -159,7 +160,7 @@ def transform(estimator: Any, X: Any) -> Any:
     >>> bool((codes.compute() == vq.transform(X)).all())
     True
     """
-    codec = _codec(estimator)
+    codec = _codec(estimator, "scale.transform")
     if codec.encode == "onehot" and codec.sparse_output:
         raise ValueError("Dask collections hold no sparse codes: set sparse_output=False.")
     columns = [str(name) for name in codec.get_feature_names_out()]
@@ -204,7 +205,7 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
     >>> bool((rows.compute() == vq.reconstruct(X)).all())
     True
     """
-    _codec(estimator)
+    _codec(estimator, "scale.inverse_transform")
     steps = [step for _, step in getattr(estimator, "steps", [])] or [estimator]
     first = next(step for step in steps if step not in (None, "passthrough"))
     names = getattr(first, "feature_names_in_", None)
@@ -214,12 +215,11 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
     return _mapped(_Decode(estimator), codes, columns, np.dtype(np.float64))
 
 
-def _codec(estimator: Any) -> Any:
+def _codec(estimator: Any, function: str) -> Any:
     """Return the fitted codec that an estimator ends in."""
-    while hasattr(estimator, "steps"):
-        estimator = estimator.steps[-1][1]
-    check_is_fitted(estimator, "codebooks_")
-    return estimator
+    codec = last_step(estimator, function)
+    check_is_fitted(codec, "codebooks_")
+    return codec
 
 
 class _Encode:
@@ -254,7 +254,7 @@ class _Decode(_Encode):
     def check_columns(self, X: Any) -> None:
         """Refuse a table that holds no codes."""
         none = X._meta if is_dask_frame(X) and hasattr(X, "_meta") else np.zeros((0, X.shape[1]))
-        _codec(self.estimator).inverse_transform(none)
+        last_step(self.estimator, "scale.inverse_transform").inverse_transform(none)
 
 
 class _OfPartition:

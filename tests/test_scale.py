@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
@@ -131,6 +132,16 @@ def test_what_cannot_be_mapped_is_refused(codec, bare, frame):
     onehot = HierarchicalVQVAE(bits=10, max_epochs=0, encode="onehot").fit(frame)
     with pytest.raises(ValueError, match="sparse_output=False"):
         scale.transform(onehot, dd.from_pandas(frame, npartitions=2))
+
+
+def test_what_is_no_codec_is_told(frame):
+    rows = dd.from_pandas(frame, npartitions=2)
+    fitted = FeatureCleaner().fit(frame)
+    for call in (scale.transform, scale.inverse_transform):
+        with pytest.raises(TypeError, match=f"scale.{call.__name__} needs a .* got FeatureCleaner"):
+            call(fitted, rows)
+        with pytest.raises(NotFittedError):
+            call(HierarchicalVQVAE(), rows)
 
 
 def test_collections_are_refused_where_their_names_would_be_lost(codec, frame):
@@ -407,6 +418,16 @@ def test_columns_may_be_chosen_by_a_callable(frame):
     )
     assert_learned_the_same(found, FeatureCharacterizer(spec).fit(whole))
     assert found.categories_["whole"].tolist() == [3]
+
+
+def test_the_best_codec_of_a_search(frame):
+    codec = HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0)
+    search = GridSearchCV(codec, {"beam_width": [2]}, cv=2).fit(frame)
+    codes = scale.transform(search, dd.from_pandas(frame, npartitions=2, sort=False))
+    found = codes.compute(scheduler="synchronous")
+    np.testing.assert_array_equal(found, search.transform(frame))
+    back = scale.inverse_transform(search, codes).compute(scheduler="synchronous")
+    pd.testing.assert_frame_equal(back, search.inverse_transform(found))
 
 
 def test_a_search_on_the_dask_backend(frame):

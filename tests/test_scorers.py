@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -241,6 +241,22 @@ def test_grid_search_with_diagnostics(table):
     for name in SCORERS:
         key = f"mean_test_{name}"
         np.testing.assert_allclose(separate.cv_results_[key], search.cv_results_[key])
+
+
+def test_nested_cross_validation(table):
+    pipe = Pipeline([("scale", StandardScaler()), ("vq", BinCodec())])
+    search = GridSearchCV(pipe, {"vq__n_codewords": [2, 8]}, scoring=quality_scorer, cv=3)
+    outer = {"scoring": diagnostics_scorer, "cv": 3, "error_score": "raise"}
+    found = cross_validate(search, table, return_estimator=True, **outer)
+    best = cross_validate(pipe.set_params(vq__n_codewords=8), table, **outer)
+    np.testing.assert_array_equal(found["test_quality"], best["test_quality"])
+    fitted = found["estimator"][0]
+    assert (
+        metrics.codec_of(make_pipeline(FrozenEstimator(fitted)), table)[0]
+        == (fitted.best_estimator_["vq"])
+    )
+    with pytest.raises(TypeError, match="got GridSearchCV"):
+        quality_scorer(search, table)
 
 
 def test_grid_search_by_rate_and_distortion(table):
