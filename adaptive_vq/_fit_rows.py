@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from adaptive_vq._foreign_cells import is_arrow
 from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import note_repeats
 from adaptive_vq.tables import check_table, column_names, row_chunks
@@ -64,7 +65,7 @@ def rows_to_learn_from(
     n_samples = X.shape[0]
     refuse_single_row(n_samples, sample_weight)
     places = _drawn(n_samples, sample_weight, most, draw_seed(estimator))
-    few = X.iloc[places] if isinstance(X, pd.DataFrame) else X[places]
+    few = _taken(X, places)
     if isinstance(few, np.memmap):
         few = np.asarray(few)
     weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[places]
@@ -77,8 +78,15 @@ def draw_seed(estimator: Any) -> Any:
 
 
 def _can_be_cut(X: Any) -> bool:
-    known = isinstance(X, np.ndarray | pd.DataFrame) or hasattr(X, "to_numpy")
+    known = isinstance(X, np.ndarray | pd.DataFrame) or hasattr(X, "to_numpy") or is_arrow(X)
     return known and len(X.shape) == 2
+
+
+def _taken(X: Any, places: NDArray[np.int64]) -> Any:
+    """Rows of a table, with its names."""
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[places]
+    return X.take(places) if is_arrow(X) else X[places]
 
 
 def _check_in_chunks(estimator: Any, X: Any) -> None:

@@ -61,13 +61,15 @@ def named(X):
     return codec().fit(pd.DataFrame(sample_rows(X, MOST, random_state=3), columns=NAMES))
 
 
-@pytest.mark.parametrize("kind", ["frame", "polars", "list", "memmap", "cleaned"])
+@pytest.mark.parametrize("kind", ["frame", "polars", "arrow", "list", "memmap", "cleaned"])
 def test_of_every_kind_the_same_rows_are_drawn(X, expected, named, kind, tmp_path):
     parameters = {}
     if kind == "frame":
         given, expected = pd.DataFrame(X, columns=NAMES, index=np.arange(N)[::-1]), named
     elif kind == "polars":
         given, expected = pl.DataFrame(X, schema=NAMES), named
+    elif kind == "arrow":
+        given, expected = pl.DataFrame(X, schema=NAMES).to_arrow(), named
     elif kind == "list":
         given = X.tolist()
     elif kind == "memmap":
