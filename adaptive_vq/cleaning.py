@@ -268,7 +268,8 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray, pandas or polars DataFrame of shape (n_samples, n_features_out), float64
-            The same kind of table, with the names (and index) of what is kept.
+            The same kind of table, with the names (and index) of what is kept; a pyarrow table
+            comes back as a pandas DataFrame.
         """
         check_is_fitted(self)
         array = check_table(self, X, reset=False)

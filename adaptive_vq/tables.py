@@ -287,7 +287,8 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
     Returns
     -------
     ndarray, pandas or polars DataFrame of shape (n_samples, n_columns)
-        With the names, and for pandas the index and ``attrs``, of `X`.
+        With the names, and for pandas the index and ``attrs``, of `X`; a pandas DataFrame also of a
+        pyarrow table.
 
     Examples
     --------
@@ -305,6 +306,8 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
         return frame
     if is_polars(X):
         return type(X)({X.columns[j]: cells[:, i] for i, j in enumerate(columns)})
+    if is_arrow(X):
+        return pd.DataFrame(cells, columns=[X.column_names[j] for j in columns])
     return cells
 
 

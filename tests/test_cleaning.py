@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE, diagnose
 from adaptive_vq._twins import informativeness
-from adaptive_vq.annotations import annotation
+from adaptive_vq.annotations import annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.units import CodecUnits
 
@@ -88,6 +88,9 @@ def test_frame_in_frame_out():
     assert isinstance(from_polars, pl.DataFrame)
     assert from_polars.columns == kept
     np.testing.assert_array_equal(from_polars.to_numpy(), clean.to_numpy())
+    from_arrow = clone(cleaner).fit(table.to_arrow()).transform(table.to_arrow())
+    pd.testing.assert_frame_equal(from_arrow, clean.reset_index(drop=True))
+    assert repeat_weights(from_arrow).tolist() == cleaner.repeats_.tolist()
     array = X.to_numpy(dtype=float)
     np.testing.assert_array_equal(clone(cleaner).fit(array).transform(array), clean)
     assert list(clone(cleaner).fit(array).get_feature_names_out()) == [
