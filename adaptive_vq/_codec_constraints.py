@@ -26,7 +26,10 @@ CODEC_CONSTRAINTS: dict[str, Any] = {
     ],
     "n_levels": [LEVELS, None],
     "context": [StrOptions({"local", "joint"})],
-    "cleaner": [HasMethods(["fit", "transform", "inverse_transform"]), None],
+    "cleaner": [
+        HasMethods(["fit", "transform", "inverse_transform", "get_feature_names_out"]),
+        None,
+    ],
     "encoders": [dict, None],
     "scaler": [
         StrOptions({"auto", "standard", "robust", "quantile"}),

@@ -148,8 +148,12 @@ def clean_rows(
     inner = estimator.cleaner_.transform(X)
     cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
     repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
-    if not isinstance(inner, pd.DataFrame) and repeats is not None and (repeats > 1).any():
-        inner = note_repeats(pd.DataFrame(cells, columns=estimator._inner_names()), repeats)
+    if repeats is not None and not (repeats > 1).any():
+        repeats = None
+    bare = isinstance(inner, np.ndarray) and hasattr(estimator, "feature_names_in_")
+    if bare or (repeats is not None and not isinstance(inner, pd.DataFrame)):
+        inner = pd.DataFrame(cells, columns=estimator._inner_names())
+        inner = inner if repeats is None else note_repeats(inner, repeats)
     return inner, cells
 
 

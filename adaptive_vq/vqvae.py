@@ -60,9 +60,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     context : {"local", "joint"}, default="local"
         Whether the codes of a category depend on its own columns only, or are refined against the
         joint decoder's error in all columns.
-    cleaner : FeatureCleaner, default=None
-        Fitted here on the training rows and applied to all rows. `score` and `diagnose` count what
-        it caps, but neither what it drops nor that it fills.
+    cleaner : FeatureCleaner or transformer, default=None
+        Fitted here on the training rows and applied to all rows; has to name its output columns.
+        `score` and `diagnose` count what it caps, but neither what it drops nor that it fills.
     encoders : dict of str to torch.nn.Module, default=None
         Own encoder body per category: takes its columns (n, k) in codec units, returns (n, any
         width). What is given here is copied, not trained.

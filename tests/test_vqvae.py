@@ -223,6 +223,14 @@ def test_cleaner_is_fitted_inside(X):
         make_pipeline(FeatureCharacterizer(), codec(cleaner=FeatureCleaner())).fit(table)
 
 
+def test_names_go_through_cleaners_that_return_arrays(X):
+    table = pd.DataFrame(X, columns=[f"{'ab'[j // 4]}__{j}" for j in range(8)])
+    by_name = AdaptiveRatioSelector("uniform", characterizer=FeatureCharacterizer("prefix"))
+    for cleaner in (MinMaxScaler(), make_pipeline(FeatureCleaner(), MinMaxScaler())):
+        fitted = codec(compression_ratios=by_name, cleaner=cleaner).fit(table)
+        assert list(fitted.categories_) == ["a", "b"]
+
+
 def test_own_scaler_is_cloned_and_inverted(X):
     scaler = MinMaxScaler()
     fitted = codec(scaler=scaler).fit(X)

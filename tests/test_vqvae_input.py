@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from adaptive_vq import (
     AdaptiveRatioSelector,
@@ -222,6 +223,7 @@ def test_unusable_tables(frame, spoil, error, message):
         ({"codebook_sizes": [2, 2, 2.5]}, "one whole number"),
         ({"codebook_sizes": {"cluster_1": 2}}, "no entry for category 'cluster_2'"),
         ({"codebook_sizes": {"cluster_7": 2}}, "unknown category 'cluster_7'"),
+        ({"cleaner": FunctionTransformer()}, "'cleaner'.*'get_feature_names_out'"),
         ({"encoders": {"cluster_7": torch.nn.Linear(2, 2)}}, "unknown category 'cluster_7'"),
     ],
 )
