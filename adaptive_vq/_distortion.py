@@ -87,14 +87,8 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
 
 def _pair(X: ArrayLike, X_hat: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both tables with equal shape, the reconstruction filled wherever X is observed."""
-    if isinstance(X, pd.DataFrame) and isinstance(X_hat, pd.DataFrame):
-        same = X.columns.equals(X_hat.columns)
-        pairs = zip(X.columns, X_hat.columns, strict=False)  # other lengths: see below
-        if not same and (other := next(((a, b) for a, b in pairs if a != b), None)):
-            raise ValueError(
-                f"X and X_hat have other columns or another order: {other[0]!r} against "
-                f"{other[1]!r}. Columns are compared one by one; select X_hat[X.columns]."
-            )
+    if isinstance(X_hat, pd.DataFrame):
+        _refuse_other_names(X, X_hat.columns, "X_hat")
     target, output = _table(X, "X"), _table(X_hat, "X_hat")
     if target.shape != output.shape:
         raise ValueError(
@@ -109,9 +103,23 @@ def _pair(X: ArrayLike, X_hat: ArrayLike) -> tuple[FloatArray, FloatArray]:
     return target, output
 
 
+def _refuse_other_names(X: ArrayLike, names: pd.Index, given: str) -> None:
+    """Refuse what is compared with the columns of a table and is named otherwise."""
+    if not isinstance(X, pd.DataFrame) or X.columns.equals(names):
+        return
+    pairs = zip(X.columns, names, strict=False)  # other lengths are refused later
+    if other := next(((a, b) for a, b in pairs if a != b), None):
+        raise ValueError(
+            f"X and {given} have other columns or another order: {other[0]!r} against "
+            f"{other[1]!r}. Columns are compared one by one; select {given}[X.columns]."
+        )
+
+
 def _column_sums(
     X: ArrayLike, X_hat: ArrayLike, reference: ArrayLike | None, sample_weight: ArrayLike | None
 ) -> _ColumnSums:
+    if isinstance(reference, pd.Series) and not isinstance(reference.index, pd.RangeIndex):
+        _refuse_other_names(X, reference.index, "reference")
     target, output = _pair(X, X_hat)
     observed = ~np.isnan(target)
     weight = observed * row_weights(sample_weight, len(target))[:, None]
@@ -162,8 +170,8 @@ def reconstruction_nmse(
     Raises
     ------
     ValueError
-        If shapes differ, a table is empty or infinite, no cell of `X` is observed, or `X_hat` is
-        NaN where `X` is observed.
+        If shapes differ, or names of columns (also those of a Series as `reference`), a table is
+        empty or infinite, no cell of `X` is observed, or `X_hat` is NaN where `X` is observed.
 
     Examples
     --------

@@ -230,6 +230,15 @@ def test_tables_with_other_names_are_not_compared(frame):
             figure(frame, turned)
 
 
+def test_a_reference_with_other_names_is_not_compared(frame):
+    decoded, mean = frame + 0.1, frame.mean() + 1.0
+    wanted = reconstruction_nmse(frame, decoded, reference=mean.to_numpy())
+    for reference in (mean, mean.reset_index(drop=True)):
+        assert reconstruction_nmse(frame, decoded, reference=reference) == wanted
+    with pytest.raises(ValueError, match=r"'a' against 'f'.*select reference\[X.columns\]"):
+        reconstruction_nmse(frame, decoded, reference=mean[::-1])
+
+
 @pytest.mark.parametrize(
     "estimator",
     [
