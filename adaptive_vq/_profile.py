@@ -41,9 +41,9 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
     nested = FeatureCharacterizer(random_state=selector.random_state)
     if selector.characterizer is not None:
         nested = clone(selector.characterizer)
-    own = nested.get_params(deep=False)
-    follows = [key for key in ("scaler", "clip") if is_auto(own.get(key))]
-    nested.set_params(**{key: getattr(selector, key) for key in follows})
+    follows = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key, None))]
+    for key in follows:
+        setattr(nested, key, getattr(selector, key))
     nested.fit(X, sample_weight=sample_weight)
     found = annotation(nested.transform(first_row(X)))
     if found is None or "categories" not in found:

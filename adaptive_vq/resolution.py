@@ -83,10 +83,11 @@ def resolve_plan(
             random_state=estimator.random_state,
         )
         by_selector = True
-    elif by_selector and ratios.column_weights is None:
-        ratios = clone(ratios).set_params(column_weights=column_weights)
     if by_selector:
-        note = recall("note", lambda: _note_of(_following(ratios, estimator), X, sample_weight))
+        follower = _following(ratios, estimator)
+        if follower.column_weights is None:
+            follower.column_weights = column_weights
+        note = recall("note", lambda: _note_of(follower, X, sample_weight))
     elif not (isinstance(ratios, str) and ratios == "auto") and not (
         note and note.get("categories")
     ):
@@ -117,13 +118,15 @@ def _following(nested: Any, estimator: Any) -> Any:
         for key in ("scaler", "clip")
         if isinstance(getattr(nested, key), str) and getattr(nested, key) == "auto"
     ]
-    nested.set_params(**{key: getattr(estimator, key) for key in auto})
+    # A subclass need not have all of its parameters in its own signature, as set_params asks for.
+    for key in auto:
+        setattr(nested, key, getattr(estimator, key))
     if (
         isinstance(nested, AdaptiveRatioSelector)
         and nested.bits is None
         and nested.max_nmse is None
     ):
-        nested.set_params(bits=estimator.bits)
+        nested.bits = estimator.bits
     return nested
 
 

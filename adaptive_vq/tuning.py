@@ -156,7 +156,7 @@ def tune_categories(
             f"codebook_sizes={codec.codebook_sizes!r} fixes the bits that tune_categories is to "
             'move: leave it at "auto".'
         )
-    codec.set_params(checkpoint=None)
+    codec.checkpoint = None  # of a clone; a subclass need not take the parameter
     rows, aside = train_test_split(X, test_size=validation_fraction, random_state=random_state)
     if _num_samples(rows) < 2:
         raise ValueError(

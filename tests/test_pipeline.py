@@ -18,7 +18,12 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    tune_categories,
+)
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import diagnostics_scorer
 
@@ -387,6 +392,30 @@ def test_nested_selector_and_characterizer(small_frame, expected):
     assert deep["compression_ratios__characterizer__categories"] is BY_NUMBER
     nested.set_params(compression_ratios__bits=6).fit(small_frame)
     assert nested.n_bits_ <= 6
+
+
+class Halves(FeatureCharacterizer):
+    def __init__(self):
+        super().__init__(2)
+
+
+class Uniform(AdaptiveRatioSelector):
+    def __init__(self, bits=None):
+        super().__init__("uniform", bits=bits, characterizer=Halves())
+
+
+class Quick(HierarchicalVQVAE):
+    def __init__(self, compression_ratios="auto"):
+        super().__init__(compression_ratios, bits=8, max_epochs=0, scaler="robust")
+
+
+def test_subclasses_with_fewer_parameters_follow_each_other(small_frame):
+    fitted = Quick(Uniform()).fit(small_frame)
+    plain = AdaptiveRatioSelector("uniform", characterizer=FeatureCharacterizer(2))
+    expected = HierarchicalVQVAE(plain, bits=8, max_epochs=0, scaler="robust").fit(small_frame)
+    assert fitted.bits_ == expected.bits_
+    np.testing.assert_array_equal(fitted.transform(small_frame), expected.transform(small_frame))
+    assert isinstance(tune_categories(Quick(Uniform()), small_frame, max_rounds=1)[0], Quick)
 
 
 def test_nested_selector_takes_the_budget_of_the_codec(small_frame):
