@@ -23,6 +23,7 @@ from adaptive_vq._diagnostic_tables import (
 from adaptive_vq._plotting import Display
 from adaptive_vq._report_text import number
 from adaptive_vq._scorers import _chain
+from adaptive_vq.ratios import AdaptiveRatioSelector
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
@@ -262,7 +263,8 @@ class RatioDecisionDisplay(Display):
         """
         last = _chain(estimator)[-1]
         if not hasattr(last, "decisions_"):
-            check_is_fitted(last_step(estimator, cls.__name__))
+            made = isinstance(last, AdaptiveRatioSelector)
+            check_is_fitted(last if made else last_step(estimator, cls.__name__))
         return cls(last.decisions_).plot(ax)
 
     @classmethod

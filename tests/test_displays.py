@@ -329,6 +329,9 @@ def test_bad_input(table):
             getattr(shown, name).from_estimator(LinearRegression())
         with pytest.raises(NotFittedError):
             getattr(shown, name).from_estimator(HierarchicalVQVAE())
+    for plan in (AdaptiveRatioSelector(), make_pipeline(AdaptiveRatioSelector())):
+        with pytest.raises(NotFittedError, match="AdaptiveRatioSelector"):
+            shown.RatioDecisionDisplay.from_estimator(plan)
 
 
 def test_unknown_choices(report):
