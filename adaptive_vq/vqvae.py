@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils.metadata_routing import UNUSED
 
 from adaptive_vq._codec_constraints import CODEC_CONSTRAINTS
 from adaptive_vq._column_reports import judge_rows_to_learn_from, report_training_columns
@@ -233,6 +234,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, Any] = CODEC_CONSTRAINTS
+    __metadata_request__inverse_transform = {"codes": UNUSED}  # what is decoded is no metadata
 
     def __init__(
         self,

@@ -259,6 +259,17 @@ def test_before_a_classifier_with_metadata_routing(small_frame, routing):
 # --- the note ------------------------------------------------------------------------------------
 
 
+def test_metadata_of_decoding_are_the_levels_alone(small_frame):
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipe = three_steps()
+        pipe["vq"].set_inverse_transform_request(n_levels=True)
+        with pytest.raises(TypeError, match="codes"):
+            pipe["vq"].set_inverse_transform_request(codes=True)
+        codes = pipe.fit_transform(small_frame)
+        coarse = pipe.inverse_transform(codes, n_levels=1)
+    assert coarse.equals(pipe["vq"].inverse_transform(codes, n_levels=1))
+
+
 @pytest.mark.parametrize("first", [FeatureCharacterizer(), AdaptiveRatioSelector()])
 def test_lost_note_names_the_culprit(small_frame, first):
     pipe = Pipeline([("first", first), ("scale", StandardScaler()), ("vq", codec())])
