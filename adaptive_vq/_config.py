@@ -100,7 +100,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is no YAML, or a key is unknown or there twice, naming it and the nearest valid one.
+        If it is no YAML, or a key is unknown or there twice, naming it and the section it belongs
+        to or the nearest valid one.
     OSError
         If it can not be read.
     ImportError
@@ -173,7 +174,7 @@ def settings_of(content: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for section, keys in content.items():
         if section not in _ALIASES:
-            raise ValueError(f"unknown section {section!r}; {_nearest(section, _ALIASES)}")
+            raise ValueError(f"unknown section {section!r}; {_hint(section, _ALIASES)}")
         if section == "cleaning":
             if keys is False:
                 continue
@@ -189,7 +190,7 @@ def settings_of(content: Any) -> dict[str, Any]:
 def _take(settings: dict[str, Any], section: str, key: Any, value: Any) -> None:
     valid = _valid(section)
     if key not in valid:
-        raise ValueError(f"unknown key {section}.{key}; {_nearest(key, valid)}")
+        raise ValueError(f"unknown key {section}.{key}; {_hint(key, valid)}")
     step, parameter = valid[key]
     if parameter == "n_levels" and not _is_whole(value):
         raise ValueError(
@@ -296,7 +297,11 @@ def _hand_budget_to_codec(wanted: dict[str, Any]) -> None:
             wanted[f"{CODEC}__{name}"] = wanted.pop(f"{RATIOS}__{name}")
 
 
-def _nearest(key: Any, valid: Iterable[str]) -> str:
+def _hint(key: Any, valid: Iterable[str]) -> str:
+    """Say where a key belongs, or which one is meant."""
+    home = next((section for section in _ALIASES if key in _valid(section)), None)
+    if home is not None:
+        return f"it belongs to section {home!r}."
     close = difflib.get_close_matches(str(key), list(valid), 1, cutoff=0.0)
     return f"the nearest valid one is {close[0]!r}."
 

@@ -371,7 +371,10 @@ def test_every_parameter_of_the_codec_has_a_key_or_a_reason():
     [
         ("model: {comitment_cost: 0.3}", ["model.comitment_cost", "'commitment_cost'"]),
         ("training: {epoch: 3}", ["training.epoch", "'epochs'"]),
-        ("training: {dropout: 0.1}", ["training.dropout"]),
+        ("training: {dropout: 0.1}", ["training.dropout", "belongs to section 'model'"]),
+        ("model: {max_epochs: 3}", ["model.max_epochs", "belongs to section 'training'"]),
+        ("categories: {scaler: robust}", ["categories.scaler", "belongs to section 'model'"]),
+        ("bits: 16", ["section 'bits'", "belongs to section 'model'"]),
         ("cleaning: {max_corelation: 0.9}", ["cleaning.max_corelation", "'max_correlation'"]),
         ("modle: {bits: 3}", ["section 'modle'", "'model'"]),
         ("model: {use_ema: maybe}", ["model.use_ema='maybe'", "true or false"]),
