@@ -140,8 +140,9 @@ def clean_rows(
             "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
         )
     seen: Any = X
-    if sample_weight is not None and not np.all(sample_weight):
-        seen = table[np.asarray(sample_weight) > 0]
+    # Of a polars Series, or a tensor, np.all would call a method with other arguments.
+    if sample_weight is not None and not (counts := np.asarray(sample_weight) > 0).all():
+        seen = table[counts]
         if hasattr(estimator, "feature_names_in_"):
             seen = pd.DataFrame(seen, columns=estimator.feature_names_in_)
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)

@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import sklearn
+import torch
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from adaptive_vq import (
@@ -257,6 +259,9 @@ def test_cleaner_inside_does_not_see_rows_of_weight_zero(X):
     weight = np.repeat([1, 0], 60)
     fitted = codec(cleaner=FeatureCleaner()).fit(table, sample_weight=weight)
     assert "f8" not in fitted.cleaner_.get_feature_names_out()
+    for held in (pl.Series(weight), torch.tensor(weight)):
+        again = codec(cleaner=FeatureCleaner()).fit(table, sample_weight=held)
+        assert (again.transform(table) == fitted.transform(table)).all()
     assert "f8" in codec(cleaner=FeatureCleaner()).fit(table).cleaner_.get_feature_names_out()
 
 
