@@ -392,6 +392,10 @@ def _without_na(X: Any) -> Any:
         wide = [name for name in X.columns if str(X[name].dtype).endswith("Int128")]
         X = X.cast(dict.fromkeys(wide, float)) if wide else X
     elif is_arrow(X):
+        if not hasattr(X, "to_batches"):  # one batch, of which scikit-learn sees no names
+            from pyarrow import Table
+
+            X = Table.from_batches([X])
         for j, field in enumerate(X.schema):
             # Their missing cells would become the ones before, on the way to numpy.
             if str(field.type).startswith("dictionary"):

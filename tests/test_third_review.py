@@ -236,3 +236,15 @@ def test_names_of_pyarrow_tables_pass_a_pipeline(frame):
     table = pa.table({name: frame[name].to_numpy() for name in frame})
     pipe = make_pipeline(FeatureCharacterizer({"left": ["a", "b"]}), codec(bits=8)).fit(table)
     assert list(pipe.inverse_transform(pipe.transform(table)).columns) == list(frame.columns)
+
+
+def test_names_of_a_batch_of_pyarrow_are_seen(frame):
+    pa = pytest.importorskip("pyarrow")
+    batches = pa.table({name: frame[name].to_numpy() for name in frame}).to_batches(100)
+    for fitted in (FeatureCleaner(), FeatureCharacterizer({"left": ["a", "b"]})):
+        for batch in batches:
+            fitted.partial_fit(batch)
+        assert list(fitted.feature_names_in_) == list(frame.columns)
+    fitted = codec(bits=8).fit(frame)
+    codes = fitted.transform(batches[0])  # warnings are errors here
+    np.testing.assert_array_equal(codes, fitted.transform(frame)[: len(codes)])
