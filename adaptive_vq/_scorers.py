@@ -89,7 +89,7 @@ def quality_scorer(estimator: Any, X: Any, y: Any = None, sample_weight: Any = N
     Parameters
     ----------
     estimator : fitted codec, or Pipeline ending in one
-        What is judged.
+        What is judged; of a fitted search its best estimator.
     X : array-like of shape (n, d)
         Rows to judge it on, best rows it was not fitted on.
     y : None

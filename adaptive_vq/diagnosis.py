@@ -260,7 +260,7 @@ def diagnose(
     Parameters
     ----------
     estimator : HierarchicalVQVAE, or Pipeline ending in one
-        Fitted; the very object that is judged.
+        Fitted; the very object that is judged, or a fitted search, for its best estimator.
     X : array-like, pandas or polars DataFrame of shape (n_samples, n_features)
         At least two rows, as the estimator takes them.
     embedding : {"tsne", "pca"} or None, default="tsne"
