@@ -25,6 +25,9 @@ from adaptive_vq.objectives import Objectives, Step, partial_targets, passed, pe
 TRAIN_BEAM = 4
 """Candidates kept by the search during training; encoding uses the estimator's `beam_width`."""
 
+MOST_REGAINED = 0.1
+"""What one epoch may be expected to make good of what others have lost, by the least error."""
+
 _WITNESSES = 500  # most training rows, evenly spread, that tell whether training has run off
 _RANDOM_ON_GPU = "random_on_gpu"
 _STILL = 1e-12  # variance below which a column of float32 is constant up to rounding
@@ -289,7 +292,7 @@ def train(
         judge.look(record)
         history.append(record)
         stopped = on_epoch(record, codec) or "diverged" in record
-        stopped = stopped or judge.waited >= options.patience
+        stopped = stopped or judge.gives_up(record, options.patience)
         progress.put(stage, _state(module, net, judge, history, stopped, device))
     codec.load_state_dict(judge.kept)
     codec.to("cpu")
@@ -355,6 +358,7 @@ class _Judge:
 
     def __init__(self, codec: CodecModule, rows: Rows, valid: Rows | None, beam: int) -> None:
         self.codec, self.judges = codec, valid is not None
+        # As wide as it will encode: a narrow search likes what it was trained with better.
         self.beam = beam if self.judges else min(beam, TRAIN_BEAM)
         some = slice(None, None, -(-len(rows) // _WITNESSES) or None)
         self.seen = valid or Rows(rows.table[some], rows.weight[some])
@@ -383,6 +387,17 @@ class _Judge:
         if record["best"]:
             self.best, self.improved, self.waited = error, True, 0
             self.kept = copy.deepcopy(self.codec.state_dict())
+
+    def gives_up(self, record: dict[str, Any], patience: int) -> bool:
+        """Whether patience has ended, or the epochs left of it would have to make good too much.
+
+        Adam's first steps undo a start that leaves little error: of 46 real tables, 26 were 10 % to
+        a multiple worse after the first epoch, and none of these better after the second.
+        """
+        if self.waited == 0 or self.waited >= patience or not self.judges:
+            return self.waited >= patience
+        regained = MOST_REGAINED * (patience - self.waited)
+        return bool(record["valid_nmse"] * self.scale > (1.0 + regained) * self.best)
 
     def _error(self, record: dict[str, Any]) -> float:
         error, per_column = math.inf, self.codec.offset

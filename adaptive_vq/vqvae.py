@@ -135,7 +135,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         Most rows to learn from. Every row of a larger table is checked, and so many, drawn at
         random, are its training rows in all that is said here. None: all rows.
     n_iter_no_change : int, default=2
-        Epochs without improvement after which training stops.
+        Epochs without improvement after which training stops; sooner where those left would have to
+        make good more than 10 % of the least error each.
     warm_start : bool, default=False
         Whether `fit` goes on from the codebooks and weights of the last fit. Units and plan are
         settled anew; where categories, bits or the shape of the network differ from the last fit,

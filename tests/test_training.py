@@ -14,6 +14,7 @@ from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import (
+    MOST_REGAINED,
     CodecLoss,
     Rows,
     TensorBatches,
@@ -233,11 +234,24 @@ def test_best_weights_are_restored(off, rows):
 def test_start_is_restored_where_training_only_harms(codec, rows):
     fit, valid = split(rows)
     before = copy.deepcopy(codec.state_dict())
-    history, improved = train(codec, fit, valid, options(lr=0.3, patience=2), go_on)
+    history, improved = train(codec, fit, valid, options(lr=0.01, patience=2), go_on)
     assert not improved
     assert len(history) == 2  # patience
     for key, value in codec.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_patience_ends_at_once_where_too_much_is_lost(codec, rows):
+    fit, valid = split(rows)
+    history, improved = train(codec, fit, valid, options(lr=0.3, patience=2), go_on)
+    lost = history[0]["valid_nmse"] / history[0]["start_nmse"]
+    assert len(history) == 1
+    assert not improved
+    assert lost > 1 + MOST_REGAINED
+    # More patience has room for as much more.
+    patience = math.ceil((lost - 1) / MOST_REGAINED) + 2
+    longer, _ = train(codec, fit, valid, options(lr=0.3, patience=patience), go_on)
+    assert len(longer) > 1
 
 
 def test_divergence_stops_and_is_undone(codec, rows):
