@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
 from adaptive_vq._foreign_cells import unmasked
+from adaptive_vq._statistics import checked_weights
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -55,16 +56,7 @@ def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
     """Check weights of rows; the largest becomes 1."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight must hold one weight per row of X, shape ({n_rows},); "
-            f"got shape {weight.shape}."
-        )
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError("sample_weight must be finite and not negative.")
-    if not weight.any():
-        raise ValueError("sample_weight is zero for every row; give at least one positive weight.")
+    weight = checked_weights(sample_weight, n_rows)
     # Only relative weights matter; the largest at 1 keeps tiny or huge ones from under/overflowing.
     return weight / weight.max()
 

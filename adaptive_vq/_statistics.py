@@ -6,9 +6,12 @@ A weight of 2 means the same as the row twice, so weighted and repeated rows agr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from adaptive_vq._foreign_cells import unmasked
 
 FloatArray = NDArray[np.float64]
 
@@ -26,18 +29,7 @@ def weighted_rows(
     """Check weights and drop rows of weight 0; None stands for equal weights."""
     if sample_weight is None:
         return X, None
-    told = f"sample_weight must be {len(X)} finite numbers >= 0, one per row"
-    try:
-        weight = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{told}; numpy says: {' '.join(str(error).split())}.") from error
-    if weight.shape != X.shape[:1]:
-        raise ValueError(f"{told}; it has the shape {weight.shape}.")
-    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
-    if len(wrong):
-        raise ValueError(f"{told}; row {wrong[0]} has {weight[wrong[0]]:g}.")
-    if not weight.any():
-        raise ValueError("sample_weight is zero in every row; give at least one row a weight.")
+    weight = checked_weights(sample_weight, len(X))
     X, weight = X[weight > 0], weight[weight > 0]
     if (weight == 1.0).all():
         return X, None
@@ -46,6 +38,35 @@ def weighted_rows(
     if not counts and (weight == weight[0]).all():
         return X, None  # which their quotient by the mean may miss by a rounding
     return X, weight if counts else weight / weight.mean()
+
+
+def checked_weights(sample_weight: ArrayLike, n_rows: int) -> FloatArray:
+    """Weights of rows as they are given, in float64; what are none are refused."""
+    told = f"sample_weight must be {n_rows} finite numbers >= 0, one per row"
+    try:
+        given = np.asarray(unmasked(sample_weight))
+        strange = _no_numbers(given)
+        weight = np.empty(0) if strange else given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{told}; numpy says: {' '.join(str(error).split())}.") from error
+    if strange:
+        raise ValueError(f"{told}; it holds {strange}.")
+    if weight.shape != (n_rows,):
+        raise ValueError(f"{told}; it has the shape {weight.shape}.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise ValueError(f"{told}; row {wrong[0]} has {weight[wrong[0]]:g}.")
+    if not weight.any():
+        raise ValueError("sample_weight is zero in every row; give at least one row a weight.")
+    return weight
+
+
+def _no_numbers(given: NDArray[Any]) -> str:
+    """Tell what numpy would make weights of in silence: it drops imaginary parts, reads text."""
+    if given.dtype.kind in "OSU":
+        text = next((cell for cell in given.flat if isinstance(cell, str | bytes)), None)
+        return "" if text is None else f"the text {str(text)!r}"
+    return {"c": "complex numbers", "m": "durations", "M": "dates"}.get(given.dtype.kind, "")
 
 
 def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:

@@ -242,6 +242,9 @@ def settle_column_weights(
 
 def _number(weight: ArrayLike, name: str) -> float:
     try:
+        # numpy would drop imaginary parts, and make numbers of text and dates.
+        if np.asarray(weight).dtype.kind not in "biufO":
+            raise TypeError("no real number")
         value = float(np.asarray(weight, dtype=np.float64))
     except (TypeError, ValueError) as error:
         raise ValueError(f"column_weights of {name!r} is {weight!r}: give a number.") from error

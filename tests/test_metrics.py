@@ -102,9 +102,14 @@ def test_constant_table():
         (np.ones((2, 2)), [[1, 1], [1, np.nan]], {}, "X_hat is NaN in column 1"),
         (np.ones((2, 2)), np.ones((2, 2)), {"reference": [1]}, r"reference .* shape \(2,\)"),
         (np.ones((2, 2)), np.ones((2, 2)), {"reference": [1, np.nan]}, "reference must be finite"),
-        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [1]}, "one weight per row"),
-        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [1, -1]}, "not negative"),
-        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [0, 0]}, "zero for every row"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [1]}, "one per row; it has the shape"),
+        (
+            np.ones((2, 2)),
+            np.ones((2, 2)),
+            {"sample_weight": [1, -1]},
+            ">= 0, one per row; row 1 has -1",
+        ),
+        (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [0, 0]}, "zero in every row"),
         ([[np.nan], [1.0]], [[0], [1]], {"sample_weight": [1, 0]}, "no observed cell"),
     ],
 )
@@ -499,11 +504,11 @@ def test_any_two_rows_can_be_drawn_as_a_pair():
         ),
         (
             lambda: reconstruction_nmse([[1.0]], [[0.0]], sample_weight=[-1]),
-            "^sample_weight must be finite and not negative.$",
+            "^sample_weight must be 1 finite numbers >= 0, one per row; row 0 has -1.$",
         ),
         (
             lambda: reconstruction_nmse([[1.0]], [[0.0]], sample_weight=[0]),
-            "^sample_weight is zero for every row; give at least one positive weight.$",
+            "^sample_weight is zero in every row; give at least one row a weight.$",
         ),
         (
             lambda: reconstruction_nmse([[1.0]], [[0.0]], reference=[np.nan]),

@@ -281,7 +281,7 @@ def test_weighted_figures_are_those_of_repeated_rows():
     for name in ("utilization", "perplexity", "entropy"):
         assert getattr(once, name) == pytest.approx(getattr(often, name)), name
     assert once.used_share < evaluation().used_share  # a row of weight 0 uses no codeword
-    with pytest.raises(ValueError, match="one weight per row"):
+    with pytest.raises(ValueError, match="one per row; it has the shape"):
         evaluation(sample_weight=weight[:3])
 
 
@@ -291,7 +291,7 @@ def test_scorers_count_rows_by_weight(table, scorer):
     weighted = scorer(codec, table, sample_weight=weight)
     assert weighted == pytest.approx(scorer(codec, np.repeat(table, weight, axis=0)))
     assert weighted != scorer(codec, table)
-    with pytest.raises(ValueError, match="zero for every row"):
+    with pytest.raises(ValueError, match="zero in every row"):
         scorer(codec, table, sample_weight=0 * weight)
 
 

@@ -1,5 +1,6 @@
 """Weights of rows (2: the row twice, 0: no row) and of columns (importance)."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -60,6 +61,11 @@ def holed(X):
 @pytest.fixture(scope="module")
 def weight():
     return np.random.default_rng(2).integers(0, 4, size=120)
+
+
+@pytest.fixture(scope="module")
+def fitted(X):
+    return codec().fit(X)
 
 
 def kept(X, weight):
@@ -342,15 +348,32 @@ def test_bad_weights_are_refused(X, estimator, weight):
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (["a"] * 120, "one per row; numpy says: could not convert string to float: 'a'"),
+        (["a"] * 120, "one per row; it holds the text 'a'"),
+        ([[1], [1, 2]] * 60, "one per row; numpy says: setting an array element"),
         (np.ones(119), r"120 finite numbers >= 0, one per row; it has the shape \(119,\)"),
         (np.r_[np.ones(7), -2.0, np.ones(112)], "one per row; row 7 has -2"),
         (np.r_[np.nan, np.ones(119)], "one per row; row 0 has nan"),
+        (np.ones(120) * (1 + 1j), "one per row; it holds complex numbers"),
+        (["1"] * 120, "one per row; it holds the text '1'"),
+        (np.array(["1"] * 120, dtype=object), "one per row; it holds the text '1'"),
+        (np.ones(120).astype("M8[D]"), "one per row; it holds dates"),
+        (np.ones(120).astype("m8[D]"), "one per row; it holds durations"),
+        (np.array([object()] * 120), r"one per row; numpy says: float\(\) argument"),
+        (np.ma.masked_array(np.ones(120), np.arange(120) == 3), "one per row; row 3 has nan"),
     ],
 )
-def test_bad_weights_are_told_what_is_wrong(X, weight, message):
-    with pytest.raises(ValueError, match=f"^sample_weight must be .*{message}"):
-        FeatureCharacterizer().fit(X, sample_weight=weight)
+def test_bad_weights_are_told_what_is_wrong(X, fitted, weight, message):
+    calls = [
+        FeatureCharacterizer().fit,
+        FeatureCharacterizer().partial_fit,
+        AdaptiveRatioSelector("balanced").fit,
+        codec().fit,
+        copy.deepcopy(fitted).partial_fit,
+        fitted.score,
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f"^sample_weight must be .*{message}"):
+            call(X, sample_weight=weight)
 
 
 @pytest.mark.parametrize("mass", [1.0, 2.0, 0.3])
@@ -461,6 +484,8 @@ def test_weights_given_twice_must_agree(X):
         ([1] * 7 + [0], "'h' is 0: give a finite number above 0"),
         ([1] * 7 + [np.inf], "'h' is inf"),
         ({"b": "much"}, "'b' is 'much': give a number"),
+        ({"b": 1 + 1j}, r"'b' is \(1\+1j\): give a number"),
+        ({"b": np.datetime64("2020-01-01")}, r"'b' is .*2020-01-01.*: give a number"),
         ({"aa": 2}, "'aa', which is no column of X. Did you mean 'a'"),
     ],
 )
