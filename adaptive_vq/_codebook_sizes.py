@@ -42,7 +42,9 @@ def specs_of(
     specs, max_bits = [], quantize.most_bits(most_codewords)
     for name, columns in plan.categories.items():
         widths = [
-            min(len(columns), latent_width(len(columns), ratio)) for ratio in plan.ratios[name]
+            # All columns from a ratio of 1 on; of a larger one the width may be beyond any number.
+            min(len(columns), latent_width(len(columns), min(ratio, 1.0)))
+            for ratio in plan.ratios[name]
         ]
         if isinstance(codebook_sizes, str):
             sizes = [

@@ -106,7 +106,12 @@ def latent_shares(
     >>> latent_shares({"a": [0.5, 1.0], "b": [0.5, 1.0]}, {"a": 6, "b": 2})
     {'a': 0.75, 'b': 0.25}
     """
-    widths = {name: n_columns[name] * math.fsum(levels) for name, levels in ratios.items()}
+    # In units of a power of two, which rounds nothing, no sum overflows.
+    power = math.frexp(max(max(levels) for levels in ratios.values()))[1]
+    widths = {
+        name: n_columns[name] * math.fsum(math.ldexp(ratio, -power) for ratio in levels)
+        for name, levels in ratios.items()
+    }
     total = math.fsum(widths.values())  # exactly rounded, so the order does not matter
     return {name: width / total for name, width in widths.items()}
 

@@ -255,6 +255,13 @@ def test_what_can_not_be_shared_is_named(ratios, message):
         share_bits(ratios, {"a": 3}, 8)
 
 
+@pytest.mark.parametrize("ratio", [1e308, 5e-324])
+def test_only_proportions_of_ratios_count(ratio):
+    ratios = {"a": [ratio] * 3, "b": [ratio] * 3}
+    ones = {name: [1.0] * 3 for name in ratios}
+    assert share_bits(ratios, {"a": 6, "b": 2}, 8) == share_bits(ones, {"a": 6, "b": 2}, 8)
+
+
 def test_levels_share_likewise():
     assert split_levels(6, [0.5, 1.0, 1.5]) == [1, 2, 3]
     assert split_levels(1, [0.1, 1.0, 5.0]) == [1, 0, 0]

@@ -355,3 +355,13 @@ def test_bits_that_find_no_use_are_reported():
     fitted = codec(compression_ratios=together).fit(table)
     assert fitted.n_bits_ == pytest.approx(np.log2(3))
     assert "nothing more to tell apart" in fitted.decisions_["reason"].iloc[0]
+
+
+def test_ratios_beyond_any_width_are_those_of_all_columns():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    huge, ones = (
+        HierarchicalVQVAE([ratio] * 3, bits=6, max_epochs=0, random_state=0).fit(X)
+        for ratio in (1e308, 1.0)
+    )
+    assert huge.bits_ == ones.bits_
+    np.testing.assert_array_equal(huge.transform(X), ones.transform(X))
