@@ -15,8 +15,8 @@ def to_normal(X: FloatArray, quantiles: FloatArray) -> FloatArray:
     levels = _levels(quantiles)
     Z = np.empty(X.shape)
     for j, column in enumerate(quantiles.T):
-        first = np.interp(X[:, j], column, levels)
-        last = -np.interp(-X[:, j], -column[::-1], -levels[::-1])
+        first = _ranks(X[:, j], column, levels)
+        last = -_ranks(-X[:, j], -column[::-1], -levels[::-1])
         Z[:, j] = ndtri((first + last) / 2)
     return Z
 
@@ -26,6 +26,15 @@ def from_normal(Z: FloatArray, quantiles: FloatArray) -> FloatArray:
     ranks, levels = ndtr(Z), _levels(quantiles)
     columns = [np.interp(ranks[:, j], levels, column) for j, column in enumerate(quantiles.T)]
     return np.column_stack(columns)
+
+
+def _ranks(cells: FloatArray, column: FloatArray, levels: FloatArray) -> FloatArray:
+    """Interpolate the levels; of equal quantiles the last one counts."""
+    ranks: FloatArray = np.interp(cells, column, levels)
+    # The slope between quantiles less than about 1e-308 apart is beyond float64.
+    steep = ~(np.isfinite(ranks) | np.isnan(cells))
+    ranks[steep] = levels[np.searchsorted(column, cells[steep], side="right") - 1]
+    return ranks
 
 
 def _levels(quantiles: FloatArray) -> FloatArray:

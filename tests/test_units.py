@@ -416,3 +416,10 @@ def test_a_constant_comes_back_without_the_rounding_of_its_neighbors(scaler):
     if scaler in ("standard", "robust"):
         moved = units.from_codec(Z + 0.5)  # by later chunks
         assert (moved[:, 1:] > back[:, 1:]).all()
+
+
+def test_quantile_ranks_of_cells_next_to_each_other():
+    tiny = np.random.default_rng(0).normal(size=(400, 1)) * 1e-308
+    Z = CodecUnits("quantile").fit(np.vstack([tiny, np.ones((400, 1))])).to_codec(tiny)
+    assert np.isfinite(Z).all()
+    assert (np.diff(Z[np.argsort(tiny, axis=0).ravel(), 0]) >= 0).all()
