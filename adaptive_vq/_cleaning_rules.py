@@ -68,6 +68,7 @@ class Extent:
         if wild.size:
             raise ValueError(f"Column {names[wild[0]]!r} has cells beyond 1e150. Rescale it.")
 
+    @np.errstate(under="ignore")
     def constant(self, tolerance: float) -> NDArray[np.bool_]:
         within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), _SMALLEST)
         return within | (self.n_observed == 0)

@@ -144,6 +144,7 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
         )
 
 
+@np.errstate(under="ignore")
 def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     """Columns that count as constant, but whose cells differ by more than rounding of their own."""
     if units.scaler not in _SHIFTING:  # others look at ranks, or at what they like
@@ -158,6 +159,7 @@ def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     return found
 
 
+@np.errstate(under="ignore")
 def _not_led_back(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     """Columns that the way to codec units and back changes, without any code in between."""
     if isinstance(units.scaler, str):  # our own center in float64, and have an inverse
@@ -177,6 +179,7 @@ def _some(table: FloatArray) -> FloatArray:
     return table[:: max(1, -(-len(table) // _MOST_ROWS))]
 
 
+@np.errstate(under="ignore")
 def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     """Columns of which most cells vary, but next to nothing beside their standard deviation."""
     if units.clip is not None or units.scaler not in _SHIFTING:

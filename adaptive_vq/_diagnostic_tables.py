@@ -203,7 +203,7 @@ def _spread(values: Floats) -> Floats:
 def _ratio(part: Any, whole: Any) -> Any:
     """Quotient; NaN, not a made-up value, where there is nothing to divide by."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
         return np.where(whole > 0, part / whole, np.nan)
 
 

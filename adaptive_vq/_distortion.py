@@ -36,6 +36,7 @@ class _ColumnSums:
     slack: FloatArray
     weight: FloatArray
 
+    @np.errstate(under="ignore")
     def ratio(self, columns: Any = slice(None)) -> float:
         """NMSE over `columns`; nan when none of their cells is observed."""
         if not self.weight[columns].sum() > 0:
@@ -107,6 +108,7 @@ def _refuse_other_names(X: ArrayLike, names: pd.Index, given: str) -> None:
         )
 
 
+@np.errstate(under="ignore")
 def _column_sums(
     X: ArrayLike, X_hat: ArrayLike, reference: ArrayLike | None, sample_weight: ArrayLike | None
 ) -> _ColumnSums:
@@ -235,6 +237,7 @@ def category_nmse(
     return {name: sums.ratio(index) for name, index in columns.items()}
 
 
+@np.errstate(under="ignore")
 def imbalance(errors: Mapping[str, float] | ArrayLike) -> dict[str, float]:
     """Measure how unevenly an error is spread over categories.
 

@@ -139,7 +139,8 @@ def _embed(values: NDArray[np.float64], embedding: str, seed: int) -> NDArray[np
         return np.asarray(PCA(2, random_state=seed).fit_transform(flat), dtype=np.float64)
     perplexity = min(30.0, (len(values) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
-    return np.asarray(tsne.fit_transform(values), dtype=np.float64)
+    with np.errstate(under="ignore"):
+        return np.asarray(tsne.fit_transform(values), dtype=np.float64)
 
 
 def _cluster_scores(values: NDArray[np.float64], codes: NDArray[np.int64]) -> tuple[float, float]:

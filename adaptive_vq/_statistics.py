@@ -69,6 +69,7 @@ def _no_numbers(given: NDArray[Any]) -> str:
     return {"c": "complex numbers", "m": "durations", "M": "dates"}.get(given.dtype.kind, "")
 
 
+@np.errstate(under="ignore")
 def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
     """Return quantiles of shape (n_levels, n_features); NaN for a column without cells."""
     quantiles = np.full((len(levels), X.shape[1]), np.nan)
@@ -94,6 +95,7 @@ def flattened(
     return flat
 
 
+@np.errstate(under="ignore")
 def column_moments(
     X: FloatArray, weight: FloatArray | None
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
@@ -106,6 +108,7 @@ def column_moments(
     return mean, spread, constant.astype(bool)
 
 
+@np.errstate(under="ignore")
 def center_and_scale(
     kind: str, X: FloatArray, weight: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:

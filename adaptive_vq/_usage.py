@@ -277,6 +277,7 @@ def _distances(X: FloatArray, first: IntArray, second: IntArray) -> FloatArray:
     return np.concatenate([np.linalg.norm(X[first[b]] - X[second[b]], axis=1) for b in batches])
 
 
+@np.errstate(under="ignore")  # next to the largest cells the others are nothing
 def topographic_similarity(
     X: ArrayLike, Y: ArrayLike, *, n_pairs: int = 10_000, random_state: Any = None
 ) -> float:

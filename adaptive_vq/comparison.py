@@ -258,7 +258,7 @@ def _drawn_nmse(runs: Mapping[str, Evaluation], n_bootstrap: int, seed: int) -> 
     n_rows = len(next(iter(runs.values())).target)
     for some in _draws(n_rows, n_bootstrap, seed):
         for name, (error, energy) in sums.items():
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
                 parts[name].append((some @ error) / (some @ energy))
     drawn = {name: np.concatenate(of_codec) for name, of_codec in parts.items()}
     for name, run in runs.items():

@@ -59,6 +59,7 @@ class Measured:
 
 
 @one_thread_each()
+@np.errstate(under="ignore")
 def measure(
     Z: NDArray[np.float32],
     cuts: Sequence[Categories],

@@ -40,6 +40,7 @@ from adaptive_vq.training import TrainingOptions
 _ONE_SEED_AT_A_TIME = threading.RLock()
 
 
+@np.errstate(under="ignore")
 def fit_estimator(
     estimator: Any,
     plan: Plan,
@@ -356,6 +357,7 @@ class _Bridge:
         return dict(snapshot._fitted_attributes())
 
 
+@np.errstate(under="ignore")
 def update_estimator(
     estimator: Any,
     Z: NDArray[np.float32],

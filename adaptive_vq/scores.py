@@ -65,7 +65,7 @@ def category_scores(
     for name, positions in categories.items():
         columns = _content_order(X, np.asarray(positions, dtype=np.int64), mean, std)
         r = correlation_matrix(X[:, columns], sample_weight=sample_weight)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             variance = float(np.clip(np.median(std[columns] ** 2), 0, 1))
         scores[name] = {
             "variance": variance,
@@ -200,6 +200,7 @@ def category_separation(
     return result
 
 
+@np.errstate(under="ignore")
 def gaussian_bits(eigenvalues: npt.ArrayLike, nmse: float = TARGET_NMSE) -> float:
     r"""Bits per row that a Gaussian source needs for a given error.
 
@@ -249,6 +250,7 @@ def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Flo
     return _location_of(X, weight)
 
 
+@np.errstate(under="ignore")
 def _location_of(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     observed = ~np.isnan(X)
     counts = _counts(observed, weight)
@@ -275,6 +277,7 @@ def _content_order(X: FloatArray, columns: IntArray, mean: FloatArray, std: Floa
     return columns[np.lexsort((first, mean[columns], std[columns]))]
 
 
+@np.errstate(under="ignore")
 def _spectrum(r: FloatArray, std: FloatArray) -> FloatArray:
     """Eigenvalues of the covariance, largest first, in units of the largest column variance."""
     scaled = std / (std.max(initial=0.0) or 1.0)
@@ -282,6 +285,7 @@ def _spectrum(r: FloatArray, std: FloatArray) -> FloatArray:
     return np.maximum(np.linalg.eigvalsh(r * np.outer(scaled, scaled))[::-1], 0)
 
 
+@np.errstate(under="ignore")
 def _information(spectrum: FloatArray) -> float:
     if len(spectrum) < 2 or spectrum.sum() == 0:
         return 0.5
@@ -300,11 +304,13 @@ def _aligned_correlation(r: FloatArray) -> float:
     return _mean_off_diagonal(r * np.outer(signs, signs))
 
 
+@np.errstate(under="ignore")
 def _participation_ratio(spectrum: FloatArray) -> float:
     squares = (spectrum**2).sum()
     return float(spectrum.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
+@np.errstate(under="ignore")
 def _spectral_entropy(spectrum: FloatArray) -> float:
     if len(spectrum) < 2 or spectrum.sum() == 0:
         return 0.0
@@ -312,6 +318,7 @@ def _spectral_entropy(spectrum: FloatArray) -> float:
     return float(max(0.0, -(share * np.log(share)).sum() / np.log(len(spectrum))))
 
 
+@np.errstate(under="ignore")
 def _excess_kurtosis(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     mean, std = _location(X, weight)
     varies = std > 1e-10 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
@@ -323,7 +330,7 @@ def _excess_kurtosis(X: FloatArray, weight: FloatArray | None) -> FloatArray:
 
 def _repeated_share(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     ordered = np.sort(X, axis=0)  # NaN last
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         distinct = (np.diff(ordered, axis=0) > 0).sum(axis=0)
     observed = sums(~np.isnan(X), weight)
     return np.maximum(1 - distinct / np.maximum(observed - 1, 1), 0.0)

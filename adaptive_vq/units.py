@@ -225,7 +225,7 @@ class CodecUnits:
         step = max(1, _CELLS_AT_ONCE // max(1, X.shape[1]))
         if self._kind() == "custom":  # what it does to a row may depend on the others
             step = max(1, len(X))
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             for start in range(0, len(X), step):
                 rows = X[start : start + step]
                 Z[start : start + step] = self._scaled(self._cap(rows) if cap else rows.copy())
@@ -383,7 +383,7 @@ class CodecUnits:
             X = np.asarray(self.transformer_.transform(filled), dtype=np.float64)
         elif self._kind() == "quantile":
             X = to_normal(X, self.quantiles_)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             X -= self.center_
             X /= self.scale_
         return X

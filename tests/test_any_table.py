@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.pipeline import Pipeline
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+    diagnose,
+)
+from adaptive_vq.metrics import topographic_similarity
 from adaptive_vq.strategies import MEASURING, STRATEGIES
 
 # Examples follow the profile: `--hypothesis-profile long` has twenty times as many.
@@ -325,3 +332,29 @@ def test_what_is_no_finite_number_is_refused_with_its_column(X, spoiled):
     frame.iloc[-1, -1] = spoiled
     with pytest.raises((ValueError, TypeError), match=frame.columns[-1]):
         codec(max_epochs=0).fit(frame)
+
+
+def tables_that_underflow():
+    """Tables with cells, spreads and weights that are next to nothing beside others."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 6))
+    wide = X * 10.0 ** np.array([-300, -12, 100, 9, 0, 0])
+    subnormal = X * 10.0 ** np.array([-320, 0, -308, 0, 0, 0])
+    subnormal[:, 1] = np.where(np.arange(60) == 5, 1e-310, 0.0)
+    return {"wide": wide, "subnormal": subnormal, "heavy": np.exp(50 * X - 500)}
+
+
+@pytest.mark.filterwarnings("ignore:Columns")
+@pytest.mark.filterwarnings("ignore:Training diverged")
+@pytest.mark.parametrize("scaler", ["standard", "robust", "quantile"])
+@pytest.mark.parametrize("name", ["wide", "subnormal", "heavy"])
+def test_what_underflows_is_no_error(name, scaler):
+    X = tables_that_underflow()[name]
+    weight = np.random.default_rng(1).random(60) * 1e-200
+    with np.errstate(all="raise"):
+        fitted = codec(scaler=scaler, max_epochs=0).fit(X, sample_weight=weight)
+        fitted.inverse_transform(fitted.transform(X))
+        fitted.score(X)
+        diagnose(fitted, X).to_json()
+        topographic_similarity(X, fitted.transform(X))
+        FeatureCleaner().fit_transform(X)
