@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
+from adaptive_vq._device import ordinary_torch
 from adaptive_vq._diagnostic_tables import Judged
 from adaptive_vq.estimation import module_of
 from adaptive_vq.metrics import topographic_similarity
@@ -58,6 +59,7 @@ class Latents:
     spans: dict[str, slice]
 
 
+@ordinary_torch()
 @torch.no_grad()
 def latents_of(judged: Judged) -> Latents:
     """Compute the latents of the judged rows."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
 from adaptive_vq._cut_search import DOUBTED, each_alone, search_cuts
+from adaptive_vq._device import ordinary_torch
 from adaptive_vq._parallel import each, n_workers, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.greedy import EXACT, AveragedCurve
@@ -58,6 +59,7 @@ class Measured:
     cuts: dict[int, float] = field(default_factory=dict)
 
 
+@ordinary_torch()
 @one_thread_each()
 @np.errstate(under="ignore")
 def measure(

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from adaptive_vq._codebook_sizes import most_codewords, specs_of
-from adaptive_vq._device import resolve_device
+from adaptive_vq._device import ordinary_torch, resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
@@ -40,6 +40,7 @@ from adaptive_vq.training import TrainingOptions
 _ONE_SEED_AT_A_TIME = threading.RLock()
 
 
+@ordinary_torch()
 @np.errstate(under="ignore")
 def fit_estimator(
     estimator: Any,
@@ -285,6 +286,7 @@ def keep(estimator: Any, module: CodecModule) -> None:
     ]
 
 
+@ordinary_torch()
 def module_of(estimator: Any, copies: bool = True) -> CodecModule:
     """Rebuild the network from the estimator's numpy state, or on its memory."""
     layout = Layout.from_json(estimator._layout)
@@ -312,6 +314,7 @@ def working_module_of(estimator: Any) -> CodecModule:
     return kept_network(estimator, lambda fitted: module_of(fitted, copies=False))
 
 
+@ordinary_torch()
 def encode_rows(
     module: CodecModule, Z: NDArray[np.float32], beam: int, context: str
 ) -> NDArray[np.int64]:
@@ -321,6 +324,7 @@ def encode_rows(
     return np.asarray(codes.cpu().numpy(), dtype=np.int64)
 
 
+@ordinary_torch()
 def decode_rows(
     module: CodecModule, codes: NDArray[np.int64], n_levels: int
 ) -> NDArray[np.float32]:
@@ -357,6 +361,7 @@ class _Bridge:
         return dict(snapshot._fitted_attributes())
 
 
+@ordinary_torch()
 @np.errstate(under="ignore")
 def update_estimator(
     estimator: Any,

@@ -140,6 +140,7 @@ def tune_categories(
     >>> set(kept["category"]), set(kept["giver"])
     ({'cloud'}, {'line'})
     """
+    from adaptive_vq._device import ordinary_torch
     from adaptive_vq._parallel import one_thread_each
     from adaptive_vq._tuning_bench import Bench, settle
 
@@ -165,7 +166,7 @@ def tune_categories(
         )
     fitted.fit(rows)
     codec, rows = codec_of(fitted, rows)
-    with one_thread_each():
+    with ordinary_torch(), one_thread_each():
         rows = _learned(codec, rows)
         bench = Bench(codec, rows, codec_of(fitted, aside)[1], max_epochs)
         tuner = _Tuner(bench, tuple(criteria), objective, tuple(sorted(set(steps))), min_gain)

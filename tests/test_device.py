@@ -1,15 +1,25 @@
 """Where the network works."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
+from torch import nn
 
 import adaptive_vq
-from adaptive_vq import HierarchicalVQVAE, kmeans, modules
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    diagnose,
+    kmeans,
+    modules,
+    tune_categories,
+)
 from adaptive_vq._device import resolve_device
 from adaptive_vq.checkpoints import Checkpoint
 from adaptive_vq.estimation import module_of
@@ -191,3 +201,53 @@ def test_a_codec_of_the_gpu_works_on_the_processor(X, context):
     vq.set_params(device="cpu")
     assert (vq.transform(X) == codes).mean() >= 0.9999
     np.testing.assert_allclose(vq.inverse_transform(codes), rows, rtol=1e-4, atol=1e-4)
+
+
+@contextmanager
+def default_device(name):
+    torch.set_default_device(name)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+def everything(X, encoder):
+    """What comes of a fit, and of all that is done with it."""
+    given = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5]})
+    plan = AdaptiveRatioSelector("learned", bits=8, characterizer=given)
+    quick = {"max_epochs": 1, "beam_width": 2, "random_state": 0}
+    fitted = HierarchicalVQVAE(plan, encoders={"a": encoder}, **quick).fit(X)
+    codes = fitted.transform(X)
+    figures = diagnose(fitted, X).to_json()
+    tuned, _ = tune_categories(
+        HierarchicalVQVAE(bits=8, **{**quick, "max_epochs": 0}), X, max_rounds=1
+    )
+    score = tuned.score(X)
+    return codes, fitted.inverse_transform(codes), figures, score, fitted.partial_fit(X).score(X)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(60, 2)), 3, axis=1) + 0.3 * rng.normal(size=(60, 6))
+    encoder = nn.Linear(3, 4)
+    return X, encoder, everything(X, encoder)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.device("meta"),
+        lambda: default_device("meta"),
+    ],
+    ids=["inference_mode", "no_grad", "device", "default_device"],
+)
+def test_what_is_set_in_torch_changes_nothing(usual, setting):
+    X, encoder, expected = usual
+    with setting():
+        found = everything(X, encoder)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
