@@ -149,8 +149,9 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         File that keeps what `fit` has done so far, written after planning, after the start and
         after every epoch, and removed when the fit is complete. After an interruption, at whatever
         moment, the same `fit` goes on from it and ends with the same bits as without the
-        interruption. A file of another fit (other rows, parameters or versions)
-        is refused, so fits side by side need a file each. Earlier steps of a pipeline are fitted
+        interruption (begun on another kind of device, which ``device="auto"`` allows, it goes on
+        with the random numbers of the present one). A file of another fit (other rows, parameters
+        or versions) is refused, so fits side by side need a file each. Earlier steps are fitted
         again; a RandomState that they share with the codec has moved on by then, so that
         `random_state` has to be an int there.
     random_state : int, RandomState instance or None, default=None

@@ -149,6 +149,24 @@ def test_a_training_on_a_gpu_goes_on_with_its_random_numbers(X, generator_of_a_g
     assert trained(resumed) == whole
 
 
+@pytest.mark.parametrize(("before", "after"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_training_goes_on_on_another_device(X, generator_of_a_gpu, before, after):
+    vq = codec(max_epochs=0, dropout=0.5).fit(X)
+    Z = torch.from_numpy(vq._codec_rows(X)[0])
+    rows, progress = Rows(Z, torch.ones_like(Z)), Kept(interrupted_after=1)
+
+    def trained(device):
+        options = TrainingOptions(3, 64, 1e-3, 0.25, 0.99, 3, 4, 0, device=device)
+        return train(module_of(vq), rows, None, options, lambda *_: False, progress)[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(before)
+    kept = dict(progress.state["history"][0])
+    history = trained(after)
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert history[0] == kept
+
+
 @needs_gpu
 def test_an_interrupted_fit_goes_on_on_a_gpu(X, tmp_path, monkeypatch):
     whole, put = codec(device="cuda").fit(X), Checkpoint.put
