@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["checked_encoders", "fitted_encoders", "output_shape", "tie_again"]
+__all__ = [
+    "checked_encoders",
+    "fitted_encoders",
+    "output_shape",
+    "tie_again",
+    "warn_of_idle_encoders",
+]
 
 _PROBED = 2
 
@@ -89,6 +96,29 @@ def _check_weights(name: str, module: torch.nn.Module) -> None:
                 f"encoders gives category {name!r} a network whose {key!r} no numpy array can hold "
                 f"({error}): give module.float()."
             ) from error
+
+
+def warn_of_idle_encoders(
+    encoders: Mapping[str, Any] | None, coded: Collection[str], stacklevel: int
+) -> None:
+    """Warn of networks for categories that have ended without a code: nothing asks them.
+
+    Parameters
+    ----------
+    encoders : mapping of str to torch.nn.Module or None
+    coded : collection of str
+        Categories that have codebooks.
+    stacklevel : int
+        Of the warning, counted from the caller.
+    """
+    idle = [name for name in encoders or {} if name not in coded]
+    if idle:
+        warnings.warn(
+            f"encoders has no effect on the categories {idle}, which got no bit and so have no "
+            "code. Raise bits or their ratios, or give no encoders for them.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def fitted_encoders(estimator: Any) -> dict[str, Any] | None:

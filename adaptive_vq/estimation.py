@@ -23,7 +23,12 @@ from adaptive_vq._device import ordinary_torch, resolve_device
 from adaptive_vq._foresight import Optimism
 from adaptive_vq._layout import Layout
 from adaptive_vq._networks import forget, kept_network
-from adaptive_vq._own_encoders import checked_encoders, fitted_encoders, tie_again
+from adaptive_vq._own_encoders import (
+    checked_encoders,
+    fitted_encoders,
+    tie_again,
+    warn_of_idle_encoders,
+)
 from adaptive_vq._parallel import one_thread_each
 from adaptive_vq._reasons import moved
 from adaptive_vq._rows import Rows
@@ -66,6 +71,8 @@ def fit_estimator(
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     if before is not None:  # it has the bits that were moved then
         fitted.moves = getattr(estimator, "moves_", [])
+    coded = [category.name for category in fitted.module.layout.categories]
+    warn_of_idle_encoders(options.encoders, coded, stacklevel=2)
     if options.may_move and before is None and not options.early_stopping:
         warnings.warn(
             "strategy='learned' has moved no bit: with early_stopping=False no rows are kept aside "

@@ -128,3 +128,11 @@ def test_weights_that_are_not_trained_stay_so_over_a_warm_start(X):
     for name in ("there", "back", "third"):
         own = fitted._state[f"encoders.0.body.{name}.weight"]
         np.testing.assert_array_equal(own, given.there.weight.numpy())
+
+
+def test_an_encoder_without_a_code_is_told(X):
+    given = {"a": nn.Linear(4, 4), "b": nn.Linear(4, 4)}
+    none_for_b = {"a": [4, 4, 4], "b": [1, 1, 1]}
+    vq = codec(None, max_epochs=0, codebook_sizes=none_for_b).set_params(encoders=given)
+    with pytest.warns(UserWarning, match=r"encoders has no effect on the categories \['b'\]"):
+        vq.fit(X)
