@@ -17,6 +17,7 @@ from sklearn.utils import check_array
 
 from adaptive_vq._foreign_cells import unmasked
 from adaptive_vq._statistics import checked_weights
+from adaptive_vq._wording import shown
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,6 +54,13 @@ def _table(X: ArrayLike, name: str) -> FloatArray:
     )
 
 
+def _numbers(values: ArrayLike, name: str) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}={shown(values, 60)} is not numeric: {error}.") from error
+
+
 def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
     """Check weights of rows; the largest becomes 1."""
     if sample_weight is None:
@@ -67,7 +75,7 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
         # Mean of the observed cells; a column without one contributes nothing, so 0 will do.
         total = np.where(weight > 0, X, 0.0) * weight
         return total.sum(axis=0) / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-    values = np.asarray(reference, dtype=np.float64)
+    values = _numbers(reference, "reference")
     if values.shape != (X.shape[1],):
         raise ValueError(
             f"reference must hold one value per column of X, shape ({X.shape[1]},); "
@@ -177,6 +185,10 @@ def reconstruction_nmse(
 
 
 def _category_columns(categories: Mapping[str, ArrayLike], n_columns: int) -> dict[str, IntArray]:
+    if not isinstance(categories, Mapping):
+        raise TypeError(
+            f"categories must be a mapping of names to column indices; got {categories!r}."
+        )
     if not categories:
         raise ValueError("categories is empty; give at least one category with its columns.")
     columns = {name: np.asarray(spec) for name, spec in categories.items()}
@@ -187,6 +199,8 @@ def _category_columns(categories: Mapping[str, ArrayLike], n_columns: int) -> di
             raise ValueError(
                 f"category {name!r} names a column outside 0..{n_columns - 1}: {index.tolist()}."
             )
+        if len(np.unique(index)) < index.size:  # it would count twice
+            raise ValueError(f"category {name!r} names a column twice: {index.tolist()}.")
     return columns
 
 
@@ -223,7 +237,8 @@ def category_nmse(
     Raises
     ------
     ValueError
-        As :func:`reconstruction_nmse`; also for an empty category or a column out of range.
+        As :func:`reconstruction_nmse`; also for an empty category, or one with a column out of
+        range or twice.
 
     Examples
     --------
@@ -266,7 +281,7 @@ def imbalance(errors: Mapping[str, float] | ArrayLike) -> dict[str, float]:
     2.0
     """
     listed = list(errors.values()) if isinstance(errors, Mapping) else errors
-    values = np.asarray(listed, dtype=np.float64)
+    values = _numbers(listed, "errors")
     if values.ndim != 1 or values.size == 0:
         raise ValueError("errors must hold one number per category, and at least one.")
     values = np.sort(values[~np.isnan(values)])
@@ -293,7 +308,7 @@ def imbalance(errors: Mapping[str, float] | ArrayLike) -> dict[str, float]:
 
 def _spectrum(cov_or_eigenvalues: ArrayLike) -> FloatArray:
     """Eigenvalues, not negative, largest first."""
-    array = np.asarray(cov_or_eigenvalues, dtype=np.float64)
+    array = _numbers(cov_or_eigenvalues, "cov_or_eigenvalues")
     if array.size == 0 or array.ndim not in (1, 2):
         raise ValueError("give a covariance matrix (d, d) or its eigenvalues (d,), not empty.")
     if not np.isfinite(array).all():
@@ -350,7 +365,7 @@ def gaussian_distortion_rate(
     >>> gaussian_distortion_rate([1.0, 1.0], 2.0)
     0.5
     """
-    rate = np.asarray(bits, dtype=np.float64)
+    rate = _numbers(bits, "bits")
     if not (rate >= 0).all():
         raise ValueError(f"bits must not be negative or NaN; got {bits!r}.")
     spectrum = _spectrum(cov_or_eigenvalues)

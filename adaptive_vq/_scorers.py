@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from sklearn.frozen import FrozenEstimator
@@ -247,7 +248,7 @@ def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
     >>> scorer.lmbda
     0.001
     """
-    if not (math.isfinite(lmbda) and lmbda >= 0):
+    if not isinstance(lmbda, Real) or not (math.isfinite(lmbda) and lmbda >= 0):
         raise ValueError(f"lmbda must be finite and not negative; got {lmbda!r}.")
     return _RateDistortionScorer(float(lmbda))
 

@@ -10,7 +10,8 @@ from here too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -184,9 +185,11 @@ def smallest_budget(
 def _checked_curves(
     curves: Sequence[ArrayLike], budget: int, keys: Sequence[Any] | None
 ) -> list[Floats]:
+    if not isinstance(budget, Integral):
+        raise TypeError(f"budget must be a whole number of bits, got {budget!r}.")
     if budget < 0:
         raise ValueError(f"budget must be at least 0 bits, got {budget}.")
-    if len(curves) == 0:
+    if not isinstance(curves, Sized) or len(curves) == 0:
         raise ValueError("curves is empty: give one curve per category.")
     costs = [np.asarray(curve, dtype=np.float64) for curve in curves]
     for position, cost in enumerate(costs):

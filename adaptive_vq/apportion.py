@@ -7,6 +7,7 @@ answer and does nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,6 +113,8 @@ def largest_remainder_path(
            [2, 1]])
     """
     weights = _checked_shares(shares)
+    if not isinstance(total, Integral):
+        raise TypeError(f"total must be a whole number of units, got {total!r}.")
     if total < 0:
         raise ValueError(f"total must be at least 0, got {total}.")
     order = canonical_order(weights.size, keys)

@@ -168,6 +168,7 @@ def compare(
     named = _named(estimators)
     check_scalar(n_bootstrap, "n_bootstrap", Integral)
     check_scalar(max_bits_difference, "max_bits_difference", Real)
+    check_scalar(random_state, "random_state", Integral, min_val=0)
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap={n_bootstrap} must not be negative.")
     if not max_bits_difference >= 0:

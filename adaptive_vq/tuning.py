@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from adaptive_vq._tuning_bench import Bench, State
 
 __all__ = ["Tuning", "tune_categories"]
+
+_NUMBER = (int, float, np.integer, np.floating)
 
 CRITERIA = ("absolute", "relative", "stagnating")
 STAGNANT = 0.01
@@ -177,27 +179,28 @@ def tune_categories(
 
 
 def _check(
-    criteria: Sequence[str],
-    objective: str,
-    steps: Sequence[Any],
+    criteria: Any,
+    objective: Any,
+    steps: Any,
     max_rounds: Any,
     max_epochs: Any,
-    min_gain: float,
-    validation_fraction: float,
+    min_gain: Any,
+    validation_fraction: Any,
 ) -> None:
-    if isinstance(criteria, str) or not criteria or set(criteria) - set(CRITERIA):
+    listed = isinstance(criteria, Collection) and not isinstance(criteria, str)
+    if not listed or not criteria or not all(name in CRITERIA for name in criteria):
         raise ValueError(f"criteria={criteria!r}: give a list of some of {list(CRITERIA)}.")
     if objective not in ("total", "worst"):
         raise ValueError(f"objective={objective!r} must be 'total' or 'worst'.")
-    whole = [isinstance(step, (int, np.integer)) and step >= 1 for step in steps]
-    if not whole or not all(whole):
+    many = list(steps) if isinstance(steps, Iterable) else []
+    if not many or not all(isinstance(step, (int, np.integer)) and step >= 1 for step in many):
         raise ValueError(f"steps={steps!r}: give whole numbers of bits, at least 1.")
     for name, value in (("max_rounds", max_rounds), ("max_epochs", max_epochs)):
         if not isinstance(value, (int, np.integer)) or value < 0:
             raise ValueError(f"{name}={value!r} must be a whole number, not negative.")
-    if not 0 <= min_gain < 1:
+    if not isinstance(min_gain, _NUMBER) or not 0 <= min_gain < 1:
         raise ValueError(f"min_gain={min_gain!r} must be at least 0 and below 1.")
-    if not 0 < validation_fraction < 1:
+    if not isinstance(validation_fraction, _NUMBER) or not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction={validation_fraction!r} must be between 0 and 1.")
 
 

@@ -398,3 +398,12 @@ def test_water_filling_weighs_and_breaks_ties_by_name():
 def test_water_filling_stops_where_a_category_is_exact():
     assert water_filling_bits([[9.0], [1.0]], 8, exact_at=[1, None]).tolist() == [1, 7]
     assert water_filling_bits([[9.0], [1.0]], 8, exact_at=[1, 2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("number", [1.5, "a", None, [1]])
+def test_what_is_no_number_of_bits_is_named(number):
+    for divide in (allocate_total, allocate_minimax):
+        with pytest.raises(TypeError, match="budget must be a whole number of bits"):
+            divide([[1.0, 0.5]], number)
+    with pytest.raises(TypeError, match="total must be a whole number of units"):
+        largest_remainder([1.0, 2.0], number)

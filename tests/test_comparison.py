@@ -158,5 +158,7 @@ def test_bad_input(codecs, given):
         compare({"a": codecs["uniform"], "b": HierarchicalVQVAE()}, given)
     with pytest.raises(ValueError, match="at least 2 rows"):
         compare(codecs, given.iloc[:1])
+    with pytest.raises(TypeError, match="random_state"):
+        compare(codecs, given, random_state="a")
     with pytest.raises(ValueError, match="n_bootstrap=-1"):
         compare(codecs, given, n_bootstrap=-1)

@@ -17,6 +17,7 @@ from adaptive_vq.metrics import (
     gaussian_distortion_rate,
     imbalance,
     rate_bits,
+    rate_distortion_scorer,
     reconstruction_nmse,
     topographic_similarity,
 )
@@ -155,6 +156,7 @@ def test_category_that_cannot_be_judged():
         ({"a": ["x"]}, "'a' must be a non-empty list of column indices"),
         ({"a": [0], "b": [2]}, r"'b' names a column outside 0\.\.1"),
         ({"a": [-1]}, "'a' names a column outside"),
+        ({"a": [0], "b": [1, 0, 1]}, r"'b' names a column twice: \[1, 0, 1\]"),
     ],
 )
 def test_category_nmse_bad_categories(categories, message):
@@ -557,3 +559,19 @@ def test_errors_say_what_is_wrong_and_what_to_do(call, message):
 def test_public_names():
     assert all(callable(getattr(metrics, name)) for name in metrics.__all__)
     assert metrics.__all__ == sorted(metrics.__all__)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: category_nmse([[1.0]], [[0.0]], [[0]]), TypeError, "categories must be a mapping"),
+        (lambda: reconstruction_nmse([[1.0]], [[0.0]], reference="a"), ValueError, "reference='a'"),
+        (lambda: imbalance("a"), ValueError, "errors='a'"),
+        (lambda: gaussian_distortion_rate([1.0], "a"), ValueError, "bits='a'"),
+        (lambda: gaussian_distortion_rate({}, 1), TypeError, "cov_or_eigenvalues={}"),
+        (lambda: rate_distortion_scorer("a"), ValueError, "lmbda must be finite .* got 'a'"),
+    ],
+)
+def test_what_is_no_number_is_named(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
