@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
-from adaptive_vq._device import ordinary_torch
 from adaptive_vq._diagnostic_tables import Judged
-from adaptive_vq.estimation import module_of
 from adaptive_vq.metrics import topographic_similarity
 
 _ROWS_FOR_TSNE = 30
@@ -59,21 +56,27 @@ class Latents:
     spans: dict[str, slice]
 
 
-@ordinary_torch()
-@torch.no_grad()
 def latents_of(judged: Judged) -> Latents:
     """Compute the latents of the judged rows."""
-    module = module_of(judged.codec)
+    # Loads torch, which reports are imported and shown without.
+    import torch
+
+    from adaptive_vq._device import ordinary_torch
+    from adaptive_vq.estimation import module_of
+
     filled = judged.codec._imputer.transform(judged.capped.astype(np.float32))
-    rows = torch.from_numpy(np.ascontiguousarray(filled))
-    parts = [torch.zeros(len(rows), 0), *(encoder(rows) for encoder in module.encoders)]
+    with ordinary_torch(), torch.no_grad():
+        module = module_of(judged.codec)
+        rows = torch.from_numpy(np.ascontiguousarray(filled))
+        parts = [torch.zeros(len(rows), 0), *(encoder(rows) for encoder in module.encoders)]
+        before = torch.cat(parts, 1).numpy()
+        after = module.embed(torch.from_numpy(judged.run.codes)).numpy()
     ends = np.cumsum([part.shape[1] for part in parts])
     spans = {
         category.name: slice(int(start), int(end))
         for category, start, end in zip(module.layout.categories, ends[:-1], ends[1:], strict=True)
     }
-    after = module.embed(torch.from_numpy(judged.run.codes))
-    return Latents(filled, torch.cat(parts, 1).numpy(), after.numpy(), spans)
+    return Latents(filled, before, after, spans)
 
 
 def similarities(latents: Latents, random_state: int) -> dict[str, float]:
