@@ -81,6 +81,13 @@ class Recommendation:
         What to change.
     message : str
         Both in words.
+
+    Examples
+    --------
+    >>> from adaptive_vq.recommendations import Recommendation
+    >>> found = Recommendation("new_codes", "all", 0.2, 0.05, "fit again", "Fit again.")
+    >>> found.value > found.threshold, str(found)
+    (True, '[new_codes] Fit again.')
     """
 
     rule: str

@@ -249,6 +249,18 @@ class LatentMapDisplay(Display):
     ----------
     latent_map : LatentMap
         ``Diagnosis.latent_map``.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import numpy as np
+    >>> from adaptive_vq import HierarchicalVQVAE, diagnose
+    >>> from adaptive_vq.displays import LatentMapDisplay
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> found = diagnose(HierarchicalVQVAE(bits=8, max_epochs=0).fit(X), X, embedding="pca")
+    >>> LatentMapDisplay.from_diagnosis(found).ax_.get_title(loc="left")
+    'Map of the codes (PCA)'
     """
 
     def __init__(self, latent_map: LatentMap) -> None:

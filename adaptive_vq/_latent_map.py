@@ -37,6 +37,15 @@ class LatentMap:
         clusters, in the quantized latents of their category; NaN where they are not defined.
     notes : dict of str to str
         Why a figure is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq import HierarchicalVQVAE, diagnose
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> found = diagnose(HierarchicalVQVAE(bits=8, max_epochs=0).fit(X), X, embedding="pca")
+    >>> found.latent_map.method, list(found.latent_map.points), len(found.latent_map.points)
+    ('pca', ['x', 'y', 'code'], 60)
     """
 
     points: pd.DataFrame

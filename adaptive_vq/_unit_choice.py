@@ -7,6 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
 AUTO_SCALER = "standard"
 AUTO_CLIP = (0.5, 99.5)
@@ -161,3 +164,30 @@ def check_clip(clip: Any) -> Clip:
             f"100: did you mean ({100 * low:g}, {100 * high:g})?"
         )
     return low, high
+
+
+def fit_transformer(
+    scaler: Any, X: NDArray[np.float64], weight: NDArray[np.float64] | None
+) -> tuple[Any, NDArray[Any]]:
+    """Fit a copy of a transformer given as scaler; return it, and what it makes of the rows.
+
+    Raises
+    ------
+    ValueError
+        If it takes no weights where there are some, or does not keep the columns.
+    """
+    fitted, arguments = clone(scaler), {}
+    if weight is not None:
+        if not has_fit_parameter(fitted, "sample_weight"):
+            raise ValueError(f"scaler={scaler!r} takes no sample_weight; use another scaler.")
+        arguments = {"sample_weight": weight}
+    # Arrays in, arrays out, whatever the global output setting says.
+    if hasattr(fitted, "set_output"):
+        fitted.set_output(transform="default")
+    Z = np.asarray(fitted.fit(X, **arguments).transform(X))
+    if Z.shape != X.shape or Z.dtype.kind not in "biuf":
+        raise ValueError(
+            f"scaler={scaler!r} turned {X.shape[1]} columns into an array of shape {Z.shape}, "
+            f"{Z.dtype}; it must keep the columns and return real numbers."
+        )
+    return fitted, Z

@@ -40,6 +40,16 @@ class Tuning(NamedTuple):
         Fitted, with the bits as they ended.
     report : pandas.DataFrame
         One row per try.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq import HierarchicalVQVAE, tune_categories
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> tuning = tune_categories(HierarchicalVQVAE(bits=8, max_epochs=0), X, max_rounds=0)
+    >>> codec, report = tuning
+    >>> codec is tuning.estimator, len(report)
+    (True, 1)
     """
 
     estimator: Any

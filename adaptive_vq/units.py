@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 
 from adaptive_vq._normal_quantiles import from_normal, to_normal
 from adaptive_vq._statistics import (
@@ -29,6 +27,7 @@ from adaptive_vq._unit_choice import (
     Clip,
     check_clip,
     check_scaler,
+    fit_transformer,
     resolve_units,
 )
 
@@ -237,6 +236,22 @@ class CodecUnits:
 
         A cell of a column constant in training is that constant up to rounding of float32. One that
         float32 can not hold, since it was not capped, is what it is; its square must fit.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features), float64
+            Rows in the table's units; NaN stays NaN.
+        cap : bool, default=False
+            Whether to cap the cells first.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+
+        Raises
+        ------
+        ValueError
+            For cells beyond 1e150 in codec units.
         """
         Z = self._as_float32(X, cap).astype(np.float64)
         beyond = np.isinf(Z)
@@ -251,8 +266,17 @@ class CodecUnits:
         """Copy of decoded rows with columns constant in training exactly constant.
 
         A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
-        Parameters and result are as for `from_codec`, but in codec units; `share` is what rounding
-        may be, of the constant or of 1.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features)
+            Rows in codec units.
+        share : float, default=0.001
+            What rounding may be, of the constant or of 1, whichever is larger.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
         """
         values = np.array(Z, dtype=np.float64)
         still = _STILL if self._kind() in _OWN_SCALES else 0.0  # of other units all may be small
@@ -414,21 +438,8 @@ class CodecUnits:
             self.center_, self.scale_ = center_and_scale(kind, X, weight)
 
     def _fit_custom(self, X: FloatArray, weight: FloatArray | None) -> None:
-        scaler, arguments = clone(self.scaler), {}
-        if weight is not None:
-            if not has_fit_parameter(scaler, "sample_weight"):
-                raise ValueError(f"scaler={scaler!r} takes no sample_weight; use another scaler.")
-            arguments = {"sample_weight": weight}
-        # Arrays in, arrays out, whatever the global output setting says.
-        if hasattr(scaler, "set_output"):
-            scaler.set_output(transform="default")
         filled = np.where(self.empty_, 0.0, X)
-        Z = np.asarray(scaler.fit(filled, **arguments).transform(filled))
-        if Z.shape != X.shape or Z.dtype.kind not in "biuf":
-            raise ValueError(
-                f"scaler={scaler!r} turned {X.shape[1]} columns into an array of shape {Z.shape}, "
-                f"{Z.dtype}; it must keep the columns and return real numbers."
-            )
+        scaler, Z = fit_transformer(self.scaler, filled, weight)
         self._refuse(np.isnan(Z) != np.isnan(filled), f"other missing cells after {scaler!r}")
         self.transformer_ = scaler
         self.reach_ = np.fmin.reduce(Z, axis=0), np.fmax.reduce(Z, axis=0)
