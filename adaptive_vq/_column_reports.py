@@ -64,7 +64,7 @@ def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
             "cell beyond 1e-290: that counts as rounding, and they decode to a constant. Subtract "
             "their mean, or rescale them, before."
         )
-    elif not units.variance_.any():
+    elif not units.variance_.any() and not _ranks_differ(units):
         yield (
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
             "and every row decodes to the same one. Give rows that differ."
@@ -157,6 +157,11 @@ def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     found = np.zeros(table.shape[1], dtype=bool)
     found[still] = (high > low) & (whole | (high - low > _OWN_ROUNDING * level))
     return found
+
+
+def _ranks_differ(units: CodecUnits) -> bool:
+    """Whether ranks tell cells apart that differ by no more than rounding of their level."""
+    return units.scaler == "quantile" and bool((units.quantiles_[0] < units.quantiles_[-1]).any())
 
 
 @np.errstate(under="ignore")

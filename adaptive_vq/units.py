@@ -229,6 +229,8 @@ class CodecUnits:
                 rows = X[start : start + step]
                 Z[start : start + step] = self._scaled(self._cap(rows) if cap else rows.copy())
         Z[:, self.empty_] = np.nan
+        if self._kind() in ("standard", "robust"):  # no bit is to be spent on rounding
+            self._flatten(Z, 0.0, _OF_FLOAT32)
         return Z
 
     def targets(self, X: FloatArray, cap: bool = False) -> FloatArray:
@@ -279,12 +281,15 @@ class CodecUnits:
         ndarray of shape (n_samples, n_features), float64
         """
         values = np.array(Z, dtype=np.float64)
-        still = _STILL if self._kind() in _OWN_SCALES else 0.0  # of other units all may be small
+        # Of other units all may be small.
+        self._flatten(values, _STILL if self._kind() in _OWN_SCALES else 0.0, share)
+        return values
+
+    def _flatten(self, values: NDArray[Any], still: float, share: float) -> None:
         for j in np.flatnonzero(self.variance_ <= still):
             level = max(1.0, abs(self.reference_[j]))
             rounding = np.abs(values[:, j] - self.reference_[j]) <= share * level
             values[rounding, j] = self.reference_[j]
-        return values
 
     def from_codec(self, Z: ArrayLike) -> FloatArray:
         """Map rows back to the table's units; empty training columns give 0.
@@ -303,8 +308,7 @@ class CodecUnits:
         values += self.center_
         if self._kind() == "custom":
             # Beyond what it has made of training rows it need not have an inverse.
-            reach = getattr(self, "reach_", (-np.inf, np.inf))  # older pickles have none
-            known = np.clip(values, *reach)
+            known = np.clip(values, *getattr(self, "reach_", (-np.inf, np.inf)))  # older pickles
             values = np.array(self.transformer_.inverse_transform(known), dtype=np.float64)
             lost = np.isfinite(known) & ~np.isfinite(values)
             self._refuse(lost, f"no inverse under {self.scaler!r}; use another one")
@@ -391,7 +395,6 @@ class CodecUnits:
             setattr(units, f"{name}_", np.asarray(state[name], dtype=np.float64))
         return units
 
-    # ------------------------------------------------------------------------------ inside
     def _kind(self) -> str:
         if self.scaler is None:
             return "none"
@@ -427,7 +430,11 @@ class CodecUnits:
         self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
         kind = self._kind()
         if kind == "custom":
-            self._fit_custom(X, weight)
+            filled = np.where(self.empty_, 0.0, X)
+            self.transformer_, Z = fit_transformer(self.scaler, filled, weight)
+            what = f"other missing cells after {self.transformer_!r}"
+            self._refuse(np.isnan(Z) != np.isnan(filled), what)
+            self.reach_ = np.fmin.reduce(Z, axis=0), np.fmax.reduce(Z, axis=0)
         elif kind == "quantile":
             # A row of weight 2 counts as two rows; weights below 1 do not make rows fewer.
             n_rows = len(X) if weight is None else max(len(X), int(weight.sum()))
@@ -436,13 +443,6 @@ class CodecUnits:
             self.center_, self.scale_ = center_and_scale("standard", self._scaled(X), weight)
         elif kind != "none":
             self.center_, self.scale_ = center_and_scale(kind, X, weight)
-
-    def _fit_custom(self, X: FloatArray, weight: FloatArray | None) -> None:
-        filled = np.where(self.empty_, 0.0, X)
-        scaler, Z = fit_transformer(self.scaler, filled, weight)
-        self._refuse(np.isnan(Z) != np.isnan(filled), f"other missing cells after {scaler!r}")
-        self.transformer_ = scaler
-        self.reach_ = np.fmin.reduce(Z, axis=0), np.fmax.reduce(Z, axis=0)
 
     def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():

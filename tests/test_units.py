@@ -423,3 +423,13 @@ def test_quantile_ranks_of_cells_next_to_each_other():
     Z = CodecUnits("quantile").fit(np.vstack([tiny, np.ones((400, 1))])).to_codec(tiny)
     assert np.isfinite(Z).all()
     assert (np.diff(Z[np.argsort(tiny, axis=0).ravel(), 0]) >= 0).all()
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust"])
+def test_what_counts_as_rounding_does_not_vary(scaler):
+    noise = np.random.default_rng(0).normal(size=(200, 2))
+    units = CodecUnits(scaler).fit(1e12 + noise)
+    assert not units.variance_.any()
+    for cap in (True, False):
+        assert not np.ptp(units.to_codec(1e12 + noise, cap), axis=0).any()
+    assert (units.to_codec(np.full((1, 2), 1.001e12), cap=False) > 5e-4).all()

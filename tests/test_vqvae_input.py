@@ -365,3 +365,19 @@ def test_ratios_beyond_any_width_are_those_of_all_columns():
     )
     assert huge.bits_ == ones.bits_
     np.testing.assert_array_equal(huge.transform(X), ones.transform(X))
+
+
+def test_no_bit_is_spent_on_rounding_of_a_level():
+    X = 1e13 + np.random.default_rng(0).normal(size=(100, 4))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vq = HierarchicalVQVAE(**QUICK).fit(X)
+    assert vq.n_bits_ == 0.0
+    assert ["No column of X varies" in str(w.message) for w in caught] == [True]
+
+
+def test_ranks_of_a_large_level_vary(recwarn):
+    X = 1e12 + np.random.default_rng(0).normal(size=(100, 4))
+    vq = HierarchicalVQVAE(**QUICK, scaler="quantile").fit(X)
+    assert vq.n_bits_ > 10
+    assert not [w for w in recwarn if "No column" in str(w.message)]
