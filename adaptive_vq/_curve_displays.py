@@ -141,7 +141,7 @@ class RateDistortionDisplay(Display):
             named = name in worst
             color = draw.CYCLE[worst.index(name)] if named else draw.GRAY
             shown = np.where(curve > 0, curve, np.nan)
-            text = draw.label(name) if named else None
+            text = draw.legend_label(name) if named else None
             ax.plot(shown, color=color, lw=1.6 if named else 0.7, label=text)
             ax.plot(self.bits[name], shown[at[name]], "o", color=color, ms=5)
         draw.log_errors(ax)

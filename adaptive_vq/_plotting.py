@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from adaptive_vq._wording import shortened
+
 # Okabe and Ito's colors, told apart by people with any common kind of color blindness.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW = (
     "#0072B2",
@@ -73,11 +75,20 @@ def label(name: object, most: int = 22) -> str:
     >>> label("price in US$ of the whole market", 16)
     'price in… market'
     """
-    text = str(name)
-    if len(text) > most:
-        half = (most - 1) // 2
-        text = text[: most - 1 - half] + "…" + text[len(text) - half :]
-    return text.replace("$", r"\$")
+    return shortened(name, most, "…").replace("$", r"\$")
+
+
+def legend_label(name: object) -> str:
+    r"""Shorten a name for a legend, from which matplotlib leaves out what begins with ``_``.
+
+    Examples
+    --------
+    >>> from adaptive_vq._plotting import legend_label
+    >>> legend_label("rain"), legend_label("_rain")
+    ('rain', '\u200b_rain')
+    """
+    text = label(name)
+    return f"\u200b{text}" if text.startswith("_") else text  # a space of no width
 
 
 def name_rows(ax: Any, names: Sequence[object], size: float) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from adaptive_vq import __version__
 from adaptive_vq._json import plain
-from adaptive_vq._wording import counted
+from adaptive_vq._wording import counted, shortened
 
 if TYPE_CHECKING:
     from adaptive_vq.comparison import Comparison
@@ -143,7 +143,7 @@ def _left_out(n: int, most: int, what: str) -> list[str]:
 
 def _grid(table: pd.DataFrame) -> str:
     shown = table.map(number)
-    shown.index = shown.index.map(lambda name: textwrap.shorten(str(name), 28, placeholder="..."))
+    shown.index = shown.index.map(lambda name: shortened(name, 28))
     return shown.rename_axis(None).to_string()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["counted", "shown"]
+__all__ = ["counted", "shortened", "shown"]
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:
@@ -17,6 +17,24 @@ def counted(number: int, noun: str, many: str | None = None) -> str:
     ('1 bit', '1,200 rows', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def shortened(name: object, most: int, gap: str = "...") -> str:
+    """Write a name in one line of at most so many characters, cut in the middle.
+
+    Names that are long mostly differ at their ends.
+
+    Examples
+    --------
+    >>> from adaptive_vq._wording import shortened
+    >>> shortened("pressure_of_the_north_station", 16), shortened("rain", 16)
+    ('pressur...tation', 'rain')
+    """
+    text = " ".join(str(name).split())
+    if len(text) <= most:
+        return text
+    last = (most - len(gap)) // 2
+    return text[: most - len(gap) - last] + gap + text[len(text) - last :]
 
 
 def shown(value: Any, most: int) -> str:

@@ -312,9 +312,18 @@ def test_colors_are_told_apart_without_red_and_green():
 def test_long_and_odd_names():
     assert len(label("x" * 100)) == 22
     assert label("a$b$") == r"a\$b\$"
+    assert label("two\nlines") == "two lines"
     display = shown.CategoryErrorDisplay(wide(3).set_axis([r"$\frac{", "<b>", "né__0"])).plot()
     display.figure_.draw_without_rendering()
     assert set(texts(display.ax_)) == {r"\$\frac{", "<b>", "né__0"}
+
+
+def test_legend_names_what_begins_with_an_underscore(report):
+    curves = {f"_{name}": curve for name, curve in report.curves.items()}
+    bits = {f"_{name}": int(b) for name, b in report.decisions["bits"].items()}
+    display = shown.RateDistortionDisplay(report.levels, None, curves, bits)
+    legend = display.plot(kind="categories").ax_.get_legend()
+    assert {text.get_text().lstrip("\u200b") for text in legend.get_texts()} == set(curves)
 
 
 # -------------------------------------------------------------------------------- bad input

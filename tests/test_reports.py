@@ -14,7 +14,7 @@ import pytest
 from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq._report_html import table_html
 from adaptive_vq._report_style import STYLE
-from adaptive_vq.comparison import Comparison
+from adaptive_vq.comparison import Comparison, compare
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 
 mpl.use("Agg")
@@ -51,6 +51,18 @@ def test_text_is_short_and_narrow(report):
     assert max(map(len, text.splitlines())) <= 100
     assert f"Quality {report.summary['quality']:.4f}" in text
     assert repr(report).startswith("<Diagnosis of 200 rows")
+
+
+def test_text_tells_long_names_apart():
+    names = [f"pressure_at_the_measuring_station_{i}" for i in range(3)]
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(80, 3)), 2, axis=1) + 0.1 * rng.normal(size=(80, 6))
+    given = FeatureCharacterizer({name: [2 * i, 2 * i + 1] for i, name in enumerate(names)})
+    vq = HierarchicalVQVAE(bits=12, max_epochs=0, random_state=0).fit(given.fit_transform(X))
+    text = diagnose(vq, X, embedding=None).to_text()
+    assert all(f"pressure_at_t...ng_station_{i} " in text for i in range(3))
+    compared = compare(dict.fromkeys(names, vq), X, n_bootstrap=0).to_text()
+    assert all(f"pressure_at_t...ng_station_{i} " in compared for i in range(3))
 
 
 class Page(HTMLParser):
