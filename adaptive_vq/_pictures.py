@@ -102,8 +102,12 @@ def _svg(figure: Any, prefix: str) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Several pictures share a page: identifiers are made distinct.
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # Tags only: what stands between them are names, which stay as they are.
+    return re.sub(r"<[^>]*>", lambda tag: _placed(tag[0], prefix), text)
+
+
+def _placed(tag: str, prefix: str) -> str:
+    """Color a tag as the page, and make identifiers distinct: several pictures share the page."""
+    tag = re.sub(r'\bid="', f'id="{prefix}-', tag.replace(_INK, "currentColor"))
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", tag)

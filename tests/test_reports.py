@@ -130,6 +130,16 @@ def test_names_in_any_script():
     assert ">$\\frac{$<" in text
 
 
+def test_names_that_look_like_markup_stay_as_they_are_in_pictures():
+    names = ['id="a"', "url(#b)", "#010203"]
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(80, 3)), 2, axis=1) + 0.1 * rng.normal(size=(80, 6))
+    given = FeatureCharacterizer({name: [2 * i, 2 * i + 1] for i, name in enumerate(names)})
+    vq = HierarchicalVQVAE(bits=12, max_epochs=0, random_state=0).fit(given.fit_transform(X))
+    texts = re.findall(r"<text[^>]*>([^<]*)<", diagnose(vq, X, embedding=None).to_html())
+    assert set(names) <= set(texts)
+
+
 def test_repr_html_has_no_pictures(report):
     text = report._repr_html_()
     assert "<svg" not in text
