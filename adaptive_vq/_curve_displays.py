@@ -224,7 +224,7 @@ class TrainingHistoryDisplay(Display):
             if key in table:
                 ax.plot(table[key], style, color=color, ms=4, label=words[key])
         if "utilization" in table:
-            use = ax.twinx()
+            use = draw.other_side(ax)
             use.plot(table["utilization"], "^--", color=draw.GREEN, ms=4, label="utilization")
             use.plot(
                 table["perplexity_share"], "v--", color=draw.SKY, ms=4, label="perplexity/size"

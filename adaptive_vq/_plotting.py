@@ -111,6 +111,14 @@ def beside(ax: Any, texts: Sequence[str], size: float, x: float = 1.01) -> None:
         )
 
 
+def other_side(ax: Any) -> Any:
+    """Axes on the same place with a scale on the right; the figure's current axes stay current."""
+    current = ax.figure.gca()
+    other = ax.twinx()
+    ax.figure.sca(current)
+    return other
+
+
 def entitle(ax: Any, title: str, *others: Any) -> None:
     """Put the legend above the axes and the title above both, where they cover nothing.
 

@@ -175,6 +175,16 @@ def test_given_axes_are_used(pipe, table, report):
         assert display.figure_ is figure
 
 
+def test_current_axes_stay_current(report):
+    for name in shown.__all__:
+        figure, (left, right) = plt.subplots(1, 2)
+        getattr(shown, name).from_diagnosis(report, ax=left)
+        assert plt.gca() is right, name
+        assert plt.gcf() is figure
+        display = getattr(shown, name).from_diagnosis(report)
+        assert plt.gca() is display.ax_, name
+
+
 # ------------------------------------------------------------------------------ readability
 def wide(n: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
