@@ -207,7 +207,9 @@ def _reason(error: Exception) -> str:
     """Say in one line what is wrong with a file, in the words of its user."""
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeError):
-        return "it is not UTF-8, but perhaps UTF-16: write it again as UTF-8."
+        wide = b"\0" in getattr(error, "object", b"\0")  # every second byte of plain letters
+        perhaps = "UTF-16" if wide else "Latin-1 or Windows-1252"
+        return f"it is not UTF-8, but perhaps {perhaps}: write it again as UTF-8."
     if "Object arrays" in text:  # which may run code, and are not to be had here
         return (
             "it holds Python objects, which are not loaded. Save numbers: X.astype(float), and "
