@@ -184,7 +184,7 @@ def _against_training(judged: Judged, index: pd.Index) -> pd.DataFrame:
     table["training_missing"], table["training_capped"] = unknown, unknown
     if training is not None:
         table["training_missing"] = 1.0 - training["observed"] / training["n_rows"]
-        table["training_capped"] = training["capped"]
+        table["training_capped"] = np.where(training["observed"] > 0, training["capped"], np.nan)
     # Of capped cells: a few extremes would move the moments of a column with long tails.
     table["mean_shift"] = _ratio(_mean(judged.capped) - judged.run.reference, sd)
     table["spread_ratio"] = _ratio(_spread(judged.capped), sd)

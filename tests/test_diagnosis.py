@@ -315,6 +315,16 @@ def test_missing_column_is_said(pipe, split):
     assert json.loads(found.to_json())["columns"][0]["nmse"] is None
 
 
+def test_nothing_is_made_up_of_a_column_empty_in_training():
+    X = np.random.default_rng(0).normal(size=(80, 4))
+    X[:60, 3] = np.nan
+    with pytest.warns(UserWarning, match="no observed cell"):
+        vq = HierarchicalVQVAE(bits=8, max_epochs=0, random_state=0).fit(X[:60])
+    table = diagnose(vq, X[60:], embedding=None).columns
+    assert table["training_capped"].isna().tolist() == [False, False, False, True]
+    assert table["training_missing"].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
 def test_partial_fit_adds_to_the_record(split):
     train, given = split
     quick = {"bits": 24, "max_epochs": 0, "early_stopping": False}
