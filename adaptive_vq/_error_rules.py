@@ -48,9 +48,10 @@ def worst_category(d: Diagnosis) -> Found:
             str(name),
             float(ratio),
             WORST_OVER_MEDIAN,
-            "strategy='minimax', or bits",
+            "strategy='minimax', codebook_sizes, or bits",
             f"Category {name!r} has capped NMSE {error:.3g} at {_bits(bits)}, {ratio:.3g} times "
-            f"the {of_which} category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: "
+            f"the {of_which} category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: larger "
+            "codebook_sizes where these are given, which overrule the plan; else "
             "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in "
             "total.",
         )

@@ -138,6 +138,9 @@ def test_category_starved_to_two_bits(split):
     assert advice.value == pytest.approx(errors["d"] / errors.median())
     assert "at 2 bits" in advice.message
     assert "minimax" in advice.parameter
+    # Sizes that are given overrule any strategy: only they help.
+    assert "codebook_sizes" in advice.parameter
+    assert "larger codebook_sizes where these are given" in advice.message
 
 
 def test_starved_one_of_two_categories(split):
