@@ -237,6 +237,7 @@ def make_gaussian_table(
             order = structure.permutation(n_features)
             covariance = _blocks(sizes)[np.ix_(order, order)]
     eigenvalues, basis = np.linalg.eigh(covariance)
+    eigenvalues = np.maximum(eigenvalues, 0.0)  # rounding takes those next to 0 below it
     data = (rows.standard_normal((n_samples, n_features)) * np.sqrt(eigenvalues)) @ basis.T
     return Bunch(
         data=pd.DataFrame(data, columns=names),

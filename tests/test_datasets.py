@@ -171,6 +171,13 @@ class TestGaussianTable:
         power = make_gaussian_table(2, 64, spectrum="power")
         np.testing.assert_allclose(power.eigenvalues[0] / power.eigenvalues, np.arange(1, 65))
 
+    def test_rho_next_to_one_gives_a_finite_table(self):
+        # The smallest eigenvalues are rounding, of either sign.
+        table = make_gaussian_table(10, 200, spectrum="ar1", rho=1 - 1e-15)
+        assert np.isfinite(table.data).all(axis=None)
+        assert (table.eigenvalues >= 0).all()
+        assert table.distortion_rate(8) == pytest.approx(2**-16, rel=1e-3)
+
     def test_rho_defaults_to_nine_tenths(self):
         table = make_gaussian_table(2, 5, spectrum="ar1")
         assert table.covariance[0, 1] == pytest.approx(0.9)
