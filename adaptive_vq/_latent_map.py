@@ -88,7 +88,7 @@ def latents_of(judged: Judged) -> Latents:
     return Latents(filled, before, after, spans)
 
 
-def similarities(latents: Latents, random_state: int) -> dict[str, float]:
+def similarities(latents: Latents, random_state: int | None) -> dict[str, float]:
     """Topographic similarity between rows and latents, before and after quantization.
 
     NaN where there are fewer than three rows or no latents.
@@ -106,7 +106,7 @@ def similarities(latents: Latents, random_state: int) -> dict[str, float]:
 
 
 def latent_map(
-    judged: Judged, latents: Latents, embedding: str, n_rows: int, random_state: int
+    judged: Judged, latents: Latents, embedding: str, n_rows: int, random_state: int | None
 ) -> LatentMap | str:
     """Place rows on a plane by their quantized latents, or say why that cannot be done."""
     coarse = {name: book for name, book in judged.run.codebooks.items() if book[1] == 0}
@@ -141,13 +141,13 @@ def latent_map(
     return LatentMap(points, embedding, book, table, notes)
 
 
-def _sample(n: int, most: int, random_state: int) -> NDArray[np.int64]:
+def _sample(n: int, most: int, random_state: int | None) -> NDArray[np.int64]:
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(random_state).permutation(n)[:most])
 
 
-def _embed(values: NDArray[np.float64], embedding: str, seed: int) -> NDArray[np.float64]:
+def _embed(values: NDArray[np.float64], embedding: str, seed: int | None) -> NDArray[np.float64]:
     if embedding == "pca":
         flat = np.column_stack([values, np.zeros(len(values))])
         return np.asarray(PCA(2, random_state=seed).fit_transform(flat), dtype=np.float64)

@@ -31,6 +31,7 @@ from adaptive_vq.recommendations import Recommendation, recommend
 
 __all__ = ["Comparison", "Diagnosis", "LatentMap", "Recommendation", "compare", "diagnose"]
 
+_LARGEST_SEED = 2**32 - 1  # numpy's
 _TABLES = ("categories", "columns", "codebooks", "levels", "decisions", "frontier")
 
 
@@ -125,7 +126,13 @@ class Diagnosis:
         -------
         pandas.DataFrame
             Rows of `columns`, by category and then largest ``share_of_category`` first.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n` is not an integer, or negative.
         """
+        check_scalar(n, "n", Integral, min_val=0)
         order = {name: place for place, name in enumerate(self.categories.index)}
         table = self.columns.sort_values("share_of_category", ascending=False, kind="stable")
         table = table.sort_values("category", key=lambda c: c.map(order), kind="stable")
@@ -253,7 +260,7 @@ def diagnose(
     *,
     embedding: str | None = "tsne",
     n_map_rows: int = 500,
-    random_state: int = 0,
+    random_state: int | None = 0,
 ) -> Diagnosis:
     """Judge a fitted codec on given rows, best rows it was not fitted on.
 
@@ -267,8 +274,9 @@ def diagnose(
         How rows are placed on the map of the codes; None draws no map.
     n_map_rows : int, default=500
         Rows on the map, drawn at random from more.
-    random_state : int, default=0
-        Seed of that draw, of the map, and of the pairs of rows for topographic similarity.
+    random_state : int or None, default=0
+        Seed of that draw, of the map, and of the pairs of rows for topographic similarity; with
+        None they differ from call to call.
 
     Returns
     -------
@@ -277,11 +285,12 @@ def diagnose(
     Raises
     ------
     TypeError
-        If the estimator is no codec and does not end in one.
+        If the estimator is no codec and does not end in one, or a number is not an integer.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
-        If X has other columns, fewer than two rows or no observed cell, or `embedding` is unknown.
+        If X has other columns, fewer than two rows or no observed cell, or `embedding`,
+        `n_map_rows` or `random_state` is out of range.
 
     Examples
     --------
@@ -295,6 +304,8 @@ def diagnose(
     if embedding not in ("tsne", "pca", None):
         raise ValueError(f"embedding={embedding!r} is none of 'tsne', 'pca', None.")
     check_scalar(n_map_rows, "n_map_rows", Integral, min_val=3)
+    if random_state is not None:
+        check_scalar(random_state, "random_state", Integral, min_val=0, max_val=_LARGEST_SEED)
     judged = judge(estimator, X, "diagnose")
     codec, columns = judged.codec, column_table(judged)
     categories = category_table(judged, columns)

@@ -381,6 +381,18 @@ def test_unknown_choices(pipe, split, report):
         diagnose(pipe, split[1], embedding="umap")
     with pytest.raises(ValueError, match="table='rows'"):
         report.to_frame("rows")
+    with pytest.raises(ValueError, match="n == -1"):
+        report.worst_columns(-1)
+    with pytest.raises(TypeError, match="n must be"):
+        report.worst_columns(1.5)
+
+
+@pytest.mark.parametrize("embedding", [None, "pca", "tsne"])
+def test_seed_that_is_none_is_refused_by_name(pipe, split, embedding):
+    with pytest.raises(ValueError, match=r"^random_state == -1, must be >= 0"):
+        diagnose(pipe, split[1], embedding=embedding, random_state=-1)
+    with pytest.raises(TypeError, match=r"^random_state must be"):
+        diagnose(pipe, split[1], embedding=embedding, random_state="one")
 
 
 def test_frames_are_copies(report):
