@@ -72,7 +72,8 @@ def pictures(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """Draw all pictures that a diagnosis has: caption and SVG."""
     plt = draw.pyplot()
     for number, (display, arguments, caption) in enumerate(_displays(diagnosis)):
-        with plt.rc_context(_SETTINGS), warnings.catch_warnings():
+        # A reader gets the same page whatever style, or LaTeX, is set for other pictures.
+        with plt.style.context(["default", _SETTINGS]), warnings.catch_warnings():
             # Text stays text: the reader's fonts have letters that matplotlib's lacks.
             warnings.filterwarnings("ignore", "Glyph .* missing")
             figure = display.from_diagnosis(diagnosis, **arguments).figure_

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import style
 
 from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq._report_html import table_html
@@ -128,6 +129,15 @@ def test_names_in_any_script():
     text = diagnose(vq, X, embedding=None).to_html()
     assert ">日本<" in text
     assert ">$\\frac{$<" in text
+
+
+def test_page_does_not_follow_the_style_of_other_pictures(report):
+    page = report.to_html()
+    for look in ("ggplot", {"text.usetex": True}, {"savefig.bbox": "tight", "font.size": 30}):
+        with style.context(look):
+            before = dict(mpl.rcParams)
+            assert report.to_html() == page
+            assert dict(mpl.rcParams) == before
 
 
 def test_names_that_look_like_markup_stay_as_they_are_in_pictures():
