@@ -258,6 +258,11 @@ def compare(
     """Judge models on the same rows, at equal bits per row."""
     _check_report(output, overwrite, *models)
     talk = Talk(as_json, quiet)
+    if len(models) < 2:
+        raise ValueError(
+            f"compare takes two or more models, and after them the table; {models[0]} is taken for "
+            f"the only model and {table} for the table."
+        )
     if twice := [path for i, path in enumerate(models) if path in models[:i]]:
         raise ValueError(f"{twice[0]} is given twice; compare takes two or more different models.")
     names = [path.stem for path in models]

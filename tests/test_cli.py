@@ -608,6 +608,7 @@ def test_bad_usage_is_one_line(folder, run):
     refused(run("fit", "table.csv", "-o", "m", "--config", "nowhere.yaml"), "nowhere.yaml")
     refused(run("demo", "--rows", 3), "--rows")
     refused(run("compare", "model.safetensors", "table.csv"), "two")
+    refused(run("compare", "model.safetensors", "m2"), "m2 for the table")  # the table is forgotten
     twice = ["model.safetensors", "model.safetensors"]
     refused(run("compare", *twice, "table.csv"), "model.safetensors is given twice")
     refused(run("encode", "model.safetensors", "table.csv"), "--output")
