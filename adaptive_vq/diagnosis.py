@@ -393,6 +393,13 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
             f"no observed cell, here or in training, in {len(unknown)} column(s), such as "
             f"{unknown[0]!r}"
         )
+    known = found.columns[found.columns["nmse"].notna()]
+    still = known.index[known["mean_shift"].isna()].tolist()
+    if still:
+        notes["mean_shift"] = (
+            f"{counted(len(still), 'column')} without spread in training, such as {still[0]!r}: "
+            "shifts are in training standard deviations"
+        )
     if found.categories["predicted_nmse"].isna().any():
         notes["predicted_nmse"] = (
             "no row was kept aside in the fit to predict by, and the plan predicts for other bits"

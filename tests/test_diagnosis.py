@@ -325,6 +325,15 @@ def test_nothing_is_made_up_of_a_column_empty_in_training():
     assert table["training_missing"].tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
+def test_shift_of_a_constant_column_is_said_to_be_unknown():
+    X = np.random.default_rng(0).normal(size=(80, 4))
+    X[:, 3] = 5.0
+    vq = HierarchicalVQVAE(bits=8, max_epochs=0, random_state=0).fit(X[:60])
+    found = diagnose(vq, X[60:], embedding=None)
+    assert found.columns["mean_shift"].isna().tolist() == [False, False, False, True]
+    assert "'x3'" in found.notes["mean_shift"]
+
+
 def test_partial_fit_adds_to_the_record(split):
     train, given = split
     quick = {"bits": 24, "max_epochs": 0, "early_stopping": False}
