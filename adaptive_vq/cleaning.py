@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
@@ -417,23 +417,22 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
 
     def _check_output(self, X: ArrayLike) -> FloatArray:
         expected = self.get_feature_names_out()
-        cells = check_array(
-            X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_features=0
-        )
+        probe = BaseEstimator()  # takes the names of any kind of table
+        cells = check_table(probe, X, reset=True)
         if cells.shape[1] != len(expected):
             raise ValueError(
                 f"X has {cells.shape[1]} columns; transform returns the {len(expected)} columns of "
                 "get_feature_names_out()."
             )
-        given = list(getattr(X, "columns", expected))
-        if hasattr(self, "feature_names_in_") and all(isinstance(name, str) for name in given):
+        given = getattr(probe, "feature_names_in_", expected)
+        if hasattr(self, "feature_names_in_"):
             wrong = [(a, b) for a, b in zip(given, expected, strict=True) if a != b]
             if wrong:
                 raise ValueError(
                     f"X has column {wrong[0][0]!r} where transform returns {wrong[0][1]!r}; keep "
                     "the columns of get_feature_names_out() in their order."
                 )
-        return np.asarray(cells)
+        return cells
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -422,6 +422,24 @@ def test_bad_tables_name_the_culprit():
         FeatureCleaner().fit([[1.0, 2.0]])
 
 
+def test_inverse_sees_the_names_of_arrow_tables_and_names_bad_cells():
+    pa = pytest.importorskip("pyarrow")
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=["a", "b", "c"])
+    cleaner = FeatureCleaner().fit(X)
+    clean = cleaner.transform(X)
+    assert cleaner.inverse_transform(pa.Table.from_pandas(clean)).equals(
+        cleaner.inverse_transform(clean)
+    )
+    for kind in (pa.Table, pa.RecordBatch):
+        with pytest.raises(ValueError, match="column 'c' where transform returns 'a'"):
+            cleaner.inverse_transform(kind.from_pandas(clean[["c", "b", "a"]]))
+    for cell in (np.inf, "x"):
+        broken = clean.astype(object)
+        broken.loc[3, "b"] = cell
+        with pytest.raises(ValueError, match="olumn 'b'"):
+            cleaner.inverse_transform(broken)
+
+
 def test_composes_in_front_of_the_characterizer():
     X = make_dirty()
     pipe = make_pipeline(FeatureCleaner(), FeatureCharacterizer()).fit(X)
