@@ -128,7 +128,8 @@ def clean_rows(
     Raises
     ------
     ValueError
-        If an earlier step has planned for the columns that the cleaner would drop.
+        If an earlier step has planned for the columns that the cleaner would drop, or what it does
+        can not be undone.
     """
     estimator.__dict__.pop("cleaner_", None)
     if estimator.cleaner is None:
@@ -148,6 +149,7 @@ def clean_rows(
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
     inner = estimator.cleaner_.transform(X)
     cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
+    _refuse_one_way(estimator, cells[:1])
     repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
     if repeats is not None and not (repeats > 1).any():
         repeats = None
@@ -156,6 +158,23 @@ def clean_rows(
         inner = pd.DataFrame(cells, columns=estimator._inner_names())
         inner = inner if repeats is None else note_repeats(inner, repeats)
     return inner, cells
+
+
+def _refuse_one_way(estimator: Any, cells: NDArray[np.float64]) -> None:
+    """Refuse a cleaner that has an inverse in name only: no row could be decoded after the fit."""
+    width = estimator.n_features_in_
+    try:
+        # Decoded rows have no missing cell, which not every inverse takes.
+        undone = np.shape(estimator.cleaner_.inverse_transform(np.nan_to_num(cells)))
+        reason = f"of a row it gives {undone}, not (1, {width})"
+    except Exception as error:  # whatever a foreign object raises
+        undone, reason = (), " ".join(str(error).split()).rstrip(".")
+    if undone != (1, width):
+        raise ValueError(
+            f"HierarchicalVQVAE(cleaner={estimator.cleaner!r}) could decode no row, since its "
+            f"inverse_transform fails ({reason}). Give a transformer that gives all columns of any "
+            "row back, or make it a step before the codec, which then decodes to what it returns."
+        )
 
 
 def kept_weights(

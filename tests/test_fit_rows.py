@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 import adaptive_vq
 from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE
@@ -18,6 +21,10 @@ NAMES = list("abcd")
 def codec(**parameters):
     defaults = {"bits": 8, "max_epochs": 1, "fit_rows": MOST, "random_state": 3}
     return HierarchicalVQVAE(**(defaults | parameters))
+
+
+def first_half(X, names=None):
+    return names[:2] if names is not None else X[:, :2]
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +223,18 @@ def test_it_is_kept_with_the_model(expected, tmp_path):
 
 def test_a_table_is_checked_in_more_than_one_chunk():
     assert HierarchicalVQVAE().fit_rows > CHUNK_ROWS
+
+
+@pytest.mark.parametrize(
+    ("cleaner", "told"),
+    [
+        (SimpleImputer(), r"cleaner=SimpleImputer\(\)\) could decode no row.*add_indicator"),
+        (FunctionTransformer(first_half, feature_names_out=first_half), r"\(1, 2\), not \(1, 4\)"),
+    ],
+)
+def test_cleaner_without_a_way_back_is_refused_before_the_work(X, cleaner, told):
+    with pytest.raises(ValueError, match=told):
+        codec(cleaner=cleaner).fit(X)
+    for fine in (VarianceThreshold(), MinMaxScaler(), FeatureCleaner()):  # with a missing cell
+        vq = codec(cleaner=fine, max_epochs=0, auto_compression_strategy="water_filling").fit(X)
+        assert vq.reconstruct(X).shape == X.shape
