@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adaptive_vq._foreign_cells import is_arrow
+
 __all__ = [
     "ROLES",
     "annotate",
     "annotation",
+    "attributes",
     "note_repeats",
     "play_same_role",
     "repeat_weights",
@@ -90,13 +93,40 @@ def annotate(frame: pd.DataFrame, note: dict[str, Any]) -> pd.DataFrame:
     return annotated
 
 
+def attributes(X: Any) -> dict[Any, Any]:
+    """Return what stands beside the cells of a table, notes of steps among it.
+
+    Parameters
+    ----------
+    X : object
+        Anything; only a :class:`pandas.DataFrame`, and a pyarrow table made of one, have such.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from adaptive_vq.annotations import attributes
+    >>> attributes(pd.DataFrame({"a": [1.0]}))
+    {}
+    """
+    if isinstance(X, pd.DataFrame):
+        return dict(X.attrs)
+    # Parquet files and their pyarrow tables keep what pandas had, among what they know of it.
+    of_pandas = getattr(X.schema, "pandas_metadata", None) if is_arrow(X) else None
+    return dict((of_pandas or {}).get("attributes") or {})
+
+
 def annotation(X: Any) -> dict[str, Any] | None:
     """Read the note of a table.
 
     Parameters
     ----------
     X : object
-        Anything; only a :class:`pandas.DataFrame` can carry a note.
+        Anything; only a :class:`pandas.DataFrame`, and a pyarrow table made of one, can carry a
+        note.
 
     Returns
     -------
@@ -116,9 +146,10 @@ def annotation(X: Any) -> dict[str, Any] | None:
     >>> annotation(np.zeros((2, 2))) is None
     True
     """
-    if not isinstance(X, pd.DataFrame) or _KEY not in X.attrs:
+    found = attributes(X)
+    if _KEY not in found:
         return None
-    note = X.attrs[_KEY]
+    note = found[_KEY]
     if not isinstance(note, dict) or "columns" not in note:
         raise ValueError(
             f"X.attrs[{_KEY!r}], where steps of this package leave notes, holds {note!r}, which is "
@@ -193,7 +224,7 @@ def repeat_weights(X: Any) -> NDArray[np.float64] | None:
     Parameters
     ----------
     X : object
-        Anything; only a :class:`pandas.DataFrame` can say so.
+        Anything; only a :class:`pandas.DataFrame`, and a pyarrow table made of one, can say so.
 
     Returns
     -------
@@ -207,23 +238,27 @@ def repeat_weights(X: Any) -> NDArray[np.float64] | None:
     >>> repeat_weights(np.zeros((2, 2))) is None
     True
     """
-    more = X.attrs.get(_REPEATS) if isinstance(X, pd.DataFrame) else None
+    more = attributes(X).get(_REPEATS)
     if not more:
         return None
-    weights = np.array([float(more.get(name, 1)) for name in X.columns])
+    weights = np.array([float(more.get(name, 1)) for name in _names(X)])
     return weights if (weights > 1).any() else None
 
 
-def _fingerprint(frame: pd.DataFrame) -> list[Any]:
+def _names(X: Any) -> list[Any]:
+    return list(X.column_names if is_arrow(X) else X.columns)
+
+
+def _fingerprint(X: Any) -> list[Any]:
     """Return the number of columns and a digest of their names, in order."""
-    text = "\x1f".join(map(str, frame.columns))
-    return [frame.shape[1], hashlib.blake2b(text.encode(), digest_size=16).hexdigest()]
+    text = "\x1f".join(map(str, _names(X)))
+    return [X.shape[1], hashlib.blake2b(text.encode(), digest_size=16).hexdigest()]
 
 
-def _refuse_changed_columns(frame: pd.DataFrame, note: dict[str, Any]) -> None:
+def _refuse_changed_columns(X: Any, note: dict[str, Any]) -> None:
     writer = (note.get("by") or ["the annotating step"])[-1]
     raise ValueError(
         f"The columns of X were changed after {writer}: it saw {note['columns'][0]} columns, X now "
-        f"has {frame.shape[1]}, or other names or another order. Put every step that adds, drops, "
+        f"has {X.shape[1]}, or other names or another order. Put every step that adds, drops, "
         f"renames or reorders columns before {writer}."
     )

@@ -25,6 +25,7 @@ from adaptive_vq._foreign_cells import (
     refuse_text,
     unmasked,
 )
+from adaptive_vq.annotations import attributes
 
 __all__ = [
     "as_frame",
@@ -269,7 +270,9 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
         X = _without_na(X)
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
     names = getattr(X, "column_names", None)  # of a pyarrow table
-    return pd.DataFrame(array, columns=names, copy=copy)
+    frame = pd.DataFrame(array, columns=names, copy=copy)
+    frame.attrs = attributes(X)
+    return frame
 
 
 def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -> Any:
@@ -307,7 +310,9 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
     if is_polars(X):
         return type(X)({X.columns[j]: cells[:, i] for i, j in enumerate(columns)})
     if is_arrow(X):
-        return pd.DataFrame(cells, columns=[X.column_names[j] for j in columns])
+        frame = pd.DataFrame(cells, columns=[X.column_names[j] for j in columns])
+        frame.attrs = attributes(X)
+        return frame
     return cells
 
 

@@ -6,8 +6,16 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
-from adaptive_vq.annotations import annotate, annotation
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+)
+from adaptive_vq.annotations import annotate, annotation, repeat_weights
+from adaptive_vq.streaming import fit_chunks
 
 
 @pytest.fixture
@@ -71,3 +79,29 @@ def test_what_is_no_note_is_refused(frame, foreign):
     frame.attrs["adaptive_vq"] = foreign
     with pytest.raises(ValueError, match=r"attrs\['adaptive_vq'\].*Delete it"):
         annotation(frame)
+
+
+@pytest.mark.parametrize("kind", ["Table", "RecordBatch"])
+def test_notes_stay_with_a_pyarrow_table(kind):
+    made = getattr(pytest.importorskip("pyarrow"), kind).from_pandas
+    rows = np.repeat(np.random.default_rng(0).normal(size=(60, 2)), 2, axis=1)
+    rows += 0.3 * np.random.default_rng(1).normal(size=rows.shape)
+    X = pd.DataFrame(rows, columns=list("abcd"))
+    cleaned = FeatureCleaner().fit_transform(X.assign(e=2 * X["a"]))
+    np.testing.assert_array_equal(repeat_weights(made(cleaned)), [2, 1, 1, 1])
+    halves = FeatureCharacterizer({"one": ["a", "b"], "two": ["c", "d"]})
+    selector = AdaptiveRatioSelector("uniform", bits=8, n_levels=2, characterizer=halves)
+    noted = selector.fit(cleaned).transform(cleaned)
+    table = made(noted)
+    assert annotation(table) == annotation(noted)
+    codec = HierarchicalVQVAE(max_epochs=0, random_state=0)
+    expected = fit_chunks(clone(codec), [table]).transform(noted)
+    np.testing.assert_array_equal(codec.fit(table).transform(noted), expected)
+    assert list(codec.categories_) == ["one", "two"]
+    # Who hands rows on as pandas tables hands their notes on as well.
+    again = FeatureCharacterizer(halves.categories).fit_transform(table)
+    np.testing.assert_array_equal(repeat_weights(again), [2, 1, 1, 1])
+    kept = FeatureCleaner(max_correlation=None).fit_transform(table)
+    assert annotation(kept) == annotation(noted)
+    with pytest.raises(ValueError, match="saw 4 columns, X now has 3"):
+        codec.fit(table.select(["a", "b", "c"]))
