@@ -430,15 +430,10 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         if not hasattr(self, "codebooks_"):
             return self.fit(X, sample_weight=sample_weight)
         self._check_usable()
-        Z = self.units_.to_codec(self._inner(X))
+        rows, weight = weighted_rows(self._inner(X), sample_weight)  # without rows of weight 0
+        Z = self.units_.to_codec(rows)
         judge_rows_to_learn_from(self.units_, Z, stacklevel=3)
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
-        weight = None
-        if sample_weight is not None:
-            # Rows without columns: of the rows only the weights are checked.
-            _, weight = weighted_rows(np.empty((len(Z), 0)), sample_weight)
-            kept = np.asarray(sample_weight) > 0
-            Z, observed = Z[kept], observed[kept]
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)
         return self

@@ -252,6 +252,16 @@ def test_partial_fit_follows_weights(X):
     np.testing.assert_array_equal(up.transform(chunk), alone.transform(chunk))
 
 
+@pytest.mark.parametrize("far", [1e10, 1e40])
+def test_partial_fit_judges_no_row_of_weight_zero(X, far):
+    seen = np.vstack([X, np.full((1, X.shape[1]), far)])
+    weight = np.append(np.ones(len(X)), 0.0)
+    with_it = codec(clip=None).fit(X).partial_fit(seen, sample_weight=weight)
+    without = codec(clip=None).fit(X).partial_fit(X)
+    for name, value in without._state.items():
+        np.testing.assert_array_equal(with_it._state[name], value)
+
+
 def test_score_is_weighted(X, weight):
     fitted = codec().fit(X)
     repeated = fitted.score(np.repeat(X, weight, axis=0))
