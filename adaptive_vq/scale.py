@@ -206,8 +206,7 @@ def inverse_transform(estimator: Any, codes: Any) -> Any:
     True
     """
     _codec(estimator, "scale.inverse_transform")
-    steps = [step for _, step in getattr(estimator, "steps", [])] or [estimator]
-    first = next(step for step in steps if step not in (None, "passthrough"))
+    first = _steps(estimator)[0]
     names = getattr(first, "feature_names_in_", None)
     columns = (
         [f"x{j}" for j in range(first.n_features_in_)] if names is None else [str(n) for n in names]
@@ -222,6 +221,14 @@ def _codec(estimator: Any, function: str) -> Any:
     return codec
 
 
+def _steps(estimator: Any) -> list[Any]:
+    """Steps of a pipeline, and of pipelines in it, that do anything; another estimator is one."""
+    if not hasattr(estimator, "steps"):
+        return [estimator]
+    own = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+    return [inner for step in own for inner in _steps(step)]
+
+
 class _Encode:
     """Encodes a partition; a class, so that it pickles."""
 
@@ -233,9 +240,7 @@ class _Encode:
 
     def check_columns(self, X: Any) -> None:
         """Refuse a table of other columns at once; else the first partition would, some day."""
-        first = self.estimator
-        while hasattr(first, "steps"):
-            first = first.steps[0][1]
+        first = _steps(self.estimator)[0]
         if hasattr(first, "feature_names_in_") and hasattr(X, "_meta") and is_dask_frame(X):
             validate_data(first, X._meta, reset=False, skip_check_array=True)
         elif getattr(first, "n_features_in_", X.shape[1]) != X.shape[1]:

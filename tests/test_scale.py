@@ -444,3 +444,16 @@ def test_a_search_on_the_dask_backend(frame):
     ):
         found = search.fit(frame).cv_results_["mean_test_score"]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_steps_that_do_nothing_come_before_others(codec, frame):
+    nothing = Pipeline([("skip", "passthrough")])
+    inner = Pipeline([("skip", "passthrough"), ("clean", FeatureCleaner(caps=None))])
+    pipe = Pipeline([("nothing", nothing), ("inner", inner), ("codec", clone(codec))]).fit(frame)
+    X = dd.from_pandas(frame, npartitions=3, sort=False)
+    rows = scale.inverse_transform(pipe, scale.transform(pipe, X)).compute()
+    expected = pipe.inverse_transform(pipe.transform(frame))
+    np.testing.assert_array_equal(rows, expected)
+    assert list(rows.columns) == list(frame.columns)
+    with pytest.raises(ValueError, match="same order"):
+        scale.transform(pipe, X[list("bacde")])
