@@ -22,7 +22,7 @@ from adaptive_vq._diagnostic_tables import (
 )
 from adaptive_vq._plotting import Display
 from adaptive_vq._report_text import number
-from adaptive_vq._scorers import _chain
+from adaptive_vq._scorers import chain_of
 from adaptive_vq.ratios import AdaptiveRatioSelector
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class RatioDecisionDisplay(Display):
         -------
         RatioDecisionDisplay
         """
-        last = _chain(estimator)[-1]
+        last = chain_of(estimator)[-1]
         if not hasattr(last, "decisions_"):
             made = isinstance(last, AdaptiveRatioSelector)
             check_is_fitted(last if made else last_step(estimator, cls.__name__))

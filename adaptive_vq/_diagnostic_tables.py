@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 from sklearn.utils.validation import check_is_fitted
 
-from adaptive_vq._scorers import _chain, codec_of
+from adaptive_vq._scorers import chain_of, codec_of
 from adaptive_vq.metrics import Evaluation, category_nmse, reconstruction_nmse
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def judge(estimator: Any, X: Any, owner: str) -> Judged:
 
 def last_step(estimator: Any, owner: str) -> Any:
     """Return the codec that an estimator ends in, or say that there is none."""
-    codec = _chain(estimator)[-1]
+    codec = chain_of(estimator)[-1]
     if not hasattr(codec, "_evaluate"):
         last = codec if isinstance(codec, str) else type(codec).__name__
         raise TypeError(

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from adaptive_vq.metrics import Evaluation
 
 
-def _chain(estimator: Any) -> list[Any]:
+def chain_of(estimator: Any) -> list[Any]:
     """List the transformers in front of the last step, and the last step itself."""
     if isinstance(estimator, FrozenEstimator):
-        return _chain(estimator.estimator)
+        return chain_of(estimator.estimator)
     if hasattr(estimator, "best_estimator_"):  # a search, itself judged in nested cross-validation
-        return _chain(estimator.best_estimator_)
+        return chain_of(estimator.best_estimator_)
     if isinstance(estimator, Pipeline):
         before = [estimator[:-1]] if len(estimator) > 1 else []
-        return before + _chain(estimator[-1])
+        return before + chain_of(estimator[-1])
     return [estimator]
 
 
@@ -63,7 +63,7 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
     Traceback (most recent call last):
     TypeError: this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; ...
     """
-    *before, codec = _chain(estimator)
+    *before, codec = chain_of(estimator)
     if not hasattr(codec, "_evaluate"):
         last = codec if isinstance(codec, str) else type(codec).__name__
         raise TypeError(

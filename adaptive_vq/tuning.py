@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _num_samples
 
 from adaptive_vq._fit_rows import rows_to_learn_from
-from adaptive_vq._scorers import _chain, codec_of
+from adaptive_vq._scorers import chain_of, codec_of
 from adaptive_vq._wording import counted
 from adaptive_vq.plan import Plan
 
@@ -158,7 +158,7 @@ def tune_categories(
 
     _check(criteria, objective, steps, max_rounds, max_epochs, min_gain, validation_fraction)
     fitted = clone(estimator)
-    codec = _chain(fitted)[-1]
+    codec = chain_of(fitted)[-1]
     if not hasattr(codec, "_evaluate"):
         raise TypeError(
             "tune_categories needs a HierarchicalVQVAE, or a Pipeline ending in one; got "

@@ -216,6 +216,8 @@ class CodecUnits:
         """
         Z = self._as_float32(X, cap)
         self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
+        if self._kind() in ("standard", "robust"):  # no bit is to be spent on rounding
+            self._flatten(Z, 0.0, _OF_FLOAT32)
         return Z
 
     def _as_float32(self, X: FloatArray, cap: bool) -> NDArray[np.float32]:
@@ -229,8 +231,6 @@ class CodecUnits:
                 rows = X[start : start + step]
                 Z[start : start + step] = self._scaled(self._cap(rows) if cap else rows.copy())
         Z[:, self.empty_] = np.nan
-        if self._kind() in ("standard", "robust"):  # no bit is to be spent on rounding
-            self._flatten(Z, 0.0, _OF_FLOAT32)
         return Z
 
     def targets(self, X: FloatArray, cap: bool = False) -> FloatArray:
