@@ -33,7 +33,8 @@ def shared(
     columns = counted(statistics.n_columns, "column")
     return (
         f"{_origin(label, scores)} ratios {text}; with {columns} it holds {share:.1%} of all "
-        f"latent width and gets {bits} of {budget} bits, {_outcome(statistics, bits, predicted)}."
+        f"latent width and gets {bits} of {counted(budget, 'bit')}, "
+        f"{_outcome(statistics, bits, predicted)}."
     )
 
 
@@ -59,7 +60,7 @@ def bought(
             because, f"It gets no bit and is decoded from other categories or as its mean{tail}."
         )
     outcome = _EXACT if exact else f"for an NMSE of {curve[bits]:.3g} ({source})"
-    return _joined(because, f"It gets {bits} of {budget} bits, {outcome}{tail}.")
+    return _joined(because, f"It gets {bits} of {counted(budget, 'bit')}, {outcome}{tail}.")
 
 
 def not_measured(strategy: str, Z: NDArray[np.float32], n_rows: int) -> str:

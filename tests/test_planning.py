@@ -308,3 +308,10 @@ def test_every_decision_has_one_sentence_with_its_numbers(table, measuring, stra
         if strategy in STRATEGIES and name != "still":
             assert ":".join(f"{r:.3g}" for r in fitted.ratios_[name]) in row["reason"]
     assert "does not vary" in fitted.decisions_["reason"]["still"]
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "rate_distortion"])
+def test_a_budget_of_one_bit_is_told_as_one(table, strategy):
+    reasons = selector(strategy, bits=1).fit(table).decisions_["reason"]
+    assert reasons.str.contains(r" of 1 bit,").any()
+    assert not reasons.str.contains(r"\b1 bits").any()
