@@ -9,8 +9,42 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["check_replaceable", "refuse_existing", "replacing"]
+from adaptive_vq._wording import shown
+
+__all__ = ["check_replaceable", "file_path", "refuse_existing", "replacing"]
+
+
+def file_path(path: Any) -> Path:
+    """Return the path of a file that a user gives as `path`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    TypeError
+        For anything else, such as an open file.
+
+    Examples
+    --------
+    >>> from adaptive_vq._files import file_path
+    >>> file_path(None)
+    Traceback (most recent call last):
+    TypeError: path=None is no path: give the name of a file, as str or pathlib.Path.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise TypeError(
+            f"path={shown(path, 60)} is no path: give the name of a file, as str or pathlib.Path."
+        ) from error
 
 
 def refuse_existing(path: str | os.PathLike[str]) -> None:

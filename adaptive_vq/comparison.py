@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged, judge
+from adaptive_vq._files import file_path
 from adaptive_vq.metrics import Evaluation, imbalance
 
 __all__ = ["Comparison", "compare"]
@@ -110,7 +111,7 @@ class Comparison:
 
         text = comparison_page(self)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            file_path(path).write_text(text, encoding="utf-8")
         return text
 
     def _repr_html_(self) -> str:

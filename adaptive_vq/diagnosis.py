@@ -23,6 +23,7 @@ from adaptive_vq._diagnostic_tables import (
     training_nmse,
     unseen_rows,
 )
+from adaptive_vq._files import file_path
 from adaptive_vq._knee import frontier
 from adaptive_vq._latent_map import LatentMap, latent_map, latents_of, similarities
 from adaptive_vq._wording import counted
@@ -250,7 +251,7 @@ class Diagnosis:
 
 def _written(text: str, path: str | Path | None) -> str:
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        file_path(path).write_text(text, encoding="utf-8")
     return text
 
 

@@ -16,7 +16,6 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from safetensors.numpy import save as to_safetensors
 import adaptive_vq
 from adaptive_vq._encoding import Decoder, Encoder
 from adaptive_vq._file_checks import check_fitted
-from adaptive_vq._files import replacing
+from adaptive_vq._files import file_path, replacing
 
 __all__ = ["SCHEMA", "load", "read_document", "save"]
 
@@ -65,6 +64,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     ValueError
         If a parameter or an attribute is code (a function, a transformer, a network) or a step
         belongs to another library; the message names it and says what to do.
+    TypeError
+        If `path` is no path, such as an open file.
     OSError
         If the file can not be written.
 
@@ -89,6 +90,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> list(load(path).categories_) == list(characterizer.categories_)
     True
     """
+    path = file_path(path)
     encoder = Encoder()
     document = {
         "schema": SCHEMA,
@@ -122,6 +124,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file is truncated, altered, of a newer format, or holds anything else than an
         estimator of this library.
+    TypeError
+        If `path` is no path, such as an open file.
     OSError
         If the file can not be read.
 
@@ -139,7 +143,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> load(path)
     HierarchicalVQVAE(bits=32)
     """
-    content = Path(path).read_bytes()
+    content = file_path(path).read_bytes()
     try:
         document, tensors = _opened(content)
         estimator = Decoder(tensors).estimator(document["estimator"])
@@ -165,7 +169,7 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError, OSError
+    ValueError, TypeError, OSError
         As for `load`.
 
     Examples
@@ -179,7 +183,7 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     >>> read_document(path)["estimator"]["class"]
     'FeatureCleaner'
     """
-    content = Path(path).read_bytes()
+    content = file_path(path).read_bytes()
     try:
         return _opened(content)[0]
     except _BROKEN as error:
