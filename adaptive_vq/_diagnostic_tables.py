@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 from sklearn.utils.validation import check_is_fitted
 
-from adaptive_vq._scorers import chain_of, codec_of
+from adaptive_vq._scorers import chain_of, codec_of, without_best
 from adaptive_vq.metrics import Evaluation, category_nmse, reconstruction_nmse
 
 Floats = NDArray[np.float64]
@@ -120,7 +120,9 @@ def last_step(estimator: Any, owner: str) -> Any:
         last = codec if isinstance(codec, str) else type(codec).__name__
         raise TypeError(
             f"{owner} needs a fitted HierarchicalVQVAE, or a Pipeline ending in one; got "
-            f"{type(estimator).__name__}" + ("." if codec is estimator else f" ending in {last}.")
+            f"{type(estimator).__name__}"
+            + ("." if codec is estimator else f" ending in {last}.")
+            + without_best(codec)
         )
     return codec
 

@@ -33,6 +33,27 @@ def chain_of(estimator: Any) -> list[Any]:
     return [estimator]
 
 
+def without_best(last: Any) -> str:
+    """Tell why a search has no best estimator, and what to do; nothing of what is no search.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from adaptive_vq import HierarchicalVQVAE
+    >>> from adaptive_vq._scorers import without_best
+    >>> without_best(GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}))
+    ' A search has a best estimator once it is fitted: fit it first.'
+    """
+    if not (hasattr(last, "estimator") and hasattr(last, "refit")):
+        return ""
+    if hasattr(last, "cv_results_"):
+        return (
+            f" With refit={last.refit!r} a search fits no best estimator: fit one with the "
+            "parameters that it has chosen, or search with refit=True, or the name of a score."
+        )
+    return " A search has a best estimator once it is fitted: fit it first."
+
+
 def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Find the codec an estimator ends in, and the table that reaches it.
 
@@ -70,7 +91,8 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
             "this scorer needs a codec such as HierarchicalVQVAE, or a Pipeline ending in one; "
             f"got {type(estimator).__name__}"
             + ("" if codec is estimator else f" ending in {last}")
-            + ". Score a downstream model with a metric for its own task."
+            + "."
+            + (without_best(codec) or " Score a downstream model with a metric for its own task.")
         )
     for step in before:
         X = step.transform(X)

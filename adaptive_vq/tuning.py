@@ -160,9 +160,11 @@ def tune_categories(
     fitted = clone(estimator)
     codec = chain_of(fitted)[-1]
     if not hasattr(codec, "_evaluate"):
+        search = hasattr(codec, "estimator") and hasattr(codec, "refit")
         raise TypeError(
             "tune_categories needs a HierarchicalVQVAE, or a Pipeline ending in one; got "
             f"{type(estimator).__name__}."
+            + (" Of a fitted search give best_estimator_." if search else "")
         )
     if not isinstance(codec.codebook_sizes, str):
         raise ValueError(

@@ -4,8 +4,16 @@ import io
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
-from adaptive_vq import HierarchicalVQVAE, compare, diagnose, load, save
+from adaptive_vq import HierarchicalVQVAE, compare, diagnose, load, save, tune_categories
+from adaptive_vq.displays import (
+    CategoryErrorDisplay,
+    RatioDecisionDisplay,
+    TrainingHistoryDisplay,
+)
+from adaptive_vq.metrics import quality_scorer
 from adaptive_vq.persistence import read_document
 
 RNG = np.random.default_rng(0)
@@ -30,3 +38,32 @@ def test_what_is_no_path_is_named(fitted, path):
     for use in uses:
         with pytest.raises(TypeError, match=r"^path=.* is no path: give the name of a file, as"):
             use(path)
+
+
+def grid(**settings) -> GridSearchCV:
+    return GridSearchCV(codec(), {"bits": [4]}, cv=2, **settings)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_search_without_best_estimator_says_what_to_do(fitted, inside):
+    for search, advice in [
+        (grid(), "got .*GridSearchCV.* fit it first"),
+        (grid(refit=False).fit(X), "got .*GridSearchCV.* With refit=False .* refit=True"),
+    ]:
+        given = make_pipeline("passthrough", search) if inside else search
+        uses = [
+            lambda e: diagnose(e, X),
+            lambda e: compare({"a": fitted, "b": e}, X),
+            lambda e: quality_scorer(e, X),
+            lambda e: CategoryErrorDisplay.from_estimator(e, X),
+            RatioDecisionDisplay.from_estimator,
+            TrainingHistoryDisplay.from_estimator,
+        ]
+        for use in uses:
+            with pytest.raises(TypeError, match=advice):
+                use(given)
+
+
+def test_tuning_says_what_to_give_of_a_search():
+    with pytest.raises(TypeError, match=r"got GridSearchCV\. .* best_estimator_"):
+        tune_categories(grid().fit(X), X)
