@@ -157,6 +157,8 @@ def tune_categories(
     from adaptive_vq._tuning_bench import Bench, settle
 
     _check(criteria, objective, steps, max_rounds, max_epochs, min_gain, validation_fraction)
+    if not isinstance(refit, bool | np.bool_):  # any text, such as "no", would be true
+        raise ValueError(f"refit={refit!r} must be True or False.")
     fitted = clone(estimator)
     codec = chain_of(fitted)[-1]
     if not hasattr(codec, "_evaluate"):

@@ -67,3 +67,13 @@ def test_a_search_without_best_estimator_says_what_to_do(fitted, inside):
 def test_tuning_says_what_to_give_of_a_search():
     with pytest.raises(TypeError, match=r"got GridSearchCV\. .* best_estimator_"):
         tune_categories(grid().fit(X), X)
+
+
+@pytest.mark.parametrize("refit", ["no", None, 1, []])
+def test_tuning_refuses_a_refit_that_is_neither_true_nor_false(refit):
+    with pytest.raises(ValueError, match=r"refit=.* must be True or False"):
+        tune_categories(codec(), X, refit=refit, max_rounds=0)
+
+
+def test_tuning_takes_truth_of_numpy():
+    assert len(tune_categories(codec(), X, refit=np.False_, max_rounds=0).report) == 1
