@@ -11,12 +11,14 @@ from here too.
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._number_checks import as_numbers, distinct_names, number_row, whole_number
+from adaptive_vq._wording import shown
 from adaptive_vq.apportion import canonical_order, largest_remainder, largest_remainder_path
 from adaptive_vq.gaussian import active_directions, gaussian_curve
 
@@ -169,6 +171,8 @@ def smallest_budget(
     3
     """
     costs = _checked_curves(curves, 0 if limit is None else limit, None)
+    if not isinstance(target_total, Real):
+        raise TypeError(f"target_total must be a number, got {shown(target_total, 60)}.")
     factors = _checked_weights(weights, len(costs))
     most = sum(cost.size - 1 for cost in costs)
     most = most if limit is None else min(limit, most)
@@ -191,19 +195,27 @@ def _checked_curves(
         raise ValueError(f"budget must be at least 0 bits, got {budget}.")
     if not isinstance(curves, Sized) or len(curves) == 0:
         raise ValueError("curves is empty: give one curve per category.")
-    costs = [np.asarray(curve, dtype=np.float64) for curve in curves]
-    for position, cost in enumerate(costs):
-        if cost.ndim != 1 or cost.size == 0 or np.isnan(cost).any():
-            name = position if keys is None else keys[position]
+    names = list(range(len(curves))) if keys is None else distinct_names(keys, len(curves))
+    costs = []
+    for name, curve in zip(names, curves, strict=True):
+        cost = as_numbers(curve)
+        if cost is None or cost.ndim != 1 or cost.size == 0 or np.isnan(cost).any():
             raise ValueError(
-                f"The curve of {name!r} must be one-dimensional, not empty and without NaN."
+                f"The curve of {name!r} must be one-dimensional, not empty and without NaN; got "
+                f"{shown(curve, 60)}."
             )
+        costs.append(cost)
     return costs
 
 
 def _checked_weights(weights: ArrayLike | None, n: int) -> Floats:
-    factors = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-    if factors.shape != (n,) or not np.isfinite(factors).all() or (factors < 0).any():
+    factors = np.ones(n) if weights is None else as_numbers(weights)
+    if (
+        factors is None
+        or factors.shape != (n,)
+        or not np.isfinite(factors).all()
+        or (factors < 0).any()
+    ):
         raise ValueError(f"weights must be {n} finite numbers, none negative, got {weights!r}.")
     return factors
 
@@ -287,6 +299,11 @@ def lower_envelope(curve: ArrayLike, *, convex: bool = False) -> Floats:
     ndarray of shape (n_bits + 1,)
         The envelope.
 
+    Raises
+    ------
+    ValueError
+        If the curve is no list of numbers, or holds NaN.
+
     Examples
     --------
     >>> from adaptive_vq.allocation import lower_envelope
@@ -295,7 +312,7 @@ def lower_envelope(curve: ArrayLike, *, convex: bool = False) -> Floats:
     >>> lower_envelope([5.0, 4.0, 4.5, 1.0], convex=True)
     array([5.        , 3.66666667, 2.33333333, 1.        ])
     """
-    values = np.minimum.accumulate(np.asarray(curve, dtype=np.float64))
+    values = np.minimum.accumulate(number_row(curve, "curve", infinite=True))
     if not convex:
         return values
     hull: list[int] = []
@@ -351,7 +368,17 @@ def water_filling_bits(
     >>> water_filling_bits([[16.0, 4.0], [1.0]], 4)
     array([4, 0])
     """
-    limits = [None] * len(spectra) if exact_at is None else exact_at
+    whole_number(budget, "budget", "bits")
+    given: Any = spectra
+    if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
+        raise ValueError("spectra is empty: give one list of eigenvalues per category.")
+    limits: Sequence[int | None] = [None] * len(spectra) if exact_at is None else exact_at
+    listed: Any = limits
+    if not isinstance(listed, Sized) or len(listed) != len(spectra):
+        raise ValueError(
+            f"exact_at must hold {len(spectra)} numbers of bits, or None, one per category; got "
+            f"{shown(exact_at, 60)}."
+        )
     curves = [
         gaussian_curve(spectrum, budget, exact_at=limit)
         for spectrum, limit in zip(spectra, limits, strict=True)

@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._number_checks import as_numbers, distinct_names
+from adaptive_vq._wording import shown
+
 __all__ = ["canonical_order", "largest_remainder", "largest_remainder_path"]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -118,8 +121,9 @@ def largest_remainder_path(
     if total < 0:
         raise ValueError(f"total must be at least 0, got {total}.")
     order = canonical_order(weights.size, keys)
-    limit = np.full(weights.size, total) if caps is None else np.minimum(np.asarray(caps), total)
-    floor = np.minimum(np.broadcast_to(np.asarray(minimum), weights.shape), limit)
+    most = _units(total if caps is None else caps, weights.size, "caps", caps is None)
+    limit = np.minimum(most, total)
+    floor = np.minimum(_units(minimum, weights.size, "minimum", True), limit)
     exact = _exact_parts(weights[order], total, floor[order], limit[order])
     path = np.empty((total + 1, weights.size), dtype=np.int64)
     path[:, order] = _whole_parts(exact)
@@ -127,13 +131,24 @@ def largest_remainder_path(
 
 
 def _checked_shares(shares: ArrayLike) -> Floats:
-    weights = np.array(shares, dtype=np.float64, ndmin=1)
+    given = as_numbers(shares)
+    weights = np.empty(0) if given is None or given.ndim > 1 else np.array(given, ndmin=1)
     if weights.size == 0 or not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"shares must be finite and not negative, got {weights.tolist()}.")
+        raise ValueError(f"shares must be finite and not negative, got {shown(shares, 60)}.")
     if not weights.any():
         return np.ones_like(weights)
     weights /= weights.max()
     return np.maximum(weights, _ZERO_SHARE)
+
+
+def _units(given: Any, n: int, name: str, one_for_all: bool) -> Any:
+    """Numbers of units, one per category."""
+    values = as_numbers(given)
+    fits = values is not None and (values.shape == (n,) or (one_for_all and values.ndim == 0))
+    if values is None or not fits or np.isnan(values).any():
+        single = "a number, or " if one_for_all else ""
+        raise ValueError(f"{name} must be {single}{n} numbers of units, got {shown(given, 60)}.")
+    return np.broadcast_to(np.asarray(given), (n,))
 
 
 def _exact_parts(shares: Floats, total: int, floor: Ints, caps: Ints) -> Floats:
@@ -200,6 +215,5 @@ def canonical_order(n: int, keys: Sequence[Any] | None) -> NDArray[np.intp]:
     """
     if keys is None:
         return np.arange(n)
-    if len(keys) != n or len(set(keys)) != n:
-        raise ValueError(f"keys must be {n} distinct names, one per category, got {list(keys)}.")
-    return np.array(sorted(range(n), key=lambda i: keys[i]), dtype=np.intp)
+    names = distinct_names(keys, n)
+    return np.array(sorted(range(n), key=lambda i: names[i]), dtype=np.intp)

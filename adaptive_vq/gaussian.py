@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._number_checks import as_numbers, number_row, whole_number
+from adaptive_vq._wording import shown
+
 __all__ = ["active_directions", "gaussian_curve"]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -38,6 +41,11 @@ def gaussian_curve(spectrum: ArrayLike, max_bits: int, *, exact_at: int | None =
     ndarray of shape (n_bits + 1,)
         Sum of squared errors per row, in the units of the spectrum; never increasing.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the spectrum is no list of finite numbers, or bits are not whole or negative.
+
     References
     ----------
     Cover and Thomas, *Elements of Information Theory*, theorem 10.3.3.
@@ -49,7 +57,7 @@ def gaussian_curve(spectrum: ArrayLike, max_bits: int, *, exact_at: int | None =
     array([5. , 2. , 1. , 0.5])
     """
     values = _sorted_spectrum(spectrum)
-    bits = np.arange(max_bits + 1)
+    bits = np.arange(whole_number(max_bits, "max_bits", "bits") + 1)
     if values.size == 0:
         curve = np.zeros(bits.size)
     else:
@@ -58,7 +66,7 @@ def gaussian_curve(spectrum: ArrayLike, max_bits: int, *, exact_at: int | None =
         water = np.exp2((logs[active - 1] - 2.0 * bits) / active)
         tail = np.append(np.cumsum(values[::-1])[::-1], 0.0)
         curve = np.minimum.accumulate(active * water + tail[active])
-    if exact_at is not None and exact_at <= max_bits:
+    if exact_at is not None and whole_number(exact_at, "exact_at", "bits") <= max_bits:
         curve = curve[: exact_at + 1]
         curve[-1] = 0.0
     return curve
@@ -79,6 +87,11 @@ def active_directions(spectrum: ArrayLike, bits: ArrayLike) -> Ints:
     ndarray of shape (m,), int64
         Directions whose variance is above the water level; 0 where no bit is spent.
 
+    Raises
+    ------
+    ValueError
+        If the spectrum is no list of finite numbers, or bits are not whole.
+
     Examples
     --------
     >>> from adaptive_vq.gaussian import active_directions
@@ -86,7 +99,10 @@ def active_directions(spectrum: ArrayLike, bits: ArrayLike) -> Ints:
     array([0, 1, 2])
     """
     values = _sorted_spectrum(spectrum)
-    rates = np.asarray(bits, dtype=np.int64)
+    given = as_numbers(bits)
+    if given is None or not np.isfinite(given).all() or (given != np.floor(given)).any():
+        raise ValueError(f"bits must be whole numbers, got {shown(bits, 60)}.")
+    rates = given.astype(np.int64)
     if values.size == 0:
         return np.zeros(rates.shape, dtype=np.int64)
     # At its own threshold a direction sits exactly at the water level: not coded yet.
@@ -95,7 +111,7 @@ def active_directions(spectrum: ArrayLike, bits: ArrayLike) -> Ints:
 
 
 def _sorted_spectrum(spectrum: ArrayLike) -> Floats:
-    values = np.sort(np.asarray(spectrum, dtype=np.float64))[::-1]
+    values = np.sort(number_row(spectrum, "spectrum"))[::-1]
     return values[values > _RANK_TOLERANCE * max(values[0], 0.0)] if values.size else values
 
 

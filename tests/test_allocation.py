@@ -407,3 +407,64 @@ def test_what_is_no_number_of_bits_is_named(number):
             divide([[1.0, 0.5]], number)
     with pytest.raises(TypeError, match="total must be a whole number of units"):
         largest_remainder([1.0, 2.0], number)
+
+
+# --- arguments that are none ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", 3, [[1.0], [1.0, 2.0]], [1j], ["a"], {"a": 1.0}])
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (lambda v: allocate_total([[1.0], v], 1), "curve of 1"),
+        (lambda v: allocate_minimax([[1.0], v], 1, keys=["a", "b"]), "curve of 'b'"),
+        (lambda v: smallest_budget([v], 1.0), "curve of 0"),
+        (lambda v: lower_envelope(v, convex=True), "curve"),
+        (lambda v: gaussian_curve(v, 2), "spectrum"),
+        (lambda v: active_directions(v, [1]), "spectrum"),
+        (lambda v: water_filling_bits([[1.0], v], 2), "spectrum"),
+    ],
+)
+def test_what_is_no_list_of_numbers_is_named(use, name, wrong):
+    with pytest.raises(ValueError, match=name):
+        use(wrong)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_unknown_eigenvalues_are_no_rounding_noise(unknown):
+    with pytest.raises(ValueError, match="spectrum must be a list of finite numbers; got"):
+        water_filling_bits([[4.0, unknown], [1.0]], 3)
+    with pytest.raises(ValueError, match="spectrum must be a list of finite numbers; got"):
+        active_directions([4.0, unknown], [1])
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "message"),
+    [
+        (lambda: allocate_total([[1.0]], 1, weights=["a"]), ValueError, "weights must be 1 finite"),
+        (lambda: allocate_total([[1.0]], 1, weights={"a": 1}), ValueError, "weights must be 1"),
+        (lambda: allocate_total([[1.0]], 1, keys=3), ValueError, "keys must be 1 distinct"),
+        (lambda: largest_remainder([1, 2], 3, keys=[1, "a"]), ValueError, "keys must be 2 .* text"),
+        (lambda: largest_remainder([1, 2], 3, keys=[[1], [2]]), ValueError, "keys must be 2"),
+        (lambda: largest_remainder([1, 2], 3, minimum="a"), ValueError, "minimum must be a number"),
+        (lambda: largest_remainder([1, 2], 3, minimum=[1] * 3), ValueError, "minimum must be"),
+        (lambda: largest_remainder([1, 2], 3, minimum=np.nan), ValueError, "minimum must be"),
+        (lambda: largest_remainder([1, 2], 3, caps=1), ValueError, "caps must be 2 numbers"),
+        (lambda: largest_remainder([1, 2], 3, caps=[1] * 3), ValueError, "caps must be 2 numbers"),
+        (lambda: largest_remainder("ab", 3), ValueError, "shares must be finite"),
+        (lambda: largest_remainder([[1.0], [2.0]], 3), ValueError, "shares must be finite"),
+        (lambda: smallest_budget([[1.0]], "a"), TypeError, "target_total must be a number"),
+        (lambda: gaussian_curve([1.0], "a"), TypeError, "max_bits must be a whole number of bits"),
+        (lambda: gaussian_curve([1.0], -1), ValueError, "max_bits must be at least 0 bits"),
+        (lambda: gaussian_curve([1.0], 2, exact_at=-1), ValueError, "exact_at must be at least 0"),
+        (lambda: gaussian_curve([1.0], 2, exact_at=1.5), TypeError, "exact_at must be a whole"),
+        (lambda: active_directions([1.0], "a"), ValueError, "bits must be whole numbers"),
+        (lambda: active_directions([1.0], [1.5]), ValueError, "bits must be whole numbers"),
+        (lambda: water_filling_bits(None, 2), ValueError, "spectra is empty"),
+        (lambda: water_filling_bits([[1.0]], 2, exact_at=[1, 2]), ValueError, "exact_at must hold"),
+        (lambda: water_filling_bits([[1.0]], 2, exact_at=1), ValueError, "exact_at must hold 1"),
+    ],
+)
+def test_other_arguments_are_named(use, error, message):
+    with pytest.raises(error, match=message):
+        use()
