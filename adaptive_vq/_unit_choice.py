@@ -16,6 +16,7 @@ AUTO_CLIP = (0.5, 99.5)
 
 Clip = tuple[float, float] | None
 
+_PROBED = 100  # rows that an inverse is tried on
 _SCALERS = ("standard", "robust", "quantile")
 
 
@@ -174,7 +175,8 @@ def fit_transformer(
     Raises
     ------
     ValueError
-        If it takes no weights where there are some, or does not keep the columns.
+        If it fails, takes no weights where there are some, or does not keep the columns, also on
+        the way back.
     """
     fitted, arguments = clone(scaler), {}
     if weight is not None:
@@ -184,10 +186,33 @@ def fit_transformer(
     # Arrays in, arrays out, whatever the global output setting says.
     if hasattr(fitted, "set_output"):
         fitted.set_output(transform="default")
-    Z = np.asarray(fitted.fit(X, **arguments).transform(X))
+    try:
+        Z = np.asarray(fitted.fit(X, **arguments).transform(X))
+    except Exception as error:  # whatever a foreign object raises
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(
+            f"scaler={scaler!r} fails on the capped training rows, or on the way back from them "
+            f"({reason}). It must let NaN through, keep rows and columns, and have an inverse."
+        ) from error
     if Z.shape != X.shape or Z.dtype.kind not in "biuf":
         raise ValueError(
             f"scaler={scaler!r} turned {X.shape[1]} columns into an array of shape {Z.shape}, "
             f"{Z.dtype}; it must keep the columns and return real numbers."
         )
+    _refuse_other_way_back(scaler, fitted, Z[:_PROBED])
     return fitted, Z
+
+
+def _refuse_other_way_back(scaler: Any, fitted: Any, Z: NDArray[Any]) -> None:
+    """Refuse an inverse that gives another table, which only decoding would come upon."""
+    try:
+        # What is decoded has no missing cell.
+        undone = np.asarray(fitted.inverse_transform(np.nan_to_num(Z)))
+    except Exception:  # of some rows there may be none, which those that are decoded tell
+        return
+    if undone.shape != Z.shape or undone.dtype.kind not in "biufO":
+        raise ValueError(
+            f"scaler={scaler!r} turned {Z.shape[1]} columns back into an array of shape "
+            f"{undone.shape}, {undone.dtype}, of {len(Z)} rows: its inverse_transform must keep "
+            "rows and columns, and return real numbers."
+        )

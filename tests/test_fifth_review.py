@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from adaptive_vq import HierarchicalVQVAE, compare, diagnose, load, save, tune_categories
 from adaptive_vq.displays import (
@@ -77,3 +78,21 @@ def test_tuning_refuses_a_refit_that_is_neither_true_nor_false(refit):
 
 def test_tuning_takes_truth_of_numpy():
     assert len(tune_categories(codec(), X, refit=np.False_, max_rounds=0).report) == 1
+
+
+@pytest.mark.parametrize(
+    "inverse",
+    [
+        lambda z: z[:, :2],
+        lambda z: np.hstack([z, z]),
+        lambda z: z[:, 0],
+        lambda z: z[:50],
+        lambda z: None,
+        lambda z: z.astype(str),
+    ],
+)
+@pytest.mark.parametrize("checked", [True, False])  # by scikit-learn
+def test_a_scaler_that_gives_another_table_back_is_named(inverse, checked):
+    scaler = FunctionTransformer(lambda z: z, inverse, check_inverse=checked)
+    with pytest.raises(ValueError, match=r"(?s)^scaler=FunctionTransformer\(.* must .*keep"):
+        codec(scaler=scaler).fit(X)
