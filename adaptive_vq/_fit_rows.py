@@ -149,7 +149,7 @@ def clean_rows(
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
     inner = estimator.cleaner_.transform(X)
     cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
-    _refuse_one_way(estimator, cells[:1])
+    _refuse_one_way(estimator, cells, ~np.isnan(table).all(axis=0))
     repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
     if repeats is not None and not (repeats > 1).any():
         repeats = None
@@ -160,21 +160,35 @@ def clean_rows(
     return inner, cells
 
 
-def _refuse_one_way(estimator: Any, cells: NDArray[np.float64]) -> None:
+def _refuse_one_way(estimator: Any, cells: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
     """Refuse a cleaner that has an inverse in name only: no row could be decoded after the fit."""
-    width = estimator.n_features_in_
-    try:
-        # Decoded rows have no missing cell, which not every inverse takes.
-        undone = np.shape(estimator.cleaner_.inverse_transform(np.nan_to_num(cells)))
-        reason = f"of a row it gives {undone}, not (1, {width})"
-    except Exception as error:  # whatever a foreign object raises
-        undone, reason = (), " ".join(str(error).split()).rstrip(".")
-    if undone != (1, width):
+    # Decoded rows have no missing cell, which not every inverse takes, and are as the mean row: a
+    # flag that is almost 0 says of an inverse that asks for 0 what a 1 says.
+    observed = np.maximum((~np.isnan(cells)).sum(axis=0), 1)
+    mean = np.nan_to_num(cells).sum(axis=0, keepdims=True) / observed
+    reason = _not_undone(estimator, np.nan_to_num(cells[:1]), np.zeros_like(known))
+    if reason := reason or _not_undone(estimator, mean, known):
         raise ValueError(
             f"HierarchicalVQVAE(cleaner={estimator.cleaner!r}) could decode no row, since its "
             f"inverse_transform fails ({reason}). Give a transformer that gives all columns of any "
             "row back, or make it a step before the codec, which then decodes to what it returns."
         )
+
+
+def _not_undone(estimator: Any, row: NDArray[np.float64], known: NDArray[np.bool_]) -> str:
+    """Tell why a row can not be decoded; `known` are columns that must not be missing then."""
+    width = estimator.n_features_in_
+    try:
+        undone = np.asarray(estimator.cleaner_.inverse_transform(row), dtype=np.float64)
+        if undone.shape != (1, width):
+            return f"of a row it gives {undone.shape}, not (1, {width})"
+        return (
+            "of a row without missing cells it gives NaN"
+            if np.isnan(undone[0, known]).any()
+            else ""
+        )
+    except Exception as error:  # whatever a foreign object raises
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def kept_weights(

@@ -4,11 +4,20 @@ import io
 
 import numpy as np
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from adaptive_vq import HierarchicalVQVAE, compare, diagnose, load, save, tune_categories
+from adaptive_vq import (
+    FeatureCleaner,
+    HierarchicalVQVAE,
+    compare,
+    diagnose,
+    load,
+    save,
+    tune_categories,
+)
 from adaptive_vq.displays import (
     CategoryErrorDisplay,
     RatioDecisionDisplay,
@@ -96,3 +105,36 @@ def test_a_scaler_that_gives_another_table_back_is_named(inverse, checked):
     scaler = FunctionTransformer(lambda z: z, inverse, check_inverse=checked)
     with pytest.raises(ValueError, match=r"(?s)^scaler=FunctionTransformer\(.* must .*keep"):
         codec(scaler=scaler).fit(X)
+
+
+def with_flags(table: np.ndarray) -> np.ndarray:
+    return np.hstack([np.nan_to_num(table), np.isnan(table)])
+
+
+def without_flags(table: np.ndarray) -> np.ndarray:
+    cells, flags = np.hsplit(table, 2)
+    return np.where(flags != 0, np.nan, cells)  # which of decoded flags holds
+
+
+@pytest.mark.parametrize(
+    "cleaner",
+    [
+        SimpleImputer(add_indicator=True),
+        FunctionTransformer(
+            with_flags,
+            without_flags,
+            check_inverse=False,
+            feature_names_out=lambda _, names: [*names, *(f"no_{name}" for name in names)],
+        ),
+    ],
+)
+def test_a_cleaner_that_undoes_only_rows_of_its_own_is_refused(cleaner):
+    table = X.copy()
+    table[5:20, :4] = np.nan  # the first row has all cells
+    with pytest.raises(ValueError, match=r"(?s)cleaner=.* could decode no row"):
+        codec(cleaner=cleaner).fit(table)
+
+
+def test_a_column_that_is_missing_throughout_does_not_speak_against_a_cleaner():
+    table = np.hstack([X, np.full((len(X), 1), np.nan)])
+    assert np.isfinite(codec(cleaner=FeatureCleaner()).fit(table).reconstruct(table)).all()
