@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
@@ -148,8 +149,13 @@ def clean_rows(
             seen = pd.DataFrame(seen, columns=estimator.feature_names_in_)
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
     inner = estimator.cleaner_.transform(X)
+    if sp.issparse(inner):
+        raise ValueError(
+            f"HierarchicalVQVAE(cleaner={estimator.cleaner!r}) returns a sparse matrix: set "
+            "sparse_output=False there, or give a transformer that returns a table."
+        )
     cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
-    _refuse_one_way(estimator, cells, ~np.isnan(table).all(axis=0))
+    _refuse_one_way(estimator, cells, np.asarray(~np.isnan(table).all(axis=0)))
     repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
     if repeats is not None and not (repeats > 1).any():
         repeats = None
@@ -162,8 +168,8 @@ def clean_rows(
 
 def _refuse_one_way(estimator: Any, cells: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
     """Refuse a cleaner that has an inverse in name only: no row could be decoded after the fit."""
-    # Decoded rows have no missing cell, which not every inverse takes, and are as the mean row: a
-    # flag that is almost 0 says of an inverse that asks for 0 what a 1 says.
+    # Decoded rows have no missing cell, which not every inverse takes, and are as the mean row: to
+    # an inverse that asks for 0, a flag that is almost 0 says what a 1 says.
     observed = np.maximum((~np.isnan(cells)).sum(axis=0), 1)
     mean = np.nan_to_num(cells).sum(axis=0, keepdims=True) / observed
     reason = _not_undone(estimator, np.nan_to_num(cells[:1]), np.zeros_like(known))

@@ -7,7 +7,7 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from adaptive_vq import (
     FeatureCleaner,
@@ -138,3 +138,11 @@ def test_a_cleaner_that_undoes_only_rows_of_its_own_is_refused(cleaner):
 def test_a_column_that_is_missing_throughout_does_not_speak_against_a_cleaner():
     table = np.hstack([X, np.full((len(X), 1), np.nan)])
     assert np.isfinite(codec(cleaner=FeatureCleaner()).fit(table).reconstruct(table)).all()
+
+
+def test_a_cleaner_that_returns_sparse_tables_is_told_so():
+    cleaner = OneHotEncoder(handle_unknown="ignore")
+    with pytest.raises(ValueError, match=r"cleaner=OneHotEncoder.* sparse .*sparse_output=False"):
+        codec(cleaner=cleaner).fit(np.round(X))
+    fitted = codec(cleaner=cleaner.set_params(sparse_output=False)).fit(np.round(X))
+    assert fitted.reconstruct(np.round(X)).shape == X.shape
