@@ -48,10 +48,8 @@ class _ColumnSums:
         return 0.0 if error <= self.slack[columns].sum() else float("inf")
 
 
-def _table(X: ArrayLike, name: str) -> FloatArray:
-    return check_array(
-        unmasked(X), dtype=np.float64, ensure_all_finite="allow-nan", input_name=name
-    )
+def _table(X: ArrayLike, name: str, finite: Any = "allow-nan") -> FloatArray:
+    return check_array(unmasked(X), dtype=np.float64, ensure_all_finite=finite, input_name=name)
 
 
 def _numbers(values: ArrayLike, name: str) -> FloatArray:
@@ -86,22 +84,33 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
     return values
 
 
-def _pair(X: ArrayLike, X_hat: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both tables with equal shape, the reconstruction filled wherever X is observed."""
+def _pair(
+    X: ArrayLike, X_hat: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Both tables with equal shape, the reconstruction filled wherever X is observed, and weights.
+
+    Without rows of weight 0, whatever stands in them.
+    """
     if isinstance(X_hat, pd.DataFrame):
         _refuse_other_names(X, X_hat.columns, "X_hat")
-    target, output = _table(X, "X"), _table(X_hat, "X_hat")
+    finite = "allow-nan" if sample_weight is None else False
+    target, output = _table(X, "X", finite), _table(X_hat, "X_hat", finite)
     if target.shape != output.shape:
         raise ValueError(
             f"X and X_hat must have the same shape; got {target.shape} and {output.shape}."
         )
+    weight = row_weights(sample_weight, len(target))
+    if sample_weight is not None:
+        counts = weight > 0
+        target, output, weight = target[counts], output[counts], weight[counts]
+        target, output = _table(target, "X"), _table(output, "X_hat")
     holes = (np.isnan(output) & ~np.isnan(target)).any(axis=0)
     if holes.any():
         raise ValueError(
             f"X_hat is NaN in column {int(holes.argmax())} where X is observed; a reconstruction "
             "must fill every observed cell."
         )
-    return target, output
+    return target, output, weight
 
 
 def _refuse_other_names(X: ArrayLike, names: pd.Index, given: str) -> None:
@@ -117,17 +126,24 @@ def _refuse_other_names(X: ArrayLike, names: pd.Index, given: str) -> None:
 
 
 @np.errstate(under="ignore")
-def _column_sums(
+def _cells(
     X: ArrayLike, X_hat: ArrayLike, reference: ArrayLike | None, sample_weight: ArrayLike | None
-) -> _ColumnSums:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Table, reconstruction and weights of cells, all of shape (n, d), and the reference."""
     if isinstance(reference, pd.Series) and not isinstance(reference.index, pd.RangeIndex):
         _refuse_other_names(X, reference.index, "reference")
-    target, output = _pair(X, X_hat)
-    observed = ~np.isnan(target)
-    weight = observed * row_weights(sample_weight, len(target))[:, None]
+    target, output, of_rows = _pair(X, X_hat, sample_weight)
+    weight = ~np.isnan(target) * of_rows[:, None]
     if not weight.any():
         raise ValueError("X holds no observed cell: every cell is NaN or has weight 0.")
-    center = _reference(reference, target, weight)
+    return target, output, weight, _reference(reference, target, weight)
+
+
+@np.errstate(under="ignore")
+def _column_sums(
+    target: FloatArray, output: FloatArray, weight: FloatArray, center: FloatArray
+) -> _ColumnSums:
+    observed = ~np.isnan(target)
     deviation = np.where(weight > 0, target - center, 0.0)
     # One common scale leaves every ratio as it is and keeps the squares inside float64.
     scale = float(np.abs(deviation).max()) or 1.0
@@ -181,7 +197,7 @@ def reconstruction_nmse(
     >>> reconstruction_nmse([[0.0], [2.0]], [[0.5], [2.0]])
     0.125
     """
-    return _column_sums(X, X_hat, reference, sample_weight).ratio()
+    return _column_sums(*_cells(X, X_hat, reference, sample_weight)).ratio()
 
 
 def _category_columns(categories: Mapping[str, ArrayLike], n_columns: int) -> dict[str, IntArray]:
@@ -247,7 +263,7 @@ def category_nmse(
     >>> category_nmse(X, [[0.0, 2.0], [2.0, 2.0]], {"good": [0], "flat": [1]})
     {'good': 0.0, 'flat': 1.0}
     """
-    sums = _column_sums(X, X_hat, reference, sample_weight)
+    sums = _column_sums(*_cells(X, X_hat, reference, sample_weight))
     columns = _category_columns(categories, len(sums.error))
     return {name: sums.ratio(index) for name, index in columns.items()}
 

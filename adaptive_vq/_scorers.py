@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq._score_requests import Weighing, weighing
+from adaptive_vq.weights import rows_that_count
 
 if TYPE_CHECKING:
     from adaptive_vq.metrics import Evaluation
@@ -101,6 +102,7 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
 
 def _evaluation(estimator: Any, X: Any, sample_weight: Any) -> Evaluation:
     codec, table = codec_of(estimator, X)
+    table, sample_weight = rows_that_count(table, sample_weight)
     run: Evaluation = codec._evaluate(table)
     return run if sample_weight is None else replace(run, sample_weight=sample_weight)
 

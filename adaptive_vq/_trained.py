@@ -20,6 +20,7 @@ from adaptive_vq.metrics import Evaluation, reconstruction_nmse
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.tables import check_table, column_names, joined, like_training, row_chunks
 from adaptive_vq.units import CodecUnits
+from adaptive_vq.weights import rows_that_count
 
 if TYPE_CHECKING:
     from adaptive_vq.modules import CodecModule
@@ -125,13 +126,15 @@ class TrainedCodec(TransformerMixin):
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows; one of weight 0 counts as no row, whatever stands in it.
 
         Returns
         -------
         float
             1 for a perfect reconstruction, 0 for the training mean; below 0 for worse.
         """
+        self._check_usable()
+        X, sample_weight = rows_that_count(X, sample_weight)
         found = self._evaluate(X)
         nmse = reconstruction_nmse(
             found.target, found.output, reference=found.reference, sample_weight=sample_weight

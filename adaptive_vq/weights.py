@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
-from adaptive_vq._statistics import FloatArray, weighted_rows
+from adaptive_vq._statistics import FloatArray, checked_weights, weighted_rows
 from adaptive_vq.column_specs import did_you_mean
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "merge_rows",
     "positive_rows",
     "refuse_single_row",
+    "rows_that_count",
     "settle_column_weights",
 ]
 
@@ -52,6 +55,40 @@ def positive_rows(X: FloatArray, sample_weight: ArrayLike) -> tuple[FloatArray, 
     rows, _ = weighted_rows(X, sample_weight)
     weight = np.asarray(sample_weight, dtype=np.float64)
     return rows, weight[weight > 0]
+
+
+def rows_that_count(X: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Leave out rows of weight 0, so that nobody judges what stands in them.
+
+    Parameters
+    ----------
+    X : array-like or DataFrame of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,) or None
+
+    Returns
+    -------
+    X : array-like or DataFrame of shape (n_rows, n_features)
+    sample_weight : array-like of shape (n_rows,) or None
+        Both as they are if no weight is 0, or if these are no weights of these rows, which is for
+        others to tell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.weights import rows_that_count
+    >>> rows_that_count(np.array([[2.0], [np.inf]]), [1, 0])
+    (array([[2.]]), array([1.]))
+    """
+    if sample_weight is None:
+        return X, None
+    try:
+        weight = checked_weights(sample_weight, _num_samples(X))
+    except (TypeError, ValueError):
+        return X, sample_weight
+    places = np.flatnonzero(weight)
+    if len(places) == len(weight):
+        return X, sample_weight
+    return _safe_indexing(X, places), weight[places]
 
 
 def refuse_single_row(n_samples: int, sample_weight: ArrayLike | None) -> None:

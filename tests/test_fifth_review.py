@@ -3,6 +3,9 @@
 import io
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
@@ -23,11 +26,19 @@ from adaptive_vq.displays import (
     RatioDecisionDisplay,
     TrainingHistoryDisplay,
 )
-from adaptive_vq.metrics import quality_scorer
+from adaptive_vq.metrics import (
+    category_nmse,
+    diagnostics_scorer,
+    quality_scorer,
+    reconstruction_nmse,
+    utilization_scorer,
+    worst_category_scorer,
+)
 from adaptive_vq.persistence import read_document
 
 RNG = np.random.default_rng(0)
 X = np.repeat(RNG.normal(size=(120, 3)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 9))
+NAMES = list("abcdefghi")
 
 
 def codec(**parameters) -> HierarchicalVQVAE:
@@ -37,6 +48,11 @@ def codec(**parameters) -> HierarchicalVQVAE:
 @pytest.fixture(scope="module")
 def fitted() -> HierarchicalVQVAE:
     return codec().fit(X)
+
+
+@pytest.fixture(scope="module")
+def named() -> HierarchicalVQVAE:
+    return codec().fit(pd.DataFrame(X, columns=NAMES))
 
 
 @pytest.mark.parametrize("path", [io.BytesIO(), None, 3])
@@ -146,3 +162,49 @@ def test_a_cleaner_that_returns_sparse_tables_is_told_so():
         codec(cleaner=cleaner).fit(np.round(X))
     fitted = codec(cleaner=cleaner.set_params(sparse_output=False)).fit(np.round(X))
     assert fitted.reconstruct(np.round(X)).shape == X.shape
+
+
+def arrow(table):
+    return pa.Table.from_pandas(table, preserve_index=False) if hasattr(table, "columns") else table
+
+
+CONTAINERS = [np.asarray, pd.DataFrame, pl.DataFrame, arrow, list]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("cell", [np.inf, np.nan, 1e300])
+def test_a_row_of_weight_0_is_judged_as_no_row(fitted, named, cell, container):
+    table, weight = pd.DataFrame(X, columns=NAMES), np.ones(len(X))
+    fitted = fitted if container in (list, np.asarray) else named
+    for place in (3, 50):
+        weight[place] = 0
+        table.iloc[place, 2] = cell
+    kept = table[weight > 0]
+    if container in (list, np.asarray):
+        table, kept = table.to_numpy(), kept.to_numpy()
+    given, expected = container(table), container(kept)
+    for kind in (list, pd.Series, pl.Series):
+        assert fitted.score(given, sample_weight=kind(weight)) == fitted.score(expected)
+    for scorer in (quality_scorer, worst_category_scorer, utilization_scorer, diagnostics_scorer):
+        assert scorer(fitted, given, sample_weight=weight) == pytest.approx(
+            scorer(fitted, expected), rel=1e-12
+        )
+
+
+@pytest.mark.parametrize("cell", [np.inf, np.nan, 1e300])
+def test_figures_leave_out_rows_of_weight_0(cell):
+    given = {"X": [[1.0], [2.0], [cell]], "X_hat": [[1.1], [2.0], [cell]]}
+    figure = reconstruction_nmse(**given, sample_weight=[1, 1, 0])
+    assert figure == pytest.approx(0.02)
+    per_category = category_nmse(**given, categories={"a": [0]}, sample_weight=[1, 1, 0])
+    assert per_category == {"a": figure}
+    if cell == np.inf:
+        with pytest.raises(ValueError, match="Input X contains infinity"):
+            reconstruction_nmse(**given, sample_weight=[1, 1, 1])
+
+
+def test_weights_that_are_none_are_refused_as_before(fitted):
+    for wrong in ([1, 0], [0] * len(X), ["a"] * len(X), [-1, *[0] * (len(X) - 1)]):
+        for judge in (fitted.score, lambda X, **w: quality_scorer(fitted, X, **w)):
+            with pytest.raises(ValueError, match=r"^sample_weight"):
+                judge(X, sample_weight=wrong)
