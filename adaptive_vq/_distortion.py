@@ -24,6 +24,8 @@ IntArray = NDArray[np.int64]
 
 # A column whose deviations are this small relative to its level is constant up to float64 rounding.
 _CONSTANT = 1e-10
+# Squares that float64 may hold with fewer digits, relative to the largest of the table.
+_TINY = 1e-280
 # An error on a constant column this small is float32 rounding of the codec, not distortion.
 _ROUNDING = 1e-6
 
@@ -263,9 +265,20 @@ def category_nmse(
     >>> category_nmse(X, [[0.0, 2.0], [2.0, 2.0]], {"good": [0], "flat": [1]})
     {'good': 0.0, 'flat': 1.0}
     """
-    sums = _column_sums(*_cells(X, X_hat, reference, sample_weight))
+    cells = _cells(X, X_hat, reference, sample_weight)
+    sums = _column_sums(*cells)
     columns = _category_columns(categories, len(sums.error))
-    return {name: sums.ratio(index) for name, index in columns.items()}
+    return {name: _own_ratio(sums, cells, index) for name, index in columns.items()}
+
+
+def _own_ratio(sums: _ColumnSums, cells: tuple[FloatArray, ...], index: IntArray) -> float:
+    """NMSE of a category, at a scale of its own where squares are lost beside larger ones."""
+    if sums.weight[index].any() and sums.deviation[index].sum() < _TINY:
+        target, output, weight, center = cells
+        own = _column_sums(target[:, index], output[:, index], weight[:, index], center[index])
+        if own.deviation.sum() > 0:  # else constant: rounding of the whole table says how exactly
+            return own.ratio()
+    return sums.ratio(index)
 
 
 @np.errstate(under="ignore")

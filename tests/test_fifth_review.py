@@ -208,3 +208,15 @@ def test_weights_that_are_none_are_refused_as_before(fitted):
         for judge in (fitted.score, lambda X, **w: quality_scorer(fitted, X, **w)):
             with pytest.raises(ValueError, match=r"^sample_weight"):
                 judge(X, sample_weight=wrong)
+
+
+@pytest.mark.parametrize("factor", [1e-120, 1e-150, 1e-160, 1e-170, 1e-300])
+def test_categories_of_any_scale_have_the_error_they_have_alone(factor):
+    scale = np.array([1.0, factor, factor])
+    table, decoded = X[:, :3] * scale, (0.9 * X[:, :3] + 0.01) * scale
+    found = category_nmse(table, decoded, {"large": [0], "small": [1, 2]})
+    for name, columns in [("large", [0]), ("small", [1, 2])]:
+        alone = reconstruction_nmse(table[:, columns], decoded[:, columns])
+        assert found[name] == pytest.approx(alone, rel=1e-12)
+    still = np.c_[X[:, :1], np.full(len(X), 3e-200)]
+    assert category_nmse(still, still, {"large": [0], "still": [1]})["still"] == 0
