@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._mean_rows import at_mean, with_exact_means
 from adaptive_vq._scorers import chain_of, codec_of, without_best
 from adaptive_vq.metrics import Evaluation, category_nmse, reconstruction_nmse
 
@@ -49,12 +50,17 @@ class Judged:
     @cached_property
     def capped(self) -> Floats:
         """The rows in codec units, capped as in training: what the codec gets to see."""
-        return np.asarray(self.codec.units_.targets(self.table, cap=True), dtype=np.float64)
+        units = self.codec.units_
+        return with_exact_means(units.targets(self.table, cap=True), units)
 
     @cached_property
     def own(self) -> Floats:
         """The rows in their own units, without cells that the codec has no units for."""
-        return np.where(np.isnan(self.run.target), np.nan, self.given)
+        units = self.codec.units_
+        own = self.given
+        if units.scaler in (None, "standard", "robust"):  # of others the means are not each other's
+            own = np.where(at_mean(self.run.target, units), units.own_mean(), own)
+        return np.where(np.isnan(self.run.target), np.nan, own)
 
     @cached_property
     def restored(self) -> Floats:

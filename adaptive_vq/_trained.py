@@ -13,6 +13,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._column_reports import warn_of_far_cells
+from adaptive_vq._mean_rows import with_exact_means
 from adaptive_vq.annotations import play_same_role
 from adaptive_vq.cleaning import FeatureCleaner
 from adaptive_vq.codes import CodeTable, code_names
@@ -131,7 +132,8 @@ class TrainedCodec(TransformerMixin):
         Returns
         -------
         float
-            1 for a perfect reconstruction, 0 for the training mean; below 0 for worse.
+            1 for a perfect reconstruction, 0 for the training mean; below 0 for worse. Of rows that
+            never leave the training mean it is 1 if they are decoded to it, else ``-inf``.
         """
         self._check_usable()
         X, sample_weight = rows_that_count(X, sample_weight)
@@ -185,7 +187,7 @@ class TrainedCodec(TransformerMixin):
             for j, name in enumerate(table_of_codes.names)
         }
         return Evaluation(
-            target=self.units_.targets(given),
+            target=with_exact_means(self.units_.targets(given), self.units_),
             output=self.units_.without_rounding(self._decode(codes, self._layout["n_levels"])),
             reference=self.units_.reference_,
             codes=codes,

@@ -286,7 +286,8 @@ def _table(runs: Mapping[str, Evaluation], n_bootstrap: int, seed: int) -> pd.Da
     best = order[0]
     rows = []
     for name in order:
-        over = drawn[name][:, 0] - drawn[best][:, 0]
+        with np.errstate(invalid="ignore"):  # of infinite ones there is no difference
+            over = drawn[name][:, 0] - drawn[best][:, 0]
         row = {"codec": name, **_figures(runs[name], drawn[name])}
         row["nmse_over_best"] = runs[name].nmse - runs[best].nmse
         rows.append(row | _interval("nmse_over_best", over))

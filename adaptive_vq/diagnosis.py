@@ -394,6 +394,11 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
             f"no observed cell, here or in training, in {len(unknown)} column(s), such as "
             f"{unknown[0]!r}"
         )
+    if math.isinf(found.summary["nmse"]):
+        notes["quality"] = (
+            "these rows never leave the training mean, so there is nothing that an error could be "
+            "a share of"
+        )
     known = found.columns[found.columns["nmse"].notna()]
     still = known.index[known["mean_shift"].isna()].tolist()
     if still:

@@ -220,3 +220,24 @@ def test_categories_of_any_scale_have_the_error_they_have_alone(factor):
         assert found[name] == pytest.approx(alone, rel=1e-12)
     still = np.c_[X[:, :1], np.full(len(X), 3e-200)]
     assert category_nmse(still, still, {"large": [0], "still": [1]})["still"] == 0
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust", None])
+def test_errors_are_no_share_of_rounding(scaler):
+    fitted = codec(scaler=scaler).fit(X + 3.0)
+    mean = np.tile(fitted.units_.own_mean(), (5, 1))
+    for still in (mean, mean.astype(np.float32), mean * (1 + 1e-15)):
+        assert fitted.score(still) == -np.inf
+        report = diagnose(fitted, still, embedding=None)
+        assert report.summary["nmse"] == report.summary["nmse_original"] == np.inf
+        assert "never leave the training mean" in report.notes["quality"]
+        found = compare({"a": fitted, "b": fitted}, still, n_bootstrap=5).to_frame()
+        assert np.isinf(found["nmse"]).all()
+        assert found["nmse_over_best"].isna().all()
+        found, _ = found.to_numpy(), report.to_html()
+    some = X + 3.0
+    some[:, :3] = mean[0, :3]  # a family of columns that was filled
+    errors = diagnose(fitted, some, embedding=None).columns["nmse"]
+    assert set(errors[:3]) <= {0.0, np.inf}
+    assert (errors[3:] < 1).all()
+    assert fitted.score(some) < 1
