@@ -257,7 +257,9 @@ class AdaptiveRatioSelector(
             refuse_lost_note(context, annotation(X), type(self).__name__)
         note = profile_of(self, X, sample_weight)
         weighted = sample_weight is not None
-        warn_of_other_weights(note, weighted, type(self).__name__, stacklevel=5)
+        # Inside a codec it is that which weights were given to.
+        owner = getattr(self, "_told_as", type(self).__name__)
+        warn_of_other_weights(note, weighted, owner, stacklevel=5)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
         )

@@ -113,6 +113,7 @@ def resolve_plan(
 def _following(nested: Any, estimator: Any) -> Any:
     """Clone of a nested estimator that takes over the codec's units where its own are automatic."""
     nested = clone(nested)
+    nested._told_as = OWNER
     auto = [
         key
         for key in ("scaler", "clip")

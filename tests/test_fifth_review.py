@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
     FeatureCleaner,
     HierarchicalVQVAE,
     compare,
@@ -241,3 +243,16 @@ def test_errors_are_no_share_of_rounding(scaler):
     assert set(errors[:3]) <= {0.0, np.inf}
     assert (errors[3:] < 1).all()
     assert fitted.score(some) < 1
+
+
+@pytest.mark.parametrize("ratios", ["auto", AdaptiveRatioSelector("uniform")])
+def test_weights_are_told_by_the_steps_that_there_are(ratios):
+    steps = [("plan", FeatureCharacterizer()), ("vq", codec(compression_ratios=ratios))]
+    weight = np.r_[np.full(10, 2.0), np.ones(len(X) - 10)]
+    for step, given, lacks in [
+        ("vq", "HierarchicalVQVAE", "FeatureCharacterizer"),
+        ("plan", "FeatureCharacterizer", "HierarchicalVQVAE"),
+    ]:
+        told = f"^sample_weight was given to {given}, but not to {lacks}, which"
+        with pytest.warns(UserWarning, match=told):
+            Pipeline(steps).fit(X, **{f"{step}__sample_weight": weight})
