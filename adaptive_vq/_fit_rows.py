@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from adaptive_vq._foreign_cells import is_arrow
+from adaptive_vq._foreign_cells import is_arrow, without_index
 from adaptive_vq._twins import pooled
 from adaptive_vq.annotations import note_repeats
 from adaptive_vq.tables import check_table, column_names, row_chunks
@@ -141,6 +141,7 @@ def clean_rows(
             "HierarchicalVQVAE(cleaner=...) drops columns after an earlier step has planned "
             "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
         )
+    X = without_index(X)  # of which a transformer of another library knows nothing
     seen: Any = X
     # Of a polars Series, or a tensor, np.all would call a method with other arguments.
     if sample_weight is not None and not (counts := np.asarray(sample_weight) > 0).all():

@@ -18,6 +18,7 @@ __all__ = [
     "refuse_no_table",
     "refuse_text",
     "unmasked",
+    "without_index",
 ]
 
 _ARROW_NUMBERS = ("int", "uint", "half", "float", "double", "decimal", "bool", "null")
@@ -130,6 +131,17 @@ def is_polars(X: Any) -> bool:
 def is_arrow(X: Any) -> bool:
     """Whether a table is one of pyarrow, which need not be installed."""
     return hasattr(X, "column_names") and hasattr(X, "schema")
+
+
+def without_index(X: Any) -> Any:
+    """Leave out what was the index of a pandas table, which pyarrow keeps as columns of its own."""
+    if not is_arrow(X):
+        return X
+    noted = (getattr(X.schema, "pandas_metadata", None) or {}).get("index_columns", [])
+    # An index that only counts the rows is noted as a dict, and is no column.
+    index = [name for name in noted if isinstance(name, str) and name in X.column_names]
+    kept = [name for name in X.column_names if name not in index]
+    return X.select(kept) if index and kept else X
 
 
 def unmasked(X: Any) -> Any:

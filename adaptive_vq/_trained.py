@@ -13,6 +13,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._column_reports import warn_of_far_cells
+from adaptive_vq._foreign_cells import without_index
 from adaptive_vq._mean_rows import with_exact_means
 from adaptive_vq.annotations import play_same_role
 from adaptive_vq.cleaning import FeatureCleaner
@@ -201,7 +202,9 @@ class TrainedCodec(TransformerMixin):
     def _cleaned(self, X: Any, table: NDArray[np.float64]) -> NDArray[np.float64]:
         if not hasattr(self, "cleaner_"):
             return table
-        return np.ascontiguousarray(np.asarray(self.cleaner_.transform(X), dtype=np.float64))
+        return np.ascontiguousarray(
+            np.asarray(self.cleaner_.transform(without_index(X)), dtype=np.float64)
+        )
 
     def _inner_and_given(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Cells of `_inner`, and the same as they were before a `FeatureCleaner` capped them."""

@@ -24,6 +24,7 @@ from adaptive_vq._foreign_cells import (
     refuse_no_table,
     refuse_text,
     unmasked,
+    without_index,
 )
 from adaptive_vq.annotations import attributes
 
@@ -84,6 +85,7 @@ def check_table(
     array([[ 1., nan],
            [ 2.,  3.]])
     """
+    X = without_index(X)
     _check_header(X)
     refuse_text(X)
     try:
@@ -269,7 +271,7 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
     if is_polars(X):
         X = _without_na(X)
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
-    names = getattr(X, "column_names", None)  # of a pyarrow table
+    names = getattr(without_index(X), "column_names", None)  # of a pyarrow table
     frame = pd.DataFrame(array, columns=names, copy=copy)
     frame.attrs = attributes(X)
     return frame
@@ -310,7 +312,8 @@ def like_input(X: Any, cells: NDArray[np.float64], columns: NDArray[np.int64]) -
     if is_polars(X):
         return type(X)({X.columns[j]: cells[:, i] for i, j in enumerate(columns)})
     if is_arrow(X):
-        frame = pd.DataFrame(cells, columns=[X.column_names[j] for j in columns])
+        names = without_index(X).column_names
+        frame = pd.DataFrame(cells, columns=[names[j] for j in columns])
         frame.attrs = attributes(X)
         return frame
     return cells

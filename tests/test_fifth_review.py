@@ -10,7 +10,7 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder
 
 from adaptive_vq import (
     AdaptiveRatioSelector,
@@ -256,3 +256,23 @@ def test_weights_are_told_by_the_steps_that_there_are(ratios):
         told = f"^sample_weight was given to {given}, but not to {lacks}, which"
         with pytest.warns(UserWarning, match=told):
             Pipeline(steps).fit(X, **{f"{step}__sample_weight": weight})
+
+
+@pytest.mark.parametrize("cleaner", [None, FeatureCleaner(), MinMaxScaler()])
+@pytest.mark.parametrize("name", [None, "patient"])
+def test_the_index_of_a_pandas_table_is_no_column_of_its_pyarrow_table(name, cleaner):
+    frame = pd.DataFrame(X, columns=NAMES).sample(frac=0.9, random_state=0)
+    frame.index = pd.Index(3 * frame.index, name=name)
+    table = pa.Table.from_pandas(frame)
+    assert len(table.column_names) == 10
+    fitted, expected = codec(cleaner=cleaner).fit(table), codec(cleaner=cleaner).fit(frame)
+    assert list(fitted.feature_names_in_) == NAMES
+    assert (fitted.transform(table) == expected.transform(frame)).all()
+    assert expected.score(table) == fitted.score(frame)
+    assert (np.asarray(fitted.reconstruct(table)) == expected.reconstruct(frame).to_numpy()).all()
+    for step in (FeatureCleaner(), FeatureCharacterizer()):
+        assert list(step.fit(table).transform(table).columns) == NAMES
+    planned = make_pipeline(FeatureCharacterizer(), codec(cleaner=None)).fit(table)
+    assert planned.score(frame) == planned.score(table)
+    again = table.select([*table.column_names[::-1]])  # the index first
+    assert list(FeatureCleaner().fit(again).transform(again).columns) == NAMES[::-1]
