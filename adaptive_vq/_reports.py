@@ -55,19 +55,36 @@ def fit_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
 
 
 def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
-    """Return categories, ratios, bits and codebook sizes without training."""
-    from adaptive_vq._codebook_sizes import most_codewords, specs_of
-    from adaptive_vq.estimation import plan_with_sizes
+    """Return categories, ratios, bits and codebook sizes without training.
+
+    What a fit refuses or warns of before its training is refused, or warned of, here as well.
+    """
+    from adaptive_vq._codebook_sizes import specs_of
+    from adaptive_vq._column_reports import report_training_columns
+    from adaptive_vq._fit_rows import rows_to_learn_from
+    from adaptive_vq._training_rules import refuse_idle_parameters
+    from adaptive_vq.estimation import fit_options, plan_with_sizes
     from adaptive_vq.resolution import resolve_plan
-    from adaptive_vq.tables import check_table, column_names
+    from adaptive_vq.tables import column_names
+    from adaptive_vq.units import CodecUnits
+    from adaptive_vq.weights import check_column_weights
 
     reached = pipeline[:-1].fit_transform(X)
     codec = pipeline[-1]
     codec._validate_params()
-    table = check_table(codec, reached, reset=True, ensure_min_samples=2)
-    plan, *_ = resolve_plan(codec, reached, table, annotation(reached))
+    refuse_idle_parameters(codec)
+    # The rows that a fit draws: their number decides how large codebooks may be.
+    reached, table, _ = rows_to_learn_from(codec, reached, None, codec.fit_rows)
     names = column_names(codec)
-    specs = specs_of(plan, codec.codebook_sizes, most_codewords(codec, ~np.isnan(table)))
+    importance = check_column_weights(codec.column_weights, names)
+    plan, scaler, clip, note = resolve_plan(
+        codec, reached, table, annotation(reached), column_weights=importance
+    )
+    units = CodecUnits(scaler, clip)
+    units.fit(table, None, names=names, column_weights=note["column_weights"])
+    report_training_columns(units, table, stacklevel=1)
+    options = fit_options(codec, plan, ~np.isnan(table))
+    specs = specs_of(plan, codec.codebook_sizes, options.most_codewords)
     if not isinstance(codec.codebook_sizes, str):
         plan = plan_with_sizes(plan, specs)
     return {

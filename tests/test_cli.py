@@ -279,6 +279,41 @@ def test_dry_run_prints_the_plan_and_trains_nothing(folder, run, monkeypatch):
     assert set(map(tuple, plan["ratios"].values())) == {(0.5, 1.0)}
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("training: {device: cuda}", "torch finds no GPU"),
+        ("model: {ema_decay: 0.5, codebook_update: gradient}", "ema_decay=0.5 has no effect"),
+        ("model: {compression_ratios: [1], column_weights: {z: 2}}", "'z'"),
+    ],
+)
+def test_dry_run_refuses_what_a_fit_refuses(settings, words, folder, run, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    Path("c.yaml").write_text(settings)
+    refused(run("fit", "table.csv", "--config", "c.yaml", "--dry-run"), words)
+
+
+def test_dry_run_tells_of_columns_as_a_fit_does(folder, run, table):
+    table.assign(a__0=np.nan).to_csv("hole.csv", index=False)
+    code, _, err = run("fit", "hole.csv", "--bits", 6, "--dry-run")
+    assert (code, "['a__0'] have no observed cell in the training rows" in err) == (0, True)
+    (table * np.nan).to_csv("none.csv", index=False)
+    for command in (["--dry-run"], ["-o", "m"]):
+        refused(run("fit", "none.csv", *command), "no observed cell")
+
+
+def test_dry_run_plans_for_the_rows_that_a_fit_draws(folder, run):
+    settings = "model: {compression_ratios: [1], min_rows_per_codeword: 5}\ntraining: {epochs: 0,"
+    Path("c.yaml").write_text(f"{settings} fit_rows: 40}}")
+    arguments = ["fit", "table.csv", "--config", "c.yaml", "--bits", 12, "--seed", 3]
+    plan = json.loads(run(*arguments, "--dry-run", "--json")[1])
+    assert plan["rows"] == 40
+    largest = max(k for sizes in plan["codebook_sizes"].values() for level in sizes for k in level)
+    assert largest == 8
+    assert run(*arguments, "-o", "m")[0] == 0
+    assert plan["bits"] == load("m").named_steps["vq"].bits_
+
+
 def test_options_override_the_file(folder, run):
     plan = json.loads(
         run("fit", "table.csv", "--config", "config.yaml", "--bits", 9, "--levels", 1,
