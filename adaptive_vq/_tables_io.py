@@ -358,7 +358,13 @@ _READERS: dict[str, Callable[[Any], Table]] = {
 
 
 def _write_npz(frame: pd.DataFrame, path: Path) -> None:
-    np.savez(path, X=frame.to_numpy(), feature_names=np.array(frame.columns, dtype=str))
+    with path.open("wb") as file:  # to a path numpy adds a suffix, also to .NPZ
+        np.savez(file, X=frame.to_numpy(), feature_names=np.array(frame.columns, dtype=str))
+
+
+def _write_npy(frame: pd.DataFrame, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, frame.to_numpy())
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
@@ -367,5 +373,5 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
     ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
     ".feather": lambda frame, path: frame.to_feather(path),
     ".npz": _write_npz,
-    ".npy": lambda frame, path: np.save(path, frame.to_numpy()),
+    ".npy": _write_npy,
 }

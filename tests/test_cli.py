@@ -153,6 +153,15 @@ def test_every_form_of_table_and_codes(form, folder, run, table):
     np.testing.assert_array_equal(np.asarray(read_table(f"back.{form}")), np.asarray(expected))
 
 
+@pytest.mark.parametrize("form", ["NPZ", "Npy", "CSV", "PARQUET"])
+def test_suffixes_may_be_in_capitals(form, folder, run):
+    run("encode", "model.safetensors", "table.csv", "-o", "codes.csv")
+    before = sorted(Path().iterdir())
+    assert run("encode", "model.safetensors", "table.csv", "-o", f"c.{form}")[0] == 0
+    assert sorted(Path().iterdir()) == sorted([*before, Path(f"c.{form}")])
+    assert np.array_equal(np.asarray(read_table(f"c.{form}")), read_table("codes.csv"))
+
+
 def test_streams(folder, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(Path("table.csv").read_text()))
     code, out, err = run("encode", "model.safetensors", "-", "-o", "-")
