@@ -46,6 +46,9 @@ def file_path(path: Any) -> Path:
             f"path={shown(path, 60)} is no path: give the name of a file, as str or pathlib.Path."
         ) from error
 
+_MOST_KEPT = 20
+"""Characters of a name that a temporary file keeps, of at most 4 of 255 bytes each."""
+
 
 def refuse_existing(path: str | os.PathLike[str]) -> None:
     """Raise if there is already something at `path`.
@@ -100,7 +103,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        In the same folder, with the same suffix.
+        In the same folder, with the same suffix (unless that has more than 20 characters).
 
     Raises
     ------
@@ -119,7 +122,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('whole', ['note.txt'])
     """
     target = _target(path)
-    place = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    place = target.with_name(_hidden_name(target))
     try:
         yield place
         _flush(place)
@@ -128,6 +131,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         place.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush(target.parent)
+
+
+def _hidden_name(target: Path) -> str:
+    """Return a name for beside a target that is short enough where the target's own just is."""
+    suffix = target.suffix if len(target.suffix) <= _MOST_KEPT else ""
+    return f".{target.stem[:_MOST_KEPT]}.{secrets.token_hex(6)}{suffix}"
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -162,6 +162,17 @@ def test_suffixes_may_be_in_capitals(form, folder, run):
     assert np.array_equal(np.asarray(read_table(f"c.{form}")), read_table("codes.csv"))
 
 
+@pytest.mark.parametrize("name", ["m" * 255, "é" * 125 + ".csv", "m." + "s" * 253])
+def test_names_may_be_as_long_as_any(name, folder, run):
+    before = sorted(Path().iterdir())
+    if name.endswith(".csv"):
+        assert run("encode", "model.safetensors", "table.csv", "-o", name)[0] == 0
+    else:
+        assert run("fit", "table.csv", "-o", name, "--config", "config.yaml")[0] == 0
+    assert sorted(Path().iterdir()) == sorted([*before, Path(name)])
+    refused(run("fit", "table.csv", "-o", "m" * 256), "File name too long")
+
+
 def test_streams(folder, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(Path("table.csv").read_text()))
     code, out, err = run("encode", "model.safetensors", "-", "-o", "-")
