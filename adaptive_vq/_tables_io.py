@@ -56,7 +56,7 @@ def read_table(path: str | Path) -> Table:
     ----------
     path : str or path
         Ends in .csv, .tsv, .parquet, .feather, .npz or .npy; ``-`` reads CSV from stdin. An NPZ
-        file holds a 2-D array ``X`` (or only one array) and may hold ``feature_names``.
+        file holds a 2-D array ``X`` (or only one array) and may hold ``feature_names`` beside it.
 
     Returns
     -------
@@ -325,18 +325,27 @@ def _read_npz(path: Any) -> Table:
         if isinstance(loaded, np.ndarray):
             raise ValueError("its content is that of an NPY file; let its name end in .npy.")
         with loaded as file:
-            key = "X" if "X" in file else next(iter(file)) if len(file.files) == 1 else None
+            named = "feature_names" in file
+            tables = [key for key in file.files if key != "feature_names"]
+            key = "X" if "X" in tables else tables[0] if len(tables) == 1 else None
             if key is None:
                 raise ValueError(f"it holds {file.files}; name the table 'X'.")
             cells = file[key]
-            names = [str(name) for name in file["feature_names"]] if "feature_names" in file else []
+            names = _texts(file["feature_names"]) if named else []
     except zipfile.BadZipFile as error:
         raise ValueError("it is no NPZ file.") from error
-    if not names:
+    if not named or cells.ndim != 2:
         return np.asarray(cells)
-    if cells.ndim == 2 and len(names) != cells.shape[1]:
+    if len(names) != cells.shape[1]:
         raise ValueError(f"it has {len(names)} feature_names for {cells.shape[1]} columns.")
     return pd.DataFrame(cells, columns=pd.Index(names))
+
+
+def _texts(names: NDArray[Any]) -> list[str]:
+    """Names of columns, also of bytes, whose text is not that of Python's display of them."""
+    if names.ndim != 1:
+        raise ValueError(f"its feature_names have the shape {names.shape}; give one per column.")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _read_npy(path: Any) -> Table:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,23 @@ def test_every_form_of_table_and_codes(form, folder, run, table):
     pipeline = load("model.safetensors")
     expected = pipeline.inverse_transform(pipeline.transform(X))
     np.testing.assert_array_equal(np.asarray(read_table(f"back.{form}")), np.asarray(expected))
+
+
+def test_names_in_npz_files(tmp_path):
+    X, path = np.ones((9, 2)), tmp_path / "t.npz"
+    np.savez(path, X=X, feature_names=np.array([b"a", "é".encode()]))
+    assert list(read_table(path).columns) == ["a", "é"]  # and not "b'a'"
+    np.savez(path, cells=X, feature_names=np.array(["a", "b"]))
+    assert list(read_table(path).columns) == ["a", "b"]
+    for words, arrays in {
+        "name the table 'X'": {"feature_names": np.array(["a", "b"])},
+        "the shape ()": {"X": X, "feature_names": np.array("a")},
+        "0 feature_names for 2 columns": {"X": X, "feature_names": np.array([], dtype=str)},
+        "2-D is needed": {"X": X[:, 0], "feature_names": np.array(["a"])},
+    }.items():
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=re.escape(words)):
+            read_table(path)
 
 
 @pytest.mark.parametrize("form", ["NPZ", "Npy", "CSV", "PARQUET"])
