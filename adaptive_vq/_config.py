@@ -122,7 +122,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _loader(yaml: Any) -> Any:
-    """Return PyYAML's safe loader, but with numbers such as 1e-3 and without repeated keys."""
+    """Return PyYAML's safe loader, but with numbers such as 1e-3 and without repeated keys.
+
+    Ratios such as 1:2:3 stay text; to PyYAML they would be a number to the base of 60.
+    """
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -133,11 +136,19 @@ def _loader(yaml: Any) -> Any:
                 raise ValueError(f"the key {twice[0]!r} stands there twice.")
             return dict(super().construct_mapping(node, deep))
 
+        def construct_number(self, node: Any) -> Any:
+            if ":" in node.value:
+                return node.value
+            whole = node.tag.endswith(":int")
+            return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"),
         list("-+.0123456789"),
     )
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_number)
     return Loader
 
 

@@ -384,6 +384,8 @@ def test_progress_is_shown_on_a_terminal_only(folder, run, monkeypatch):
         ("model: {compression_ratios: auto}", "vq__compression_ratios", "auto"),
         ("model: {compression_ratios: [0.5, 1.0, 1.5]}", "vq__compression_ratios", [0.5, 1.0, 1.5]),
         ("model: {compression_ratios: '0.5:1:1.5'}", "vq__compression_ratios", "0.5:1:1.5"),
+        ("model: {compression_ratios: 1:2:3}", "vq__compression_ratios", "1:2:3"),
+        ("model: {compression_ratios: 1:30.5}", "vq__compression_ratios", "1:30.5"),
         ("model: {compression_ratios: {a: [1, 2]}}", "vq__compression_ratios", {"a": [1, 2]}),
         ("model: {auto_compression_strategy: minimax}", "ratios__strategy", "minimax"),
         (
