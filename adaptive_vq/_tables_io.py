@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -255,7 +256,10 @@ def _parse_csv(text: TextIO, sep: str = ",") -> pd.DataFrame:
     text.seek(0)
     # An empty line of a single column is a missing cell.
     options = {"skip_blank_lines": len(names) > 1, **_exact_numbers()}
-    table = pd.read_csv(text, sep=sep, **options)
+    with warnings.catch_warnings():
+        # Of text among numbers. What takes the table says which cell it is, and what to do.
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        table = pd.read_csv(text, sep=sep, **options)
     if bool(table.iloc[:, -1:].isna().any(axis=None)):
         _refuse_short_lines(text, sep, len(names))
     return table

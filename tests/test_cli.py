@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -567,6 +568,15 @@ def test_bad_tables_are_refused(folder, run):
     }.items():
         refused(run("fit", name, "-o", "m"), word)
     assert not Path("m").exists()
+
+
+def test_text_late_in_a_long_file_is_no_warning(tmp_path):
+    path, cells = tmp_path / "long.csv", ",".join("1" * 64)
+    lines = [",".join(f"a{j}" for j in range(64)), *[cells] * 17_000, "x" + cells[1:]]
+    path.write_text("\n".join(lines))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of pandas, on mixed types
+        assert read_table(path)["a0"].iloc[-1] == "x"
 
 
 def test_a_model_does_not_go_to_stdout(folder, run):
