@@ -3,7 +3,7 @@ Which strategy serves a classifier?
 ===================================
 
 The strategy is a parameter like any other, so a grid search can choose it by what a model makes of
-the codes. All candidates spend the same bits.
+the codes. Candidates of one budget may spend the same bits.
 """
 
 import matplotlib.pyplot as plt
