@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -82,7 +83,7 @@ def read_table(path: str | Path) -> Table:
     (1, 2)
     """
     if str(path) == STREAM:
-        return _parsed(path, lambda: _parse_csv(io.StringIO(sys.stdin.read())))
+        return _parsed(path, lambda: _parse_csv(io.StringIO(_open(sys.stdin, "stdin").read())))
     reader = _by_suffix(path, _READERS)
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder; give a file.")
@@ -110,7 +111,7 @@ def write_table(table: Table, path: str | Path) -> None:
     """
     frame = rows_frame(table)
     if str(path) == STREAM:
-        frame.to_csv(sys.stdout, index=False)
+        frame.to_csv(_open(sys.stdout, "stdout"), index=False)
         return
     writer = _by_suffix(path, _WRITERS)
     with replacing(path) as place:
@@ -223,6 +224,13 @@ def _reason(error: Exception) -> str:
 
 def _shown(path: str | Path) -> str:
     return "stdin" if str(path) == STREAM else str(path)
+
+
+def _open(stream: TextIO | None, name: str) -> TextIO:
+    """Return a stream, which Python lacks where a program is started without."""
+    if stream is None:  # pandas would give back what it is to write
+        raise OSError(errno.EBADF, "it is closed; give the name of a file", name)
+    return stream
 
 
 def _by_suffix(path: str | Path, table: dict[str, Any]) -> Any:

@@ -204,6 +204,19 @@ def test_streams(folder, run, monkeypatch):
     assert pd.read_csv(io.StringIO(out)).shape == (70, 6)
 
 
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+def test_streams_that_are_closed_are_told(name, folder):
+    """Python has None for a stream that the shell has closed: <&- or >&-."""
+    table, redirect = {"stdin": ("-", "<&-"), "stdout": ("table.csv", ">&-")}[name]
+    output = "-" if name == "stdout" else "codes.csv"
+    command = f"{sys.executable} -m adaptive_vq encode model.safetensors {table} -o {output}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{command} {redirect}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"adaptive-vq: error: {name}: it is closed; give the name of a file\n"
+
+
 def test_decoding_the_first_levels(folder, run, table):
     run("encode", "model.safetensors", "table.csv", "-o", "codes.csv")
     assert run("decode", "model.safetensors", "codes.csv", "-o", "r.npz", "--levels", 1)[0] == 0
