@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Traceback (most recent call last):
     SystemExit: 0
     """
+    _have_stderr()
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         _fail(
@@ -67,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == INTERRUPTED:  # typer has caught Ctrl-C and says nothing
         _fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _have_stderr() -> None:
+    """Let remarks and bars go nowhere if whoever started this has closed stderr."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

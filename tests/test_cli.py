@@ -217,6 +217,16 @@ def test_streams_that_are_closed_are_told(name, folder):
     assert done.stderr == f"adaptive-vq: error: {name}: it is closed; give the name of a file\n"
 
 
+def test_a_closed_stderr_is_no_obstacle(folder, table):
+    table.to_parquet("table.parquet")
+    fit = "fit table.parquet -o m --config config.yaml"
+    for arguments in (fit, "encode m table.parquet -o codes.parquet"):
+        command = f"{sys.executable} -m adaptive_vq {arguments} 2>&-"
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+        assert done.returncode == 0
+    assert len(pd.read_parquet("codes.parquet")) == 70
+
+
 def test_decoding_the_first_levels(folder, run, table):
     run("encode", "model.safetensors", "table.csv", "-o", "codes.csv")
     assert run("decode", "model.safetensors", "codes.csv", "-o", "r.npz", "--levels", 1)[0] == 0
