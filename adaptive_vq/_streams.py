@@ -66,7 +66,7 @@ def map_parquet(
     with _opened(source) as file, replacing(output) as place:
         done, writer, schema = 0, None, None
         try:
-            for piece in _pieces(file):
+            for piece in _pieces(file, source):
                 made, index = function(piece), _index_of(piece, file, done)
                 if index is not None:
                     made.index = index
@@ -110,7 +110,7 @@ def parquet_pieces(source: str | Path) -> Iterator[pd.DataFrame]:
     for path in files:
         with _opened(path, may_be_empty=folder) as file:
             empty += file.metadata.num_rows == 0
-            yield from _pieces(file)
+            yield from _pieces(file, path)
     if folder and empty == len(files):
         raise ValueError(f"No file in the folder {source} has a row.")
 
@@ -201,7 +201,13 @@ def _index_of(piece: pd.DataFrame, file: Any, done: int) -> pd.Index | None:
     return pd.Index(np.arange(first, first + step * len(piece), step), name=name)
 
 
-def _pieces(file: Any) -> Iterator[pd.DataFrame]:
-    for batch in file.iter_batches(batch_size=CHUNK_ROWS):
-        if len(batch):
-            yield batch.to_pandas()
+def _pieces(file: Any, source: str | Path) -> Iterator[pd.DataFrame]:
+    import pyarrow as pa
+
+    try:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            if len(batch):
+                yield batch.to_pandas()
+    except (pa.ArrowException, OSError) as error:  # of damaged pages, which opening does not see
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source} can not be read as a table: {reason}") from error

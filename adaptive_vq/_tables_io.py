@@ -190,9 +190,11 @@ def rows_frame(table: Table) -> pd.DataFrame:
 def _parsed(path: str | Path, read: Callable[[], Table]) -> Table:
     try:
         table = read()
-    except (OSError, ImportError):
+    except ImportError:
         raise
     except Exception as error:  # every reader has errors of its own
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # of the system; those of pyarrow on damaged files name none
         reason = _reason(error)
         raise ValueError(f"{_shown(path)} can not be read as a table: {reason}") from error
     if table.ndim != 2:

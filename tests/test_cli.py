@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.callback import ProgressBar
 from sklearn.pipeline import Pipeline
@@ -600,6 +601,18 @@ def test_text_late_in_a_long_file_is_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of pandas, on mixed types
         assert read_table(path)["a0"].iloc[-1] == "x"
+
+
+@pytest.mark.parametrize("output", ["c.parquet", "c.csv"])
+def test_damaged_pages_are_told_with_the_file(output, folder, run, table):
+    pd.concat([table] * 20).to_parquet("t.parquet", compression="zstd", index=False)
+    content = bytearray(Path("t.parquet").read_bytes())
+    end = pq.ParquetFile("t.parquet").metadata.serialized_size + 8
+    content[200:-end] = bytes(len(content) - 200 - end)  # opening reads the end alone
+    Path("t.parquet").write_bytes(content)
+    found = run("encode", "model.safetensors", "t.parquet", "-o", output)
+    refused(found, "error: t.parquet can not be read as a table: ")
+    assert not Path(output).exists()
 
 
 def test_a_model_does_not_go_to_stdout(folder, run):
