@@ -108,7 +108,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder does not exist or can not be written to, or `path` is no regular file.
+        If the folder does not exist or can not be written to, or `path` is no regular file. What
+        fails on the way names `path`.
 
     Examples
     --------
@@ -127,6 +128,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield place
         _flush(place)
         place.replace(target)
+    except OSError as error:
+        if error.filename not in (None, str(place)):
+            raise
+        # Of a full disk nobody says on which file, and the hidden one means nothing to a user.
+        reason = f"it could not be written ({error.strerror or error})"
+        raise OSError(error.errno, reason, os.fspath(path)) from error
     finally:
         place.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not every system can flush a folder

@@ -722,6 +722,21 @@ def test_a_full_disk_leaves_the_old_files(folder, run, monkeypatch):
     assert not [file for file in Path().iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.parametrize("form", ["npy", "npz", "parquet", "csv"])
+def test_what_a_full_disk_stops_is_named(form, folder, run, table):
+    resource = pytest.importorskip("resource")
+    pd.concat([table] * 20).to_parquet("long.parquet")
+    before, limits = sorted(Path().iterdir()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        found = run("encode", "model.safetensors", "long.parquet", "-o", f"c.{form}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lines = found[2].splitlines()[-1:]
+    refused((*found[:2], *lines), f"error: c.{form}: it could not be written (")
+    assert sorted(Path().iterdir()) == before
+
+
 def test_bad_usage_is_one_line(folder, run):
     refused(run("frobnicate"), "frobnicate")
     refused(run("fit", "table.csv"), "-o MODEL")
