@@ -76,7 +76,9 @@ def demo(
     """Uniform against adaptive allocation on a generated table, at equal bits."""
     _require("matplotlib", "the picture of the demo")
     from adaptive_vq import _demo
+    from adaptive_vq.strategies import check_strategy
 
+    check_strategy(strategy, 3)  # before the fit that it is compared with
     talk = Talk(as_json, quiet)
     folder = _new_folder(output)
     _one_thread()

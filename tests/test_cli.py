@@ -868,6 +868,13 @@ def test_demo_compares_equal_budgets_on_rows_kept_aside(run, quick, tmp_path, mo
     refused(run(*arguments[:-1], "-o", "adaptive-vq-demo"), "already exists")
 
 
+def test_demo_refuses_a_strategy_before_it_fits(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_demo, "run_demo", lambda *_, **__: pytest.fail("fitted"))
+    refused(run("demo", "--strategy", "rate_distorsion"), "did you mean 'rate_distortion'?")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_demo_without_pyarrow_writes_csv(quick, tmp_path, monkeypatch):
     monkeypatch.setattr("adaptive_vq._tables_io.find_spec", lambda name: None)
     demo = _demo.run_demo(80, 16, "water_filling")
