@@ -334,7 +334,7 @@ def _rows_to_fit(pipeline: Any, table: str, talk: Talk) -> Any:
 
 
 def _categories(given: str | None) -> str | int | None:
-    return int(given) if given is not None and given.isdigit() else given
+    return int(given) if given is not None and given.isdecimal() else given
 
 
 def _required(output: Path | None) -> Path:

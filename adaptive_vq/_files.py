@@ -152,6 +152,8 @@ def _target(path: str | os.PathLike[str]) -> Path:
     if target.exists() and not target.is_file():
         # Also devices: replacing /dev/null by a file would be a nuisance.
         raise OSError(f"{os.fspath(path)} is no regular file.")
+    if target.parent.is_file():
+        raise NotADirectoryError(f"{target.parent} is a file, and no folder to write to.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
     return target

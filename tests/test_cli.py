@@ -737,7 +737,15 @@ def test_what_a_full_disk_stops_is_named(form, folder, run, table):
     assert sorted(Path().iterdir()) == before
 
 
+def test_a_file_in_place_of_a_folder_is_told(folder, run):
+    for command in (["fit", "table.csv", "-o", "table.csv/m"], ["demo", "-o", "table.csv/d"]):
+        refused(run(*command), "table.csv is a file, and no folder")
+
+
 def test_bad_usage_is_one_line(folder, run):
+    refused(
+        run("fit", "table.csv", "--dry-run", "--categories", "\N{SUPERSCRIPT TWO}"), "categories"
+    )
     refused(run("frobnicate"), "frobnicate")
     refused(run("fit", "table.csv"), "-o MODEL")
     refused(run("fit", "table.csv", "-o", "m", "--bits", 0), "--bits")
