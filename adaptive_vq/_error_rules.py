@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
 
 
+# scaler='quantile' is no remedy: extremes are capped as before, and only count less.
+_EXTREMES = (
+    "If these extremes matter, widen clip (None caps nothing); if not, read the capped figures, or "
+    "set scaler='quantile', which leaves them capped and counts them by rank."
+)
+
+
 # ------------------------------------------------------------------------ where the error is
 def worst_category(d: Diagnosis) -> Found:
     """Categories far worse than the median one, or of two one that is far worse than the other."""
@@ -85,10 +92,7 @@ def dominant_column(d: Diagnosis) -> Found:
 
 def _remedy(beyond: float) -> str:
     if beyond > BEYOND_CAPS:
-        return (
-            f"{percent(beyond)} of that is in cells beyond the caps: set scaler='quantile', widen "
-            "clip, or read the capped figures."
-        )
+        return f"{percent(beyond)} of that is in cells beyond the caps. {_EXTREMES}"
     return (
         "Look at it: noise is better dropped, and another kind of column is better in a category "
         "of its own (categories=...)."
@@ -112,9 +116,7 @@ def beyond_caps(d: Diagnosis) -> Found:
         "clip, scaler",
         f"Cells beyond the training caps carry {percent(share)} of the error (limit "
         f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
-        f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. "
-        "If these extremes matter, widen clip or set scaler='quantile'; if not, read the capped "
-        "figures.",
+        f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. {_EXTREMES}",
     )
 
 

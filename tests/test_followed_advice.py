@@ -1,0 +1,52 @@
+"""Advice is followed, and its figure gets better; what would not help is not named."""
+
+import numpy as np
+import pandas as pd
+
+from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq.diagnosis import Diagnosis, compare, diagnose
+from adaptive_vq.recommendations import Recommendation
+
+
+def fit(X: pd.DataFrame, **parameters) -> HierarchicalVQVAE:
+    return HierarchicalVQVAE(random_state=0, **{"max_epochs": 0, **parameters}).fit(X)
+
+
+def report(codec: HierarchicalVQVAE, X: pd.DataFrame) -> Diagnosis:
+    return diagnose(codec, X, embedding=None)
+
+
+def found(diagnosis: Diagnosis, rule: str) -> list[Recommendation]:
+    return [r for r in diagnosis.recommendations if r.rule == rule]
+
+
+def heavy_tails(n: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(n, 2))
+    cells = np.exp(1.5 * factors @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(n, 6)))
+    return pd.DataFrame(cells, columns=list("abcdef"))
+
+
+# ------------------------------------------------------------------------------ extremes
+def test_extremes_that_matter_are_brought_back_by_clip_and_not_by_ranks():
+    table = heavy_tails(900)
+    train, unseen = table[:600], table[600:]
+    base = fit(train, bits=24)
+    own = report(base, unseen)
+    (advice,) = found(own, "beyond_caps")
+    assert advice.parameter == "clip, scaler"
+    fits = {
+        "base": base,
+        "clip": fit(train, bits=24, clip=None),
+        "ranks": fit(train, bits=24, scaler="quantile"),
+    }
+    nmse = compare(fits, unseen, n_bootstrap=0).table["nmse"]
+    assert nmse["clip"] < 0.7 * nmse["base"]
+    assert nmse["ranks"] > 0.9 * nmse["base"]  # its caps are the same
+    messages = [advice.message, *(r.message for r in found(own, "dominant_column"))]
+    assert len(messages) > 1
+    for message in messages:
+        if_they_matter, if_not = message.split("if not, ")
+        assert "widen clip (None caps nothing)" in if_they_matter
+        assert "scaler" not in if_they_matter
+        assert "scaler='quantile', which leaves them capped" in if_not
