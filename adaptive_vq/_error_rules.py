@@ -204,10 +204,11 @@ def above_training(d: Diagnosis) -> Found:
         "all",
         given / trained if trained > 0 else math.inf,
         ABOVE_TRAINING,
-        "bits, or more training rows",
+        "more training rows, or the rows",
         f"NMSE is {given:.3g} here and {trained:.3g} on the training rows, both capped (limit "
         f"{ABOVE_TRAINING:g} times).{worst} Either these rows differ from the training rows, or "
-        "the codebooks are too large for them: fit on more rows, or lower bits.",
+        "those are few for so many codewords: fit on more rows. Fewer bits would bring the two "
+        "figures together only by making both worse.",
     )
 
 

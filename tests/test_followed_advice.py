@@ -50,3 +50,18 @@ def test_extremes_that_matter_are_brought_back_by_clip_and_not_by_ranks():
         assert "widen clip (None caps nothing)" in if_they_matter
         assert "scaler" not in if_they_matter
         assert "scaler='quantile', which leaves them capped" in if_not
+
+
+# ---------------------------------------------------------------------------- training rows
+def test_rows_worse_than_training_rows_gain_by_rows_and_not_by_fewer_bits():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(1500, 8)), columns=list("abcdefgh"))
+    unseen = table[1000:]
+    own = report(fit(table[:100], bits=24), unseen)
+    (advice,) = found(own, "above_training")
+    fewer = report(fit(table[:100], bits=12), unseen).summary["nmse_capped"]
+    more_rows = report(fit(table[:1000], bits=24), unseen).summary["nmse_capped"]
+    assert more_rows < 0.9 * own.summary["nmse_capped"] < 0.9 * fewer
+    assert "bits" not in advice.parameter
+    assert "lower bits" not in advice.message
+    assert "fit on more rows" in advice.message
+    assert "Fewer bits would bring" in advice.message
