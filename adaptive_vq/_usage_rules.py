@@ -107,11 +107,12 @@ def few_rows(d: Diagnosis) -> Found:
             str(few.index[0]),
             float(few.iloc[0]),
             ROWS_PER_CODEWORD,
-            "bits, codebook_sizes, or more rows",
+            "more rows, or min_rows_per_codeword",
             f"Fewer than {ROWS_PER_CODEWORD:g} training rows per codeword in "
             f"{counted(len(few), 'codebook')}, down to {few.iloc[0]:.3g} in "
-            f"{few.index[0]!r}. Such codewords follow single rows: fit on more rows, or cap "
-            "codebook_sizes; keep them if the given rows are coded as well as the training rows.",
+            f"{few.index[0]!r}. Such codewords follow single rows: fit on more rows. "
+            f"min_rows_per_codeword={ROWS_PER_CODEWORD:g} spends the same bits on smaller "
+            "codebooks; that need not code unseen rows better, so compare both.",
         )
 
 

@@ -65,3 +65,9 @@ def test_rows_worse_than_training_rows_gain_by_rows_and_not_by_fewer_bits():
     assert "lower bits" not in advice.message
     assert "fit on more rows" in advice.message
     assert "Fewer bits would bring" in advice.message
+    (few,) = found(own, "few_rows")
+    assert "codebook_sizes" not in few.parameter + few.message  # any size below takes bits away
+    assert "min_rows_per_codeword=10 spends the same bits" in few.message
+    split = fit(table[:100], bits=24, min_rows_per_codeword=10)
+    assert split.n_bits_ > 22  # of 24
+    assert not found(report(split, unseen), "few_rows")
