@@ -132,9 +132,9 @@ def singletons(d: Diagnosis) -> Found:
             0,
             "min_category_size, categories",
             f"Of a single column: {listed(alone)} ({len(alone)} of {len(d.categories)} "
-            "categories). A codebook of one column is a scalar quantizer and shares nothing; raise "
-            "min_category_size or join it to another category, unless the column is meant to have "
-            "a code of its own.",
+            "categories). A codebook of one column is a scalar quantizer and shares nothing; join "
+            "it to another category where categories are given, else raise min_category_size, "
+            "unless the column is meant to have a code of its own.",
         )
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq.diagnosis import Diagnosis, compare, diagnose
 from adaptive_vq.recommendations import Recommendation
 
@@ -71,3 +72,25 @@ def test_rows_worse_than_training_rows_gain_by_rows_and_not_by_fewer_bits():
     split = fit(table[:100], bits=24, min_rows_per_codeword=10)
     assert split.n_bits_ > 22  # of 24
     assert not found(report(split, unseen), "few_rows")
+
+
+# ------------------------------------------------------------------ categories that are given
+def families() -> pd.DataFrame:
+    """Families a to c of two columns and d and e of one."""
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(200, 5))[:, [0, 0, 1, 1, 2, 2, 3, 4]] + 0.3 * rng.normal(size=(200, 8))
+    return pd.DataFrame(cells, columns=[f"{name}__{c}" for c, name in enumerate("aabbccde")])
+
+
+def prefixed(X: pd.DataFrame, **parameters) -> HierarchicalVQVAE:
+    """Categories that are given, and Gaussian predictions."""
+    plan = AdaptiveRatioSelector("balanced", characterizer=FeatureCharacterizer("prefix"))
+    return fit(X, compression_ratios=plan, bits=16, **parameters)
+
+
+def test_given_categories_of_one_column_are_to_be_joined():
+    X = families()
+    (advice,) = found(report(prefixed(X), X), "single_column")
+    with pytest.warns(UserWarning, match="min_category_size=3 .* has no effect"):
+        FeatureCharacterizer("prefix", min_category_size=3).fit(X)
+    assert "join it to another category where categories are given, else raise" in advice.message
