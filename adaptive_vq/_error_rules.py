@@ -229,5 +229,6 @@ def above_predicted(d: Diagnosis) -> Found:
             f"{counted(len(off), 'category', 'categories')}, most {off.index[0]!r} with NMSE "
             f"{row['nmse_capped']:.3g} instead of {row['predicted_nmse']:.3g}, both capped. These "
             "rows differ from the training rows, or those kept aside to predict from were too few: "
-            "fit on more rows, or raise validation_fraction.",
+            "fit on more rows, or raise validation_fraction. With early_stopping=False none "
+            "were kept aside, and the prediction is the plan's.",
         )

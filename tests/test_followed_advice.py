@@ -94,3 +94,12 @@ def test_given_categories_of_one_column_are_to_be_joined():
     with pytest.warns(UserWarning, match="min_category_size=3 .* has no effect"):
         FeatureCharacterizer("prefix", min_category_size=3).fit(X)
     assert "join it to another category where categories are given, else raise" in advice.message
+
+
+def test_predictions_without_rows_kept_aside_are_told_as_the_plans():
+    X = np.exp(1.5 * families())
+    own = report(prefixed(X, early_stopping=False), X)
+    same = report(prefixed(X, early_stopping=False, validation_fraction=0.4), X)
+    (advice,) = found(own, "above_predicted")
+    assert found(same, "above_predicted") == [advice]  # the fraction has no effect
+    assert "early_stopping=False none were kept aside" in advice.message
