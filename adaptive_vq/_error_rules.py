@@ -22,10 +22,25 @@ from adaptive_vq._advice import (
 )
 from adaptive_vq._knee import LESS, MORE
 from adaptive_vq._wording import counted
+from adaptive_vq.allocation import allocate_minimax
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
 
+
+_EXACT = 1e-9
+"""NMSE below which a category is coded exactly, but for rounding."""
+
+_NOTABLY = 0.95
+"""NMSE predicted for another division of the bits over that for the present one."""
+
+_MORE_BITS = (
+    "Give it more bits: larger codebook_sizes where these are given, which overrule the plan; else "
+    "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in total."
+)
+_MORE_IN_TOTAL = (
+    "No other division of these bits is predicted to even out the errors: give more bits in total."
+)
 
 # scaler='quantile' is no remedy: extremes are capped as before, and only count less.
 _EXTREMES = (
@@ -48,20 +63,31 @@ def worst_category(d: Diagnosis) -> Found:
         return
     limit = max(WORST_OVER_MEDIAN * usual, NOTABLE_NMSE)
     for name, error in errors[errors > limit].sort_values(ascending=False).items():
-        bits = d.categories["bits"][str(name)]
         ratio = error / usual if usual > 0 else math.inf
+        far = f"{ratio:.3g} times the {of_which} category (limit {WORST_OVER_MEDIAN:g})"
+        if usual < _EXACT:
+            far = f"while the {of_which} category is coded exactly"
         yield Recommendation(
             "worst_category",
             str(name),
             float(ratio),
             WORST_OVER_MEDIAN,
             "strategy='minimax', codebook_sizes, or bits",
-            f"Category {name!r} has capped NMSE {error:.3g} at {_bits(bits)}, {ratio:.3g} times "
-            f"the {of_which} category (limit {WORST_OVER_MEDIAN:g}). Give it more bits: larger "
-            "codebook_sizes where these are given, which overrule the plan; else "
-            "strategy='minimax', a larger ratio for it in compression_ratios, or more bits in "
-            "total.",
+            f"Category {name!r} has capped NMSE {error:.3g} at "
+            f"{_bits(d.categories['bits'][str(name)])}, {far}. "
+            + (_MORE_BITS if _evens_out(d, str(name)) else _MORE_IN_TOTAL),
         )
+
+
+def _evens_out(d: Diagnosis, name: str) -> bool:
+    """Whether strategy="minimax" would take error off a category; True where nobody knows."""
+    if d.frontier is None or d.curves is None:
+        return True
+    names, spent = sorted(d.curves), d.categories["bits"]
+    shares = allocate_minimax([d.curves[n] for n in names], int(d.summary["budget"]), keys=names)
+    curve = d.curves[name]
+    now = curve[min(round(spent[name]), len(curve) - 1)]
+    return bool(curve[shares[names.index(name)]] < _NOTABLY * now)
 
 
 def _bits(number: float) -> str:

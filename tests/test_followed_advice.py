@@ -1,12 +1,14 @@
 """Advice is followed, and its figure gets better; what would not help is not named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq.diagnosis import Diagnosis, compare, diagnose
-from adaptive_vq.recommendations import Recommendation
+from adaptive_vq.recommendations import Recommendation, recommend
 
 
 def fit(X: pd.DataFrame, **parameters) -> HierarchicalVQVAE:
@@ -103,3 +105,29 @@ def test_predictions_without_rows_kept_aside_are_told_as_the_plans():
     (advice,) = found(own, "above_predicted")
     assert found(same, "above_predicted") == [advice]  # the fraction has no effect
     assert "early_stopping=False none were kept aside" in advice.message
+
+
+# ----------------------------------------------------------------------- starved categories
+def test_minimax_is_named_only_where_it_would_move_bits():
+    rng = np.random.default_rng(0)
+    flags = pd.DataFrame(rng.integers(0, 2, size=(600, 3))).add_prefix("flags__")
+    X = flags.join(pd.DataFrame(rng.normal(size=(600, 6))).add_prefix("rest__"))
+    given = FeatureCharacterizer("prefix")
+    fits = {
+        name: fit(
+            X[:400], compression_ratios=AdaptiveRatioSelector(name, bits=12, characterizer=given)
+        )
+        for name in ("rate_distortion", "minimax")
+    }
+    own = report(fits["rate_distortion"], X[400:])
+    (advice,) = found(own, "worst_category")
+    # The flags need their three bits; without one of them they would be the worst.
+    assert fits["rate_distortion"].bits_ == fits["minimax"].bits_
+    assert advice.subject == "rest"
+    assert "while the other category is coded exactly" in advice.message
+    assert "minimax" not in advice.message
+    assert "give more bits in total" in advice.message
+
+    cheap = own.curves | {"flags": np.array([1.0, 0.01, 0.001, 0.0])}
+    (advice,) = [r for r in recommend(replace(own, curves=cheap)) if r.rule == "worst_category"]
+    assert "strategy='minimax'" in advice.message
