@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,12 @@ def test_arrows_between_modules_are_those_of_the_source():
     assert "vqvae" not in set().union(*(uses[m] for m in ("ratios", "characterize", "training")))
     depth = drawing.layers(uses)
     assert depth["vqvae"] > depth["ratios"] > depth["characterize"] > depth["units"] >= 0
+
+
+def test_the_source_distribution_has_what_its_tests_and_readme_read():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"adaptive_vq", "tests", "benchmarks"} <= set(packed)
+    linked = re.findall(r"\]\((\w[^):]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {Path(path).parts[0] for path in linked} == {"docs"} <= set(packed)
+    assert [path for path in packed if not (ROOT / path).exists()] == []
