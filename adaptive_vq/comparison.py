@@ -29,7 +29,7 @@ _INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Figures of several codecs on the same rows; made by :func:`compare`.
+    """Figures of several codecs on the same rows; made by :func:`adaptive_vq.compare`.
 
     Attributes
     ----------

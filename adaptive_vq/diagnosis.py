@@ -38,7 +38,7 @@ _TABLES = ("categories", "columns", "codebooks", "levels", "decisions", "frontie
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """Figures of a codec on given rows; made by :func:`diagnose`.
+    """Figures of a codec on given rows; made by :func:`adaptive_vq.diagnose`.
 
     Every error is in codec units unless its name says otherwise. NMSE divides the squared error by
     the squared deviation from the training mean, over observed cells: 0 is perfect, 1 no better

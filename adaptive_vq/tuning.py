@@ -32,7 +32,7 @@ STAGNANT = 0.01
 
 
 class Tuning(NamedTuple):
-    """Result of :func:`tune_categories`.
+    """Result of :func:`adaptive_vq.tune_categories`.
 
     Parameters
     ----------

@@ -70,9 +70,30 @@ def _imported_by_pages():
             yield from (f"{module}.{name.strip()}".strip(".") for name in names.split(","))
 
 
-def test_the_reference_lists_all_public_names_once():
+def _listed():
     text = (DOCS / "api.rst").read_text(encoding="utf-8")
-    listed = re.findall(r"^(?:   |\.\. data:: )(\w+(?:\.\w+)?)$", text, re.MULTILINE)
+    return re.findall(r"^(?:   |\.\. data:: )(\w+(?:\.\w+)?)$", text, re.MULTILINE)
+
+
+def test_own_references_lead_to_the_reference():
+    listed = _listed()
+    texts = [("", page.read_text(encoding="utf-8")) for page in PAGES]
+    for path in listed:
+        module = path.rpartition(".")[0]
+        if module in ("", *PUBLIC):
+            texts.append((module, _named(path).__doc__ or ""))
+    lost = []
+    for module, text in texts:
+        for target in re.findall(r":(?:func|class|mod):`~?([\w.]+)`", text):
+            own = target.startswith("adaptive_vq.") or "." not in target
+            name = target.removeprefix("adaptive_vq.")
+            name = name if target != name else f"{module}.{name}".strip(".")
+            lost += [(module, target)] if own and name not in listed else []
+    assert lost == []
+
+
+def test_the_reference_lists_all_public_names_once():
+    listed = _listed()
     there = [id(_named(path)) for path in listed]
     assert len(listed) > 55
     assert [path for path in listed if there.count(id(_named(path))) > 1] == []
