@@ -46,6 +46,7 @@ def file_path(path: Any) -> Path:
             f"path={shown(path, 60)} is no path: give the name of a file, as str or pathlib.Path."
         ) from error
 
+
 _MOST_KEPT = 20
 """Characters of a name that a temporary file keeps, of at most 4 of 255 bytes each."""
 
