@@ -247,15 +247,18 @@ class Node:
         self._gains[bits] = gain
         self.bench.note_gain(gain, bits / self.max_bits)
 
-    def ratios(self, bits: Sequence[int]) -> list[float]:
+    def ratios(self, bits: Sequence[int], curve: Floats) -> list[float]:
         """Share of principal directions worth coding up to each level.
 
-        Directions are worth coding until those beyond carry less than 2 % of the error that a
-        Gaussian code of the same bits would leave: what is not coded is lost, what is costs only
-        time.
+        Directions are worth coding until those beyond carry less than 2 % of the error that is left
+        at these bits, by the curve or by a Gaussian code, whichever leaves less: what is not coded
+        is lost, what is costs only time. Rows near a manifold are coded with a small part of the
+        error of Gaussian ones.
         """
         values, most = self.spectrum, self.bench.width(len(self.columns))
-        errors = gaussian_curve(values, int(sum(bits)))[np.cumsum(bits)]
+        ends = np.cumsum(bits)
+        measured = curve[np.minimum(ends, len(curve) - 1)]
+        errors = np.minimum(gaussian_curve(values, int(sum(bits)))[ends], measured)
         beyond = values.sum() - np.cumsum(values)
         counts = [int(np.searchsorted(-beyond, -_BEYOND * error)) + 1 for error in errors]
         return [min(count, len(values), most) / len(values) for count in counts]

@@ -275,7 +275,10 @@ class _Trial:
         return Measured(
             {name: self.columns[at[name]] for name in self.order},
             levels,
-            {name: self.nodes[at[name]].ratios(levels[name]) for name in self.order},
+            {
+                name: self.nodes[at[name]].ratios(levels[name], self.curves[at[name]])
+                for name in self.order
+            },
             curves,
             {name: float(curves[name][parts[name]]) for name in self.order},
         )
