@@ -46,6 +46,9 @@ MOST_DIRECTIONS, LEAST_DIRECTIONS = 128, 32
 ROWS_PER_DIRECTION = 24
 """Directions of many columns that fewer rows see are left out: codebooks would only memorize them.
 Of fewer columns none is: where they take few values, what is left out may be most of the error."""
+_DIRECTIONS_JUDGED_AT = 32
+_MOSTLY = 0.5
+_DIRECTIONS_MUST_GAIN = 0.98
 
 _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
@@ -106,14 +109,40 @@ class Bench:
         self.n_rows = len(self.folds[0].train)
         self.seed = seed
         self._nodes: dict[tuple[int, ...], Node] = {}
+        self.all_directions = False
         # Of more codewords than rows some would be used by none.
         self.max_bits = max(1, quantize.most_bits(self.n_rows))
         self.draws = 0.0
         self._gains: list[tuple[float, float]] = []
 
+    def settle_directions(self, budget: int) -> None:
+        """Choose whether all directions of many columns are coded, by greedy chains for all.
+
+        Only where those that are left out make up most of the error may that be better: one-hot
+        columns carry as much in the last directions as in the first, and rows repeat what came
+        before.
+        """
+        n_columns, bits = self.folds[0].train.shape[1], min(budget, _DIRECTIONS_JUDGED_AT)
+        if self.width(n_columns) == n_columns:
+            return
+        (every,) = self.nodes([np.arange(n_columns)])
+        error = self._greedy_error(every, bits)
+        if every.left_out < _MOSTLY * error:
+            return
+        self.all_directions = True
+        whole = Node(self, every.columns)
+        if self._greedy_error(whole, bits) < _DIRECTIONS_MUST_GAIN * error:
+            self._nodes = {tuple(range(n_columns)): whole}
+        else:
+            self.all_directions = False
+
+    def _greedy_error(self, node: Node, bits: int) -> float:
+        node.greedy.measure_to(bits)
+        return float(node.greedy.up_to(bits)[-1])
+
     def width(self, n_columns: int) -> int:
         """Principal directions of so many columns that codebooks may code."""
-        if n_columns <= MOST_DIRECTIONS:
+        if n_columns <= MOST_DIRECTIONS or self.all_directions:
             return n_columns
         return min(MOST_DIRECTIONS, max(LEAST_DIRECTIONS, self.n_rows // ROWS_PER_DIRECTION))
 
@@ -130,6 +159,8 @@ class Bench:
         usual = [float(np.mean(gains[place])) for place in places]
         reach = np.sqrt(np.maximum(books - 1.0, 0.0))
         beyond = usual[-1] * np.minimum(reach / places[-1], _MOST_LONGER)
+        # What short chains have not gained long ones may: until one is measured, the guess stands.
+        beyond = np.minimum(beyond, _FIRST_GUESS * np.minimum(reach, _MOST_LONGER))
         return np.where(reach > places[-1], beyond, np.interp(reach, places, usual))
 
     def note_gain(self, gain: float, books: float) -> None:
@@ -212,6 +243,11 @@ class Node:
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
+
+    @property
+    def left_out(self) -> float:
+        """Error of the directions that are not coded, whatever the bits."""
+        return float(self.spectrum[self.bench.width(len(self.columns)) :].sum())
 
     @property
     def max_bits(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Generic, Protocol, TypeVar
 
@@ -61,7 +61,8 @@ def search_cuts(
     try_cuts : callable
         Makes a trial, estimated, of each cut.
     cuts : sequence of dict
-        Nested candidates, coarse to fine. Categories that all of them share stay as they are.
+        Candidates, coarse to fine: nested ones, and such as keep some columns together. Categories
+        that all of them share stay as they are.
     tolerance : float
         In the end finer cuts are measured for as long as they exceed the least error by no more
         than this share; one estimated to exceed it by far ends that unmeasured.
@@ -93,6 +94,46 @@ def each_alone(cuts: Sequence[Categories]) -> Categories:
     return {f"cluster_{i}": np.array([c]) for i, c in enumerate(sorted(left), start=1)} | fixed
 
 
+def kept_whole(cuts: Sequence[Categories], groups: Iterable[IntArray]) -> list[Categories]:
+    """Candidates in which each of some groups of columns is a category, as far as these are new.
+
+    Categories that all candidates share stay as they are, and what they hold is in no group. None
+    of the results has more categories than the finest candidate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._cut_search import kept_whole
+    >>> cuts = [{"all": np.arange(4)}, {"x": np.array([0, 1]), "y": np.array([2, 3])}]
+    >>> for cut in kept_whole(cuts, [np.array([0, 2])]):
+    ...     print({name: columns.tolist() for name, columns in cut.items()})
+    {'cluster_1': [0, 2], 'cluster_2': [1, 3]}
+    """
+    fixed, most = _shared(cuts), max(map(len, cuts))
+    taken = {int(c) for columns in fixed.values() for c in columns}
+    whole = {group for group in map(_group, groups) if not taken.intersection(group)}
+    inside = {column for group in whole for column in group}
+    known = [_groups_of(cut, fixed) for cut in cuts]
+    new = []
+    for cut in known:
+        rest = {tuple(c for c in group if c not in inside) for group in cut}
+        new.append(frozenset(whole | (rest - {()})))
+    unknown = [cut for cut in dict.fromkeys(new) if cut not in known]
+    return [_named(cut, fixed) for cut in unknown if len(cut) + len(fixed) <= most]
+
+
+def _groups_of(cut: Categories, fixed: Categories) -> Groups:
+    """Categories of a cut, without those that are fixed."""
+    return frozenset(map(_group, cut.values())) - set(map(_group, fixed.values()))
+
+
+def _named(groups: Groups, fixed: Categories) -> Categories:
+    """Cut into groups, largest first, and what is fixed."""
+    ordered = sorted(groups, key=lambda group: (-len(group), group))
+    named = {f"cluster_{i}": np.array(group) for i, group in enumerate(ordered, start=1)}
+    return {**named, **fixed}
+
+
 def _shared(cuts: Sequence[Categories]) -> dict[str, IntArray]:
     """Categories that are in every cut, as the first one names them."""
     shared = set.intersection(*({_group(columns) for columns in cut.values()} for cut in cuts))
@@ -107,14 +148,12 @@ class _Search(Generic[T]):
         tolerance: float,
     ) -> None:
         self.try_cuts, self.tolerance = try_cuts, tolerance
-        sets = [{_group(columns) for columns in cut.values()} for cut in cuts]
         self.fixed = _shared(cuts)
-        shared = set(map(_group, self.fixed.values()))
-        parts = [part - shared for part in sets]
+        parts = [_groups_of(cut, self.fixed) for cut in cuts]
         blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
         self.blocks = sorted(blocks)
         estimated = self._estimated(cuts, sum(len(part) <= MOST_BLOCKS for part in parts))
-        self.pool: dict[Groups, T] = dict(zip(map(frozenset, parts), estimated, strict=False))
+        self.pool: dict[Groups, T] = dict(zip(parts, estimated, strict=False))
 
     def _estimated(self, cuts: Sequence[Categories], n_coarse: int) -> list[T]:
         """Estimate the coarse candidates, and finer ones for as long as there is any hope."""
@@ -132,7 +171,7 @@ class _Search(Generic[T]):
         while len(self.pool) > 1:
             near = dict.fromkeys(_neighbours(best, self.blocks))
             new = [groups for groups in near if groups not in self.pool]
-            trials = self.try_cuts([self._named(groups) for groups in new])
+            trials = self.try_cuts([_named(groups, self.fixed) for groups in new])
             self.pool.update(zip(new, trials, strict=True))
             better = self._descend(best)
             if better == best:
@@ -183,11 +222,6 @@ class _Search(Generic[T]):
 
     def _error(self, key: Groups) -> float:
         return self.pool[key].error
-
-    def _named(self, groups: Groups) -> Categories:
-        ordered = sorted(groups, key=lambda group: (-len(group), group))
-        named = {f"cluster_{i}": np.array(group) for i, group in enumerate(ordered, start=1)}
-        return named | self.fixed
 
 
 def _group(columns: IntArray) -> Group:

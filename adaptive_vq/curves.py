@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import DOUBTED, each_alone, search_cuts
+from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, search_cuts
 from adaptive_vq._device import ordinary_torch
+from adaptive_vq._indicators import one_hot_codes
 from adaptive_vq._parallel import each, n_workers, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.greedy import EXACT, AveragedCurve
@@ -113,8 +114,10 @@ def measure(
     left out of what is measured, and count by what those that came once would have cost.
     """
     bench = Bench(Z, random_state, weight)
+    bench.settle_directions(budget)
     bench.settle_for_few_rows(budget)
-    trials = _try_cuts(bench, cuts, budget, cut_tolerance)
+    with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
+    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes)
     alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
         (last,) = _trials(bench, [alone], budget)
@@ -296,17 +299,33 @@ def _trials(bench: Bench, cuts: Sequence[Categories], budget: int) -> list[_Tria
 
 
 def _try_cuts(
-    bench: Bench, cuts: Sequence[Categories], budget: int, tolerance: float
+    bench: Bench,
+    cuts: Sequence[Categories],
+    budget: int,
+    tolerance: float,
+    with_codes: Sequence[Categories] = (),
 ) -> list[_Trial]:
     """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
-    With few rows the candidates are measured one by one, coarse to fine, until two in a row are
-    clearly worse than the best: estimates are poor, and of many cuts one would look good by chance.
-    After a cut that is worse, and was estimated to be, one estimated to be much worse counts as the
-    second.
+    Candidates are nested cuts, and the same `with_codes` kept whole.
     """
-    if not bench.rows_are_few:
-        return search_cuts(lambda tried: _trials(bench, tried, budget), cuts, tolerance)
+    if bench.rows_are_few:
+        return [
+            trial
+            for candidates in (cuts, with_codes)
+            for trial in _walk(bench, candidates, budget, tolerance)
+        ]
+    candidates = sorted([*cuts, *with_codes], key=len)
+    return search_cuts(lambda tried: _trials(bench, tried, budget), candidates, tolerance)
+
+
+def _walk(bench: Bench, cuts: Sequence[Categories], budget: int, tolerance: float) -> list[_Trial]:
+    """Measure candidates of few rows one by one, coarse to fine.
+
+    Until two in a row are clearly worse than the best: estimates are poor, and of many cuts one
+    would look good by chance. After a cut that is worse, and was estimated to be, one estimated to
+    be much worse counts as the second.
+    """
     trials: list[_Trial] = []
     hopeless = max(_HOPELESS, 1 + tolerance)
     least = before = math.inf

@@ -435,3 +435,29 @@ def test_directions_are_coded_down_to_what_is_left_of_rows_near_a_curve():
     n_coded = round(found.ratios["all"][-1] * 48)
     lost = spectrum[n_coded:].sum() / spectrum.sum()
     assert lost < 0.03 * found.predicted["all"]
+
+
+def test_all_directions_of_many_columns_are_coded_where_they_make_up_the_error():
+    rng = np.random.default_rng(0)
+    one_hot = np.eye(150)[rng.integers(150, size=1400)]
+    Z = ((one_hot - one_hot.mean(axis=0)) / one_hot.std(axis=0)).astype(np.float32)
+    found = measure(Z, [{"all": np.arange(150)}], 8, "total", 1, random_state=0)
+    assert found.ratios["all"][0] > 0.95
+    assert found.predicted["all"] < 1e-6
+
+
+def test_directions_that_only_memorize_are_left_out():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(700, 150)).astype(np.float32)
+    bench = Bench(Z, seed=0)
+    bench.settle_directions(16)
+    assert not bench.all_directions
+    assert bench.width(150) == 32
+
+
+def test_long_chains_may_gain_what_short_ones_have_not():
+    bench = Bench(make_table(), seed=0)
+    before = bench.usual_gain(np.array([4.0]))
+    bench.note_gain(1.0, 2.0)
+    assert bench.usual_gain(np.array([2.0])) == pytest.approx(0.0)
+    assert bench.usual_gain(np.array([4.0])) == pytest.approx(before)

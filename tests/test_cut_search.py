@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from adaptive_vq._cut_search import search_cuts
+from adaptive_vq._cut_search import kept_whole, search_cuts
 
 ALL = [(0, 1, 2, 3, 4, 5, 6, 7)]
 HALVES = [(0, 1, 2, 3), (4, 5, 6, 7)]
@@ -151,3 +151,27 @@ def test_finer_cuts_of_hopeless_estimate_are_not_measured():
     world = World(ALL)
     best(world, named(ALL, HALVES), tolerance=1.45)
     assert world.corrected == [ALL, HALVES]
+
+
+def test_columns_that_are_kept_whole_leave_every_candidate():
+    scattered = np.array([0, 2, 4, 6])
+    found = [
+        sorted(c.tolist() for c in cut.values()) for cut in kept_whole(named(*NESTED), [scattered])
+    ]
+    # One category of all becomes two; quarters would become five categories.
+    assert found == [[[0, 2, 4, 6], [1, 3, 5, 7]], [[0, 2, 4, 6], [1, 3], [5, 7]]]
+
+
+def test_what_is_kept_whole_already_or_fixed_gives_no_candidate():
+    assert kept_whole(named(*NESTED), [np.array([0, 1, 2, 3]), np.array([4, 5, 6, 7])]) == []
+    assert kept_whole(named(*NESTED, given=[8, 9]), [np.array([7, 8])]) == []
+    assert kept_whole(named(*NESTED), []) == []
+
+
+def test_fixed_categories_stay_beside_columns_that_are_kept_whole():
+    (first, *_) = kept_whole(named(*NESTED, given=[8, 9]), [np.array([0, 2, 4, 6])])
+    assert {name: columns.tolist() for name, columns in first.items()} == {
+        "cluster_1": [0, 2, 4, 6],
+        "cluster_2": [1, 3, 5, 7],
+        "given": [8, 9],
+    }
