@@ -153,11 +153,14 @@ class Checkpoint:
         """Whether the file holds anything; a fit that was refused leaves none to go on from."""
         try:
             document, tensors = _opened(self.path.read_bytes())
+            if "checkpoint" not in document:
+                raise ValueError("it holds a model")
             found = document["checkpoint"]
         except (ValueError, KeyError, TypeError) as error:
+            # It may be anything, such as the table itself: nothing that one should delete.
             raise ValueError(
-                f"{self.path} is no usable checkpoint ({' '.join(str(error).split())}). Delete it "
-                "to fit anew, or give another path."
+                f"{self.path} is no usable checkpoint ({' '.join(str(error).split())}), and stays "
+                "as it is: give checkpoint=... another path."
             ) from error
         if not document["stages"]:
             return False

@@ -294,6 +294,28 @@ def test_a_model_is_no_checkpoint_and_the_reverse(X, left_over, tmp_path):
         codec(checkpoint=model).fit(X)
 
 
+@pytest.mark.parametrize("kind", ["table", "model", "foreign"])
+def test_nobody_is_told_to_delete_a_file_that_is_no_checkpoint(X, left_over, tmp_path, kind):
+    from safetensors.numpy import save_file
+
+    from adaptive_vq import save
+
+    path = tmp_path / "mine"
+    if kind == "table":
+        path.write_text("a,b\n1,2\n")
+    elif kind == "model":
+        save(codec(), path)
+    else:
+        save_file({"table": X}, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"no usable checkpoint .* another path\.$") as found:
+        codec(checkpoint=path).fit(X)
+    assert "Delete" not in str(found.value)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match=r"another fit.*Delete it"):  # which is safe here
+        codec(checkpoint=left_over, bits=13).fit(X)
+
+
 def test_folder_that_does_not_exist(X, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         codec(checkpoint=tmp_path / "no" / "fit").fit(X)
