@@ -1,10 +1,11 @@
-"""Writing files so that a reader sees the old one or the new one, never half of either."""
+"""Files as wholes: read to their end, and written so that nobody sees half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 from adaptive_vq._wording import shown
 
-__all__ = ["check_replaceable", "file_path", "refuse_existing", "replacing"]
+__all__ = ["check_replaceable", "file_content", "file_path", "refuse_existing", "replacing"]
 
 
 def file_path(path: Any) -> Path:
@@ -45,6 +46,41 @@ def file_path(path: Any) -> Path:
         raise TypeError(
             f"path={shown(path, 60)} is no path: give the name of a file, as str or pathlib.Path."
         ) from error
+
+
+def file_content(path: Any) -> bytes:
+    """Read a file, or a pipe, to its end.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    TypeError
+        If `path` is no path.
+    OSError
+        If it can not be read, or is a device: some, such as ``/dev/zero``, have no end.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from adaptive_vq._files import file_content
+    >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> _ = path.write_text("whole")
+    >>> file_content(path)
+    b'whole'
+    """
+    place = file_path(path)
+    kind = place.stat().st_mode
+    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        raise OSError(f"{os.fspath(path)} is a device: give a file.")
+    return place.read_bytes()
 
 
 _MOST_KEPT = 20

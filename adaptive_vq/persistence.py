@@ -26,7 +26,7 @@ from safetensors.numpy import save as to_safetensors
 import adaptive_vq
 from adaptive_vq._encoding import Decoder, Encoder
 from adaptive_vq._file_checks import check_fitted
-from adaptive_vq._files import file_path, replacing
+from adaptive_vq._files import file_content, file_path, replacing
 
 __all__ = ["SCHEMA", "load", "read_document", "save"]
 
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     TypeError
         If `path` is no path, such as an open file.
     OSError
-        If the file can not be read.
+        If the file can not be read, or is a device.
 
     See Also
     --------
@@ -143,7 +143,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> load(path)
     HierarchicalVQVAE(bits=32)
     """
-    content = file_path(path).read_bytes()
+    content = file_content(path)
     try:
         document, tensors = _opened(content)
         estimator = Decoder(tensors).estimator(document["estimator"])
@@ -183,7 +183,7 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     >>> read_document(path)["estimator"]["class"]
     'FeatureCleaner'
     """
-    content = file_path(path).read_bytes()
+    content = file_content(path)
     try:
         return _opened(content)[0]
     except _BROKEN as error:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import threading
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -443,6 +444,24 @@ def test_saving_follows_a_link_and_refuses_what_is_no_file(tmp_path, fitted):
         save(fitted, tmp_path / "folder")
     with pytest.raises(FileNotFoundError, match="create it first"):
         save(fitted, tmp_path / "none" / "model")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="needs devices of Unix")
+def test_devices_are_refused_since_some_have_no_end():
+    for device in ("/dev/null", "/dev/zero"):  # the first one ends, if it is not refused
+        for read in (load, persistence.read_document):
+            with pytest.raises(OSError, match=f"{device} is a device"):
+                read(device)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_models_are_read_from_pipes(saved, fitted, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(saved.read_bytes(),), daemon=True)
+    writer.start()
+    assert_same(fitted, load(pipe))
+    writer.join()
 
 
 def test_the_same_estimator_gives_the_same_bytes(fitted, saved, tmp_path):
