@@ -14,7 +14,7 @@ import adaptive_vq
 from adaptive_vq import _reports
 from adaptive_vq._config import LARGEST_SEED, build_pipeline, read_config
 from adaptive_vq._console import Talk
-from adaptive_vq._files import check_replaceable, refuse_existing
+from adaptive_vq._files import check_replaceable, file_path, refuse_existing
 from adaptive_vq._streams import can_stream, map_parquet, parquet_pieces, parquet_rows
 from adaptive_vq._tables_io import (
     STREAM,
@@ -45,6 +45,11 @@ Model = Annotated[Path, typer.Argument(help="A file written by fit.", metavar="M
 TABLE = "CSV, TSV, Parquet, Feather, NPZ or NPY by its suffix; - is CSV on stdin or stdout."
 Table = Annotated[str, typer.Argument(help=TABLE, metavar="TABLE")]
 Out = Annotated[str, typer.Option("--output", "-o", help=TABLE)]
+# By a parser, which sees a separator at the end; as Path it would be gone.
+IN_ONE_FILE: dict[str, Any] = {"parser": file_path, "metavar": "<path>"}
+Report = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Report: .html or .json.", **IN_ONE_FILE)
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -95,7 +100,8 @@ def demo(
 def fit(
     table: Table,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the model (.safetensors).")
+        Path | None,
+        typer.Option("--output", "-o", help="File for the model (.safetensors).", **IN_ONE_FILE),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     bits: Annotated[int | None, typer.Option(min=1, help="Budget in bits per row.")] = None,
@@ -224,9 +230,7 @@ def decode(
 def diagnose(
     model: Model,
     table: Table,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Report: .html or .json.")
-    ] = None,
+    output: Report = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -247,9 +251,7 @@ def diagnose(
 def compare(
     models: Annotated[list[Path], typer.Argument(help="Files written by fit.", metavar="MODEL...")],
     table: Table,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Report: .html or .json.")
-    ] = None,
+    output: Report = None,
     max_bits_difference: Annotated[
         float, typer.Option(min=0, help="Bits per row by which rates may differ.")
     ] = 1.0,
@@ -365,9 +367,10 @@ def _check_output(path: Path, overwrite: bool, *inputs: str | Path | None) -> No
 
 
 def _check_table_output(output: str, overwrite: bool, *inputs: str | Path) -> None:
+    path = file_path(output)
     check_suffix(output)
     if output != STREAM:
-        _check_output(Path(output), overwrite, *inputs)
+        _check_output(path, overwrite, *inputs)
 
 
 def _check_report(output: Path | None, overwrite: bool, *inputs: Path) -> None:
@@ -382,6 +385,8 @@ def _check_report(output: Path | None, overwrite: bool, *inputs: Path) -> None:
 
 def _new_folder(given: Path | None) -> Path:
     """Return a folder that was not there before, so that nothing is overwritten."""
+    if str(given) == STREAM:
+        raise ValueError("A folder is not written to stdout, which - stands for: give -o its name.")
     if given is not None:
         refuse_existing(given)
     names = ["adaptive-vq-demo", *(f"adaptive-vq-demo-{i}" for i in range(2, 1000))]

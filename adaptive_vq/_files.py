@@ -14,7 +14,14 @@ from typing import Any
 
 from adaptive_vq._wording import shown
 
-__all__ = ["check_replaceable", "file_content", "file_path", "refuse_existing", "replacing"]
+__all__ = [
+    "check_replaceable",
+    "file_content",
+    "file_path",
+    "is_of_folder",
+    "refuse_existing",
+    "replacing",
+]
 
 
 def file_path(path: Any) -> Path:
@@ -32,6 +39,8 @@ def file_path(path: Any) -> Path:
     ------
     TypeError
         For anything else, such as an open file.
+    IsADirectoryError
+        If it ends in a separator, which pathlib drops: a file would stand where a folder was meant.
 
     Examples
     --------
@@ -41,11 +50,28 @@ def file_path(path: Any) -> Path:
     TypeError: path=None is no path: give the name of a file, as str or pathlib.Path.
     """
     try:
-        return Path(path)
+        place = Path(path)
     except TypeError as error:
         raise TypeError(
             f"path={shown(path, 60)} is no path: give the name of a file, as str or pathlib.Path."
         ) from error
+    if is_of_folder(path):
+        raise IsADirectoryError(f"{os.fspath(path)} is the name of a folder: give that of a file.")
+    return place
+
+
+def is_of_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path ends in a separator, as only those of folders do.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    bool
+    """
+    return os.fspath(path).endswith((os.sep, os.altsep or os.sep))
 
 
 def file_content(path: Any) -> bytes:

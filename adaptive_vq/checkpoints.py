@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import adaptive_vq
 from adaptive_vq import _distributed
 from adaptive_vq._encoding import Decoder, Encoder
-from adaptive_vq._files import replacing
+from adaptive_vq._files import is_of_folder, replacing
 from adaptive_vq.persistence import SCHEMA, _opened, _sealed
 
 __all__ = ["Checkpoint", "NoCheckpoint", "Progress", "open_checkpoint", "pack", "unpack"]
@@ -103,7 +103,7 @@ class Checkpoint:
         self._nodes: dict[str, Any] = {}
         self._tensors: dict[str, dict[str, NDArray[Any]]] = {}
         self._one_at_a_time = threading.Lock()
-        if self.path.exists() and not self.path.is_file():
+        if is_of_folder(path) or (self.path.exists() and not self.path.is_file()):
             raise ValueError(f"checkpoint={str(path)!r} is no file: give the path of one.")
         if not (self.path.exists() and self._read()):
             self._write()  # a folder that can not be written to shows now, not after hours

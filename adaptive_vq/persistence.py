@@ -67,7 +67,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     TypeError
         If `path` is no path, such as an open file.
     OSError
-        If the file can not be written.
+        If the file can not be written, or `path` ends in a separator.
 
     See Also
     --------
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     TypeError
         If `path` is no path, such as an open file.
     OSError
-        If the file can not be read, or is a device.
+        If the file can not be read, is a device, or `path` ends in a separator.
 
     See Also
     --------

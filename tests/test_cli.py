@@ -742,6 +742,22 @@ def test_a_file_in_place_of_a_folder_is_told(folder, run):
         refused(run(*command), "table.csv is a file, and no folder")
 
 
+def test_names_of_folders_are_not_taken_for_files(folder, run):
+    before = sorted(Path().iterdir())
+    report = ["model.safetensors", "table.csv", "-o", "report.html/"]
+    refused(run("fit", "table.csv", "--epochs", 0, "-o", "sub/"), "sub/ is the name of a folder")
+    refused(run("encode", "model.safetensors", "table.csv", "-o", "x.csv/"), "x.csv/ is the name")
+    refused(run("decode", "model.safetensors", "table.csv", "-o", "x.csv/"), "x.csv/ is the name")
+    refused(run("diagnose", *report), "report.html/ is the name")
+    refused(run("compare", "model.safetensors", *report), "report.html/ is the name")
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_demo_is_not_written_to_stdout(folder, run, quick):
+    refused(run("demo", "--rows", 120, "-o", "-"), "give -o its name")
+    assert not Path("-").exists()
+
+
 def test_bad_usage_is_one_line(folder, run):
     refused(
         run("fit", "table.csv", "--dry-run", "--categories", "\N{SUPERSCRIPT TWO}"), "categories"

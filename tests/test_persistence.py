@@ -446,6 +446,15 @@ def test_saving_follows_a_link_and_refuses_what_is_no_file(tmp_path, fitted):
         save(fitted, tmp_path / "none" / "model")
 
 
+def test_a_separator_at_the_end_is_that_of_a_folder(tmp_path, fitted):
+    for path in (f"{tmp_path}/new/", f"{tmp_path}{os.sep}"):
+        with pytest.raises(IsADirectoryError, match="is the name of a folder"):
+            save(fitted, path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="is no file: give the path of one"):
+        codec(checkpoint=f"{tmp_path}/new/").fit(np.eye(4))
+
+
 @pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="needs devices of Unix")
 def test_devices_are_refused_since_some_have_no_end():
     for device in ("/dev/null", "/dev/zero"):  # the first one ends, if it is not refused
