@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
@@ -333,6 +334,19 @@ def _exact_numbers() -> dict[str, Any]:
     return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
+def _read_parquet(path: Any) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        # pyarrow would not let it come to the check that says so of other tables.
+        listed = ", ".join(map(repr, twice[:5]))
+        raise ValueError(
+            f"it has duplicate column names: {listed}. Rename or drop the repeated columns."
+        )
+    return pd.read_parquet(path)
+
+
 def _read_npz(path: Any) -> Table:
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -373,7 +387,7 @@ def _read_npy(path: Any) -> Table:
 _READERS: dict[str, Callable[[Any], Table]] = {
     ".csv": _read_csv,
     ".tsv": lambda path: _read_csv(path, "\t"),
-    ".parquet": pd.read_parquet,
+    ".parquet": _read_parquet,
     ".feather": pd.read_feather,
     ".npz": _read_npz,
     ".npy": _read_npy,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from sklearn.callback import ProgressBar
@@ -601,6 +603,18 @@ def test_text_late_in_a_long_file_is_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of pandas, on mixed types
         assert read_table(path)["a0"].iloc[-1] == "x"
+
+
+@pytest.mark.parametrize("form", ["parquet", "feather"])
+def test_a_name_that_stands_twice_is_told_alike_however_a_table_is_read(form, folder, run, table):
+    twice = pa.table([table["a__0"], table["a__1"], table["a__0"]], names=["a", "b", "a"])
+    name = f"twice.{form}"
+    pq.write_table(twice, name) if form == "parquet" else feather.write_feather(twice, name)
+    told = "has duplicate column names: 'a'. Rename or drop the repeated columns."
+    refused(run("fit", name, "--dry-run"), told)
+    refused(run("encode", "model.safetensors", name, "-o", "c.csv"), told)
+    refused(run("encode", "model.safetensors", name, "-o", "c.parquet"), told)
+    refused(run("diagnose", "model.safetensors", name), told)
 
 
 @pytest.mark.parametrize("output", ["c.parquet", "c.csv"])
