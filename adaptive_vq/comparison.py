@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged, judge
@@ -187,7 +188,7 @@ def compare(
             f"max_bits_difference={max_bits_difference} must not be negative; float('inf') "
             "compares any rates."
         )
-    judged = {name: judge(estimator, X, f"compare ({name!r})") for name, estimator in named.items()}
+    judged = {name: _judged(name, estimator, X) for name, estimator in named.items()}
     _refuse_other_rate(judged, max_bits_difference)
     first = next(iter(judged))
     runs = {name: _in_units_of(judged[first], one, first, name) for name, one in judged.items()}
@@ -204,6 +205,19 @@ def _named(estimators: Any) -> dict[str, Any]:
     if len(named) < len(estimators):
         raise ValueError(f"Names of codecs are text, and two of {list(estimators)} are the same.")
     return named
+
+
+def _judged(name: str, estimator: Any, X: Any) -> Judged:
+    """Run one of the codecs over the rows; which one it is stands in every error."""
+    owner = f"compare ({name!r})"
+    try:
+        return judge(estimator, X, owner)
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(owner):
+            raise
+        kinds = (NotFittedError, TypeError, ValueError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        raise kind(f"{owner}: {error}") from error
 
 
 def _refuse_other_rate(judged: Mapping[str, Judged], most: float) -> None:

@@ -147,6 +147,19 @@ def test_other_cells_are_refused(codecs, given, table, step):
         compare({"a": codecs["uniform"], "b": model.fit(table.iloc[:400])}, given)
 
 
+def test_errors_of_one_codec_name_it(codecs, given, table):
+    first, X = codecs["uniform"], given.to_numpy()
+    fewer = fit(table.iloc[:400, :4].to_numpy())
+    with pytest.raises(ValueError, match=r"compare \('b'\): X has 9 features.* expecting 4"):
+        compare({"a": fit(table.iloc[:400].to_numpy()), "b": fewer}, X)
+    with pytest.raises(ValueError, match=r"^compare \('b'\): The feature names"):
+        compare({"a": first, "b": fit(table.iloc[:400, :4])}, given)
+    with pytest.raises(NotFittedError, match=r"compare \('b'\): This HierarchicalVQVAE"):
+        compare({"a": first, "b": HierarchicalVQVAE()}, given)
+    with pytest.raises(TypeError, match=r"^compare \('b'\) needs a fitted"):  # and once only
+        compare({"a": first, "b": LinearRegression()}, given)
+
+
 def test_bad_input(codecs, given):
     with pytest.raises(ValueError, match="at least two"):
         compare({"a": codecs["uniform"]}, given)
