@@ -7,18 +7,21 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 __all__ = [
     "checked_encoders",
     "fitted_encoders",
+    "not_finite",
     "output_shape",
     "tie_again",
     "warn_of_idle_encoders",
 ]
 
 _PROBED = 2
+_ROWS_AT_ONCE = 4096
 
 
 def checked_encoders(
@@ -119,6 +122,36 @@ def warn_of_idle_encoders(
             UserWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+@torch.no_grad()
+def not_finite(module: Any, encoders: Collection[str], Z: NDArray[np.float32]) -> list[str]:
+    """Categories whose own networks, as they have been fitted, make no finite numbers of rows.
+
+    Parameters
+    ----------
+    module : CodecModule
+    encoders : collection of str
+        Categories that have networks of the user's own.
+    Z : ndarray of shape (n_rows, n_features)
+        Rows in codec units.
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    for category, encoder in zip(module.layout.categories, module.encoders, strict=True):
+        if category.name not in encoders:
+            continue
+        was_training = encoder.body.training
+        encoder.body.eval()
+        for rows in torch.from_numpy(Z).split(_ROWS_AT_ONCE):
+            if not encoder.body(rows[:, encoder.columns] - encoder.mean).isfinite().all():
+                found.append(category.name)
+                break
+        encoder.body.train(was_training)
+    return found
 
 
 def fitted_encoders(estimator: Any) -> dict[str, Any] | None:

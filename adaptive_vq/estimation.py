@@ -26,6 +26,7 @@ from adaptive_vq._networks import forget, kept_network
 from adaptive_vq._own_encoders import (
     checked_encoders,
     fitted_encoders,
+    not_finite,
     tie_again,
     warn_of_idle_encoders,
 )
@@ -108,7 +109,7 @@ def store(
     """Store a fitted network, and what is told about it, on the estimator."""
     for of_earlier_fit in ("training_", "curves_", "moves_"):
         estimator.__dict__.pop(of_earlier_fit, None)
-    _warn_if_diverged(fitted.history)
+    _warn_if_diverged(fitted, estimator, Z)
     estimator._request = _request(estimator, specs)
     given = not isinstance(estimator.codebook_sizes, str)
     estimator._keep_plan(_plan_as_fitted(plan, fitted, given))
@@ -263,11 +264,17 @@ def _spent(module: CodecModule) -> dict[str, float]:
     }
 
 
-def _warn_if_diverged(history: list[dict[str, Any]]) -> None:
-    if history and history[-1].get("diverged"):
+def _warn_if_diverged(fitted: Fitted, estimator: Any, Z: NDArray[np.float32]) -> None:
+    if fitted.history and fitted.history[-1].get("diverged"):
+        advice = "Lower lr."
+        if bad := not_finite(fitted.module, fitted_encoders(estimator) or {}, Z):
+            advice = (
+                f"encoders gives the categories {bad} networks that make NaN or infinity of some "
+                "rows: mend these."
+            )
         warnings.warn(
             "Training diverged (its error is beyond that of the column means, or not finite) and "
-            "was undone back to the best weights before that. Lower lr.",
+            f"was undone back to the best weights before that. {advice}",
             ConvergenceWarning,
             stacklevel=2,
         )

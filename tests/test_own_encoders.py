@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
@@ -136,3 +137,15 @@ def test_an_encoder_without_a_code_is_told(X):
     vq = codec(None, max_epochs=0, codebook_sizes=none_for_b).set_params(encoders=given)
     with pytest.warns(UserWarning, match=r"encoders has no effect on the categories \['b'\]"):
         vq.fit(X)
+
+
+def test_an_encoder_that_gives_nan_is_named(X):
+    given = {"a": Apply(lambda output: output.clamp_min(0) / 0 * 0), "b": nn.Linear(4, 4)}
+    with pytest.warns(ConvergenceWarning, match=r"encoders gives the categories \['a'\].* NaN"):
+        codec(None).set_params(encoders=given).fit(X)
+
+
+def test_training_that_diverges_by_itself_blames_no_encoder(X):
+    torch.manual_seed(0)
+    with pytest.warns(ConvergenceWarning, match=r"Training diverged .* Lower lr\.$"):
+        codec(Apply(lambda output: output), lr=1e8, max_epochs=9).fit(X)
