@@ -263,7 +263,7 @@ def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
     Raises
     ------
     ValueError
-        If `lmbda` is negative, infinite or NaN.
+        If `lmbda` is negative, infinite, NaN or no number (True counts as none).
 
     Examples
     --------
@@ -272,7 +272,8 @@ def rate_distortion_scorer(lmbda: float) -> Callable[..., float]:
     >>> scorer.lmbda
     0.001
     """
-    if not isinstance(lmbda, Real) or not (math.isfinite(lmbda) and lmbda >= 0):
+    known = isinstance(lmbda, Real) and not isinstance(lmbda, bool)
+    if not known or not (math.isfinite(lmbda) and lmbda >= 0):
         raise ValueError(f"lmbda must be finite and not negative; got {lmbda!r}.")
     return _RateDistortionScorer(float(lmbda))
 

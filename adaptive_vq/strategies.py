@@ -374,7 +374,9 @@ def _called(
     rule: Callable[[Scores, int], float], scores: Scores, level: int, category: str
 ) -> float:
     ratio = rule(scores, level)
-    if not isinstance(ratio, Real) or not math.isfinite(ratio) or ratio <= 0:
+    # Python counts True as 1; of a rule it is the answer to another question.
+    known = isinstance(ratio, Real) and not isinstance(ratio, bool)
+    if not known or not math.isfinite(ratio) or ratio <= 0:
         raise ValueError(
             f"strategy: {strategy_label(rule)} returned {ratio!r} for category {category!r} at "
             f"level {level}; a ratio must be a positive, finite number."

@@ -127,7 +127,7 @@ def test_scores_that_are_no_numbers_are_named_with_their_category(name, bad):
         STRATEGIES[name](spoiled)
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, None, "1", [1.0]])
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, None, "1", [1.0], True])
 def test_callable_must_return_a_positive_number(bad):
     def mine(scores, level):
         return bad

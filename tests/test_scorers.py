@@ -180,7 +180,7 @@ def test_rate_distortion_scorer(table):
     assert scorer(codec, table) == pytest.approx(-(nmse + 0.06))
     assert rate_distortion_scorer(0)(codec, table) == pytest.approx(-nmse)
     assert pickle.loads(pickle.dumps(scorer)) == scorer != rate_distortion_scorer(0.02)
-    for bad in (-1.0, np.nan, np.inf):
+    for bad in (-1.0, np.nan, np.inf, True):
         with pytest.raises(ValueError, match="lmbda must be finite"):
             rate_distortion_scorer(bad)
 
