@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -349,24 +350,27 @@ def _read_parquet(path: Any) -> pd.DataFrame:
 
 def _read_npz(path: Any) -> Table:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("its content is that of an NPY file; let its name end in .npy.")
-        with loaded as file:
-            named = "feature_names" in file
-            tables = [key for key in file.files if key != "feature_names"]
-            key = "X" if "X" in tables else tables[0] if len(tables) == 1 else None
-            if key is None:
-                raise ValueError(f"it holds {file.files}; name the table 'X'.")
-            cells = file[key]
-            names = _texts(file["feature_names"]) if named else []
-    except zipfile.BadZipFile as error:
-        raise ValueError("it is no NPZ file.") from error
-    if not named or cells.ndim != 2:
+        with Path(path).open("rb") as file:  # of a damaged one, numpy would leave it open
+            cells, names = _cells_and_names(np.load(file, allow_pickle=False))
+    except (zipfile.BadZipFile, zlib.error) as error:
+        # It begins as one: of other files numpy says something else.
+        raise ValueError(f"the NPZ file is damaged ({error}). Write or copy it again.") from error
+    if names is None or cells.ndim != 2:
         return np.asarray(cells)
     if len(names) != cells.shape[1]:
         raise ValueError(f"it has {len(names)} feature_names for {cells.shape[1]} columns.")
     return pd.DataFrame(cells, columns=pd.Index(names))
+
+
+def _cells_and_names(loaded: Any) -> tuple[NDArray[Any], list[str] | None]:
+    if isinstance(loaded, np.ndarray):
+        raise ValueError("its content is that of an NPY file; let its name end in .npy.")
+    named = "feature_names" in loaded
+    tables = [key for key in loaded.files if key != "feature_names"]
+    key = "X" if "X" in tables else tables[0] if len(tables) == 1 else None
+    if key is None:
+        raise ValueError(f"it holds {loaded.files}; name the table 'X'.")
+    return loaded[key], _texts(loaded["feature_names"]) if named else None
 
 
 def _texts(names: NDArray[Any]) -> list[str]:

@@ -605,6 +605,24 @@ def test_text_late_in_a_long_file_is_no_warning(tmp_path):
         assert read_table(path)["a0"].iloc[-1] == "x"
 
 
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_a_damaged_npz_file_is_told_as_damaged(write, tmp_path, table):
+    path = tmp_path / "t.npz"
+    write(path, X=table.to_numpy())
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[200] ^= 0xFF
+    middle = bytearray(whole)
+    middle[150:-200] = bytes(len(whole) - 350)
+    for damaged in (whole[: len(whole) // 2], whole[:-5], bytes(flipped), bytes(middle)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"t\.npz can not be read .* the NPZ file is damaged"):
+            read_table(path)
+    path.write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(ValueError, match="that of no NPY or NPZ file"):
+        read_table(path)
+
+
 @pytest.mark.parametrize("form", ["parquet", "feather"])
 def test_a_name_that_stands_twice_is_told_alike_however_a_table_is_read(form, folder, run, table):
     twice = pa.table([table["a__0"], table["a__1"], table["a__0"]], names=["a", "b", "a"])
