@@ -348,7 +348,8 @@ def water_filling_bits(
     weights : array-like of shape (n,), optional
         Factor of each category's distortion; 1 by default.
     exact_at : sequence of length n, optional
-        As in :func:`gaussian_curve`, per category; None where there is no such limit.
+        Bits, per category, that describe it without error because it takes few distinct values; it
+        gets no more. None where there is no such limit.
     keys : sequence of length n, optional
         Distinct sortable names that decide ties; the position by default.
 
