@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq._console import Talk
+from adaptive_vq._files import check_replaceable
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import codec_of
 from adaptive_vq.persistence import read_document
@@ -63,7 +64,8 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     from adaptive_vq._column_reports import report_training_columns
     from adaptive_vq._fit_rows import rows_to_learn_from
     from adaptive_vq._training_rules import refuse_idle_parameters
-    from adaptive_vq.estimation import fit_options, plan_with_sizes
+    from adaptive_vq.estimation import fit_options, plan_with_sizes, rows_of
+    from adaptive_vq.fitting import _split
     from adaptive_vq.resolution import resolve_plan
     from adaptive_vq.tables import column_names
     from adaptive_vq.units import CodecUnits
@@ -73,6 +75,8 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     codec = pipeline[-1]
     codec._validate_params()
     refuse_idle_parameters(codec)
+    if codec.checkpoint is not None:
+        check_replaceable(codec.checkpoint)
     # The rows that a fit draws: their number decides how large codebooks may be.
     reached, table, _ = rows_to_learn_from(codec, reached, None, codec.fit_rows)
     names = column_names(codec)
@@ -83,7 +87,11 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     units = CodecUnits(scaler, clip)
     units.fit(table, None, names=names, column_weights=note["column_weights"])
     report_training_columns(units, table, stacklevel=1)
-    options = fit_options(codec, plan, ~np.isnan(table))
+    observed = ~np.isnan(table)
+    options = fit_options(codec, plan, observed)
+    # Which rows would be kept aside: for its refusal, where too few are left to fit on.
+    seen = np.asarray(observed.any(axis=1))[:, None]
+    _split(rows_of(seen.astype(np.float32), seen, None).observed(), options)
     specs = specs_of(plan, codec.codebook_sizes, options.most_codewords)
     if not isinstance(codec.codebook_sizes, str):
         plan = plan_with_sizes(plan, specs)

@@ -350,12 +350,18 @@ def test_dry_run_prints_the_plan_and_trains_nothing(folder, run, monkeypatch):
         ("training: {device: cuda}", "torch finds no GPU"),
         ("model: {ema_decay: 0.5, codebook_update: gradient}", "ema_decay=0.5 has no effect"),
         ("model: {compression_ratios: [1], column_weights: {z: 2}}", "'z'"),
+        ("training: {validation_fraction: 0.99}", "leaves 1 of 70 rows to fit on"),
+        ("training: {checkpoint: no/where}", "no does not exist; create it first"),
+        ("training: {checkpoint: table.csv/c}", "table.csv is a file, and no folder"),
     ],
 )
 def test_dry_run_refuses_what_a_fit_refuses(settings, words, folder, run, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     Path("c.yaml").write_text(settings)
-    refused(run("fit", "table.csv", "--config", "c.yaml", "--dry-run"), words)
+    before = sorted(Path().iterdir())
+    for command in (["--dry-run"], ["-o", "m"]):
+        refused(run("fit", "table.csv", "--config", "c.yaml", *command), words)
+    assert sorted(Path().iterdir()) == before
 
 
 def test_dry_run_tells_of_columns_as_a_fit_does(folder, run, table):
