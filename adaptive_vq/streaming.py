@@ -121,9 +121,21 @@ def _codec_of(estimator: Any) -> Any:
     if not hasattr(estimator, "fit_rows"):
         raise TypeError(
             "chunks are fitted by a HierarchicalVQVAE, or a Pipeline that ends in one; got "
-            f"{type(estimator).__name__}, whose partial_fit takes one after the other."
+            f"{type(estimator).__name__}{_instead(estimator)}."
         )
     return estimator
+
+
+def _instead(estimator: Any) -> str:
+    """What to do with an estimator that does not take chunks, where there is anything to do."""
+    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
+        return (
+            ": let the search fit sample_rows(chunks), and give its best_estimator_ here to fit "
+            "that to all chunks"
+        )
+    if hasattr(estimator, "partial_fit") and not isinstance(estimator, type):
+        return ", whose partial_fit takes one after the other"
+    return ""
 
 
 def _as_the_codec_gets_it(estimator: Any, rows: Any) -> Any:

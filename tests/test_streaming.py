@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.model_selection import GridSearchCV
 
-from adaptive_vq import HierarchicalVQVAE, _reservoir
+from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE, _reservoir
 from adaptive_vq._reservoir import blocks_of
 from adaptive_vq.streaming import fit_chunks, sample_rows
 
@@ -203,3 +204,19 @@ def test_a_chunk_that_can_not_be_fitted_is_named(X):
 def test_what_is_no_table_is_refused(table):
     with pytest.raises(TypeError, match="is no table: give an array"):
         sample_rows(table)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "told"),
+    [
+        (GridSearchCV(HierarchicalVQVAE(), {"bits": [4]}), r"got GridSearchCV: .*best_estimator_"),
+        (FeatureCleaner(), r"got FeatureCleaner, whose partial_fit takes one after the other\.$"),
+        (AdaptiveRatioSelector(), r"got AdaptiveRatioSelector\.$"),
+        (HierarchicalVQVAE, r"got type\.$"),
+    ],
+)
+def test_what_does_not_fit_chunks_is_told_only_what_it_has(estimator, told):
+    with pytest.raises(TypeError, match=told) as found:
+        fit_chunks(estimator, [np.eye(4)])
+    if hasattr(estimator, "refit"):
+        assert "partial_fit" not in str(found.value)
