@@ -255,16 +255,62 @@ class LatentMapDisplay(Display):
     >>> import matplotlib
     >>> matplotlib.use("Agg")
     >>> import numpy as np
-    >>> from adaptive_vq import HierarchicalVQVAE, diagnose
+    >>> from adaptive_vq import HierarchicalVQVAE
     >>> from adaptive_vq.displays import LatentMapDisplay
     >>> X = np.random.default_rng(0).normal(size=(60, 4))
-    >>> found = diagnose(HierarchicalVQVAE(bits=8, max_epochs=0).fit(X), X, embedding="pca")
-    >>> LatentMapDisplay.from_diagnosis(found).ax_.get_title(loc="left")
+    >>> vq = HierarchicalVQVAE(bits=8, max_epochs=0).fit(X)
+    >>> LatentMapDisplay.from_estimator(vq, X, embedding="pca").ax_.get_title(loc="left")
     'Map of the codes (PCA)'
     """
 
     def __init__(self, latent_map: LatentMap) -> None:
         self.latent_map = latent_map
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        embedding: str = "tsne",
+        n_map_rows: int = 500,
+        random_state: int | None = 0,
+        ax: Any = None,
+    ) -> Self:
+        """Encode rows, place them on a map and draw.
+
+        Parameters
+        ----------
+        estimator : HierarchicalVQVAE, or Pipeline ending in one
+        X : array-like of shape (n_samples, n_features)
+        embedding : {"tsne", "pca"}, default="tsne"
+            How rows are placed.
+        n_map_rows : int, default=500
+            Rows on the map, drawn at random from more.
+        random_state : int or None, default=0
+            Seed of that draw and of the map.
+        ax : matplotlib Axes, default=None
+
+        Returns
+        -------
+        LatentMapDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :func:`adaptive_vq.diagnose`; if these rows have no map, saying why.
+        """
+        # Loads the embeddings of scikit-learn, which the other displays do without.
+        from adaptive_vq._latent_map import check_map, latent_map, latents_of
+
+        if embedding is None:
+            raise ValueError("embedding=None is neither 'tsne' nor 'pca'.")
+        check_map(embedding, n_map_rows, random_state)
+        judged = judge(estimator, X, cls.__name__)
+        found = latent_map(judged, latents_of(judged), embedding, n_map_rows, random_state)
+        if isinstance(found, str):
+            raise ValueError(f"There is no map of the codes: {found}.")
+        return cls(found).plot(ax)
 
     @classmethod
     def from_diagnosis(cls, diagnosis: Diagnosis, *, ax: Any = None) -> Self:

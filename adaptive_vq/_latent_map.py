@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged
 from adaptive_vq.metrics import topographic_similarity
 
+_LARGEST_SEED = 2**32 - 1  # numpy's
 _ROWS_FOR_TSNE = 30
 """Rows below which t-SNE has too few neighbors to place; PCA stands in."""
 
@@ -63,6 +66,15 @@ class Latents:
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     spans: dict[str, slice]
+
+
+def check_map(embedding: str | None, n_rows: int, random_state: int | None) -> None:
+    """Raise for parameters that no map can be made with; None for `embedding` makes none."""
+    if embedding not in ("tsne", "pca", None):
+        raise ValueError(f"embedding={embedding!r} is none of 'tsne', 'pca', None.")
+    check_scalar(n_rows, "n_map_rows", Integral, min_val=3)
+    if random_state is not None:
+        check_scalar(random_state, "random_state", Integral, min_val=0, max_val=_LARGEST_SEED)
 
 
 def latents_of(judged: Judged) -> Latents:

@@ -25,14 +25,13 @@ from adaptive_vq._diagnostic_tables import (
 )
 from adaptive_vq._files import file_path
 from adaptive_vq._knee import frontier
-from adaptive_vq._latent_map import LatentMap, latent_map, latents_of, similarities
+from adaptive_vq._latent_map import LatentMap, check_map, latent_map, latents_of, similarities
 from adaptive_vq._wording import counted
 from adaptive_vq.comparison import Comparison, compare
 from adaptive_vq.recommendations import Recommendation, recommend
 
 __all__ = ["Comparison", "Diagnosis", "LatentMap", "Recommendation", "compare", "diagnose"]
 
-_LARGEST_SEED = 2**32 - 1  # numpy's
 _TABLES = ("categories", "columns", "codebooks", "levels", "decisions", "frontier")
 
 
@@ -302,11 +301,7 @@ def diagnose(
     >>> report.notes["latent_map"]
     'embedding=None'
     """
-    if embedding not in ("tsne", "pca", None):
-        raise ValueError(f"embedding={embedding!r} is none of 'tsne', 'pca', None.")
-    check_scalar(n_map_rows, "n_map_rows", Integral, min_val=3)
-    if random_state is not None:
-        check_scalar(random_state, "random_state", Integral, min_val=0, max_val=_LARGEST_SEED)
+    check_map(embedding, n_map_rows, random_state)
     judged = judge(estimator, X, "diagnose")
     codec, columns = judged.codec, column_table(judged)
     categories = category_table(judged, columns)

@@ -154,6 +154,25 @@ def test_latent_map(report):
         )
 
 
+def test_latent_map_of_an_estimator_is_that_of_its_diagnosis(pipe, table):
+    display, one = shown.LatentMapDisplay, {"n_map_rows": 90, "random_state": 3}
+    own = display.from_estimator(pipe, table, embedding="pca", **one)
+    report = diagnose(pipe, table, embedding="pca", **one)
+    pd.testing.assert_frame_equal(own.latent_map.points, report.latent_map.points)
+    legends = [d.ax_.get_legend() for d in (own, display.from_diagnosis(report))]
+    assert len({tuple(text.get_text() for text in legend.get_texts()) for legend in legends}) == 1
+    for name, bad in {
+        "embedding": ("umap", None),
+        "n_map_rows": (2,),
+        "random_state": (-1,),
+    }.items():
+        for value in bad:
+            with pytest.raises(ValueError, match=name):
+                display.from_estimator(pipe, table, **{name: value})
+    with pytest.raises(ValueError, match="no map of the codes: the rows have fewer than 3"):
+        display.from_estimator(pipe, pd.concat([table.iloc[:1]] * 9))
+
+
 def test_from_diagnosis_is_from_estimator(pipe, table, report):
     for name in ("CategoryErrorDisplay", "CodebookUsageDisplay", "RateDistortionDisplay"):
         display = getattr(shown, name)
@@ -338,7 +357,8 @@ def test_legend_names_what_begins_with_an_underscore(report):
 
 # -------------------------------------------------------------------------------- bad input
 def test_bad_input(table):
-    for name in ("CategoryErrorDisplay", "CodebookUsageDisplay", "RateDistortionDisplay"):
+    judging = ("CategoryErrorDisplay", "CodebookUsageDisplay", "RateDistortionDisplay")
+    for name in (*judging, "LatentMapDisplay"):
         with pytest.raises(TypeError, match=f"{name} needs a fitted HierarchicalVQVAE"):
             getattr(shown, name).from_estimator(LinearRegression(), table)
         with pytest.raises(NotFittedError):
