@@ -13,6 +13,7 @@ from functools import cache
 from torch import Tensor
 
 from adaptive_vq import classical
+from adaptive_vq._axes import wide
 from adaptive_vq._parallel import each
 from adaptive_vq.classical import (
     NEARLY_GAUSSIAN,
@@ -140,7 +141,11 @@ def may_be_gaussian(table: Tensor, spec: CategorySpec, weight: Tensor) -> bool:
     rows, share = table[:, spec.columns].double(), (weight / weight.sum()).double()
     centered = rows - share @ rows
     distance = centered.square().sum(1)
-    covariance = (centered.T * share) @ centered
+    if wide(centered):  # products of rows have the same eigenvalues, but for zeros
+        scaled = centered * share.sqrt()[:, None]
+        covariance = scaled @ scaled.T
+    else:
+        covariance = (centered.T * share) @ centered
     trace, squares = float(covariance.trace()), float(covariance.square().sum())
     if squares == 0.0:
         return True

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq import _draws, quantize
+from adaptive_vq._axes import principal_directions
 from adaptive_vq._idle import nudged
 from adaptive_vq._spread import Chain, Spreading, factors, selected, spreads_of
 
@@ -137,8 +138,7 @@ def principal_axes(rows: Tensor, width: int, weight: Tensor) -> Axes:
     double = rows.double()
     mean = (weight.double() @ double) / weight.double().sum()
     centered = (double - mean) * weight.double().sqrt()[:, None]
-    _, vectors = torch.linalg.eigh(centered.T @ centered)
-    basis = vectors.flip(1)[:, :width]
+    basis = principal_directions(centered, width)
     peak = basis.abs().argmax(0)
     basis = basis * torch.sign(basis[peak, torch.arange(basis.shape[1])])
     return mean.float(), basis.float().contiguous()

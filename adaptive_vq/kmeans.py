@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adaptive_vq._argmin import argmin
+from adaptive_vq._axes import principal_directions, wide
 from adaptive_vq._parallel import each, n_workers
 
 __all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums", "sums_by_product"]
@@ -135,10 +136,9 @@ def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.G
     """
     mean = (weight @ rows) / weight.sum()
     centered = rows - mean
-    _, vectors = torch.linalg.eigh(((centered * weight[:, None]).T @ centered).double())
-    axes = vectors.flip(1).float()
-    turned, width = centered @ axes, rows.shape[1]
-    first, *further = _growing_widths(width)
+    axes = _axes(centered, weight)
+    turned = centered @ axes
+    first, *further = _growing_widths(turned.shape[1])
     codewords = _seed_codewords(turned[:, :first].contiguous(), size, weight, generator)
     if len(codewords) < size:  # rows differ in further directions only
         return _seed_codewords(rows, size, weight, generator)
@@ -151,6 +151,15 @@ def _grown_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.G
         codewords, _ = _means(seen, index, weight, wider)
         codewords, _ = _lloyd(seen, codewords, weight, _GROWING_ITERATIONS)
     return codewords @ axes.T + mean
+
+
+def _axes(centered: Tensor, weight: Tensor) -> Tensor:
+    """Principal directions of rows, as many as there are rows where these are few."""
+    if wide(centered):
+        double = centered.double() * weight.double().sqrt()[:, None]
+        return principal_directions(double, len(double)).float()
+    _, vectors = torch.linalg.eigh(((centered * weight[:, None]).T @ centered).double())
+    return vectors.flip(1).float()
 
 
 def _growing_widths(width: int) -> list[int]:

@@ -157,6 +157,25 @@ def test_grown_codewords_tell_apart_rows_that_differ_in_further_directions_only(
     torch.testing.assert_close(kmeans.nearest(rows, codebook)[0], torch.zeros(12))
 
 
+def test_grown_codewords_of_few_rows_need_no_square_of_the_columns(monkeypatch):
+    scales = torch.linspace(3.0, 0.5, 200)
+    rows = torch.randn(40, 200, generator=generator()) * scales
+    rows[20:30] = rows[:10]
+    weight = torch.linspace(0.5, 2.0, 40)
+    centered = rows - weight @ rows / weight.sum()
+    found = kmeans._axes(centered, weight)[:, :10]
+    _, vectors = torch.linalg.eigh((centered.T * weight).double() @ centered.double())
+    expected = vectors.flip(1)[:, :10].float()
+    expected *= torch.sign((found * expected).sum(0))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    monkeypatch.setattr(torch.linalg, "eigh", None)
+    codebook = kmeans.kmeans(rows, 8, generator(), weight, grown=True)
+    assert len(codebook) == 8
+    started = kmeans.kmeans(rows, 8, generator(), weight)
+    errors = [float(kmeans.nearest(rows, book)[0] @ weight) for book in (codebook, started)]
+    assert errors[0] < 1.1 * errors[1]
+
+
 # --- codebooks of every size ---------------------------------------------------------------------
 
 

@@ -184,3 +184,18 @@ def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
     most = min(n - int(n / share), _smoothing.JUDGED_ROWS)
     assert set(judged) == {(most, most)}
     assert set(map(str, seen)) == {str((int(n / share), int(n / share), sizes, n))}
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_tails_of_few_rows_are_judged_without_a_square_of_their_columns(monkeypatch, heavy):
+    table, weight = normal(40, 5) @ normal(5, 300, 1), torch.linspace(0.0, 2.0, 40)
+    table[20:] = table[:20]
+    if heavy:
+        table[[19, 39]] *= 10.0
+    shapes, own = [], torch.Tensor.trace
+    monkeypatch.setattr(torch.Tensor, "trace", lambda m: shapes.append(len(m)) or own(m))
+    wanted = spec(columns=tuple(range(300)))
+    assert _smoothing.may_be_gaussian(table, wanted, weight) is not heavy
+    monkeypatch.setattr(_smoothing, "wide", lambda rows: False)
+    assert _smoothing.may_be_gaussian(table, wanted, weight) is not heavy
+    assert shapes == [40, 300]
