@@ -5,30 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["principal_directions", "wide"]
+from adaptive_vq._few_rows import wide
 
-
-def wide(rows: Tensor) -> bool:
-    """Whether columns are so many more than rows that the rows are the smaller problem.
-
-    Clearly more: up to there bits stay what they are by the covariance, whose cost is no matter.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n, k)
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> import torch
-    >>> from adaptive_vq._axes import wide
-    >>> wide(torch.zeros(80, 5000)), wide(torch.zeros(80, 100))
-    (True, False)
-    """
-    return 2 * rows.shape[0] <= rows.shape[1]
+__all__ = ["principal_directions"]
 
 
 def principal_directions(centered: Tensor, width: int) -> Tensor:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from adaptive_vq._statistics import column_quantiles
 
-__all__ = ["correlation_matrix", "sums"]
+__all__ = ["Crossing", "correlation_matrix", "standardized", "sums"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -19,6 +19,9 @@ IntArray = npt.NDArray[np.int64]
 MAX_INFORMATION_COLUMNS = 300
 #: Two columns seen together in fewer rows than this count as uncorrelated.
 MIN_COMMON_ROWS = 3
+#: From so many on no square of all columns is made beside the result, or none at all.
+MANY_COLUMNS = 2048
+_COLUMNS_AT_ONCE = 512
 
 
 def correlation_matrix(
@@ -100,19 +103,98 @@ def _ranks(X: FloatArray, weight: FloatArray | None) -> FloatArray:
 
 def _pearson(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     observed = ~np.isnan(X)
-    Z = _standardized(X, observed, weight)
+    Z = standardized(X, observed, weight)
     if observed.all():
         total = max(1, len(Z)) if weight is None else weight.sum()
-        r = _gram(Z, Z, weight) / total
+        r = _gram(Z, Z, weight)
+        r /= total  # in place, here as below: of many columns every copy is large
+    elif Z.shape[1] < MANY_COLUMNS:
+        seen = observed.astype(np.float64)
+        r = _pairwise_pearson(Z, seen, Z, seen, weight)
     else:
-        r = _pairwise_pearson(Z, observed.astype(np.float64), weight)
-    return np.clip(r, -1, 1)
+        r = _pairwise_in_parts(Z, observed.astype(np.float64), weight)
+    return np.clip(r, -1, 1, out=r)
 
 
-def _standardized(
+def _pairwise_in_parts(Z: FloatArray, seen: FloatArray, weight: FloatArray | None) -> FloatArray:
+    """Some columns at a time: what is counted beside the result is several times as large."""
+    r = np.empty((Z.shape[1], Z.shape[1]))
+    for start in range(0, len(r), _COLUMNS_AT_ONCE):
+        some = slice(start, start + _COLUMNS_AT_ONCE)
+        block = _pairwise_pearson(Z[:, some], seen[:, some], Z[:, start:], seen[:, start:], weight)
+        r[some, start:], r[start:, some] = block, block.T
+    return r
+
+
+class Crossing:
+    """Correlations between some columns and others, for tables too wide for all at once.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        NaN marks a missing cell.
+    weight : ndarray of shape (n_samples,) or None
+        Positive weights of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq.association import Crossing
+    >>> X = np.array([[0.0, 5.0, 1.0], [1.0, 3.0, 0.0], [2.0, 1.0, 0.0]])
+    >>> round(Crossing(X, None).mean_strength(np.array([0]), np.array([1])), 6)
+    1.0
+    """
+
+    def __init__(self, X: FloatArray, weight: FloatArray | None) -> None:
+        observed = ~np.isnan(X)
+        self._Z, self._weight = standardized(X, observed, weight), weight
+        self._seen = None if observed.all() else observed
+
+    def mean_strength(self, first: IntArray, second: IntArray) -> float:
+        """Mean absolute correlation of two groups of columns that have none in common.
+
+        Parameters
+        ----------
+        first, second : ndarray of int64
+            Column positions.
+
+        Returns
+        -------
+        float
+        """
+        total = 0.0
+        for a in _parts(first):
+            for b in _parts(second):
+                total += float(np.abs(self._between(a, b)).sum())
+        return total / (len(first) * len(second))
+
+    def _between(self, a: IntArray, b: IntArray) -> FloatArray:
+        A, B = self._Z[:, a], self._Z[:, b]
+        if self._seen is not None:
+            seen = [self._seen[:, c].astype(np.float64) for c in (a, b)]
+            return np.clip(_pairwise_pearson(A, seen[0], B, seen[1], self._weight), -1, 1)
+        total = max(1, len(A)) if self._weight is None else self._weight.sum()
+        return np.clip(_gram(A, B, self._weight) / total, -1, 1)
+
+
+def _parts(columns: IntArray) -> list[IntArray]:
+    return np.split(columns, range(_COLUMNS_AT_ONCE, len(columns), _COLUMNS_AT_ONCE))
+
+
+def standardized(
     X: FloatArray, observed: npt.NDArray[np.bool_], weight: FloatArray | None
 ) -> FloatArray:
-    """Center and scale by the observed cells; missing cells and constant columns become zero."""
+    """Center and scale by the observed cells; missing cells and constant columns become zero.
+
+    Parameters
+    ----------
+    X, observed : ndarray of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+    """
     counts = sums(observed, weight)
     counts = np.where(counts > 0, counts, 1.0)
     filled = np.where(observed, X, 0.0)
@@ -127,14 +209,27 @@ def _standardized(
     return Z / np.where(varies, std, 1.0)
 
 
-def _pairwise_pearson(Z: FloatArray, observed: FloatArray, weight: FloatArray | None) -> FloatArray:
-    common = _gram(observed, observed, weight)
+def _pairwise_pearson(
+    A: FloatArray,
+    seen_a: FloatArray,
+    B: FloatArray,
+    seen_b: FloatArray,
+    weight: FloatArray | None,
+) -> FloatArray:
+    """Correlations of the columns of `A` with those of `B`, over the rows that both are seen in."""
+    common = _gram(seen_a, seen_b, weight)
     usable = common >= MIN_COMMON_ROWS
     common = np.where(common > 0, common, 1.0)
-    sums = _gram(Z, observed, weight)  # [i, j]: of column i over the rows in which j is observed
-    spread = np.maximum(_gram(Z**2, observed, weight) - sums**2 / common, 0)
-    product = _gram(Z, Z, weight) - sums * sums.T / common
-    scale = np.sqrt(spread * spread.T)
+    # [i, j]: of column i of A over the rows in which j of B is observed, and the other way round
+    sums_a = _gram(A, seen_b, weight)
+    sums_b = sums_a.T if A is B else _gram(seen_a, B, weight)
+    spread_a = np.maximum(_gram(A**2, seen_b, weight) - sums_a**2 / common, 0)
+    if A is B:
+        spread_b = spread_a.T
+    else:
+        spread_b = np.maximum(_gram(seen_a, B**2, weight) - sums_b**2 / common, 0)
+    product = _gram(A, B, weight) - sums_a * sums_b / common
+    scale = np.sqrt(spread_a * spread_b)
     # Columns have unit spread per row, so anything far below is a constant over the common rows.
     known = usable & (scale > 1e-9 * common)
     return np.where(known, product / np.where(known, scale, 1.0), 0.0)

@@ -21,11 +21,10 @@ from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weighted_sample import Weighted, rows_and_weights, with_weights
 from adaptive_vq.annotations import ROLES, annotate, annotation, play_same_role
-from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import CategorySet, resolve_categories
 from adaptive_vq.column_specs import without_callables
 from adaptive_vq.sampling import RowSample
-from adaptive_vq.scores import category_profile, category_scores, category_separation
+from adaptive_vq.scores import category_profile, category_scores, separation_of
 from adaptive_vq.tables import as_frame, check_table, column_names
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import refuse_single_row
@@ -392,8 +391,7 @@ class FeatureCharacterizer(
         X, weight = profiled
         self._scores = category_scores(rows[0], found.categories, rows[1])
         profile = category_profile(X, Z, found.categories, weight)
-        correlation = correlation_matrix(Z, sample_weight=weight)
-        separation = category_separation(correlation, found.categories)
+        separation = separation_of(Z, found.categories, weight)
         silhouette = isinstance(self.categories, str) and self.categories == "silhouette"
         if found.given and not silhouette:
             warn_of_overlap(separation, self._scores)

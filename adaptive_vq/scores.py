@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from adaptive_vq.association import FloatArray, IntArray, correlation_matrix, sums
+from adaptive_vq._few_rows import Correlations, aligned_correlation
+from adaptive_vq.association import (
+    MANY_COLUMNS,
+    Crossing,
+    FloatArray,
+    IntArray,
+    correlation_matrix,
+    sums,
+)
 
-__all__ = ["category_profile", "category_scores", "category_separation", "gaussian_bits"]
+__all__ = [
+    "category_profile",
+    "category_scores",
+    "category_separation",
+    "gaussian_bits",
+    "separation_of",
+]
 
 #: The share of error for which `gaussian_bits` is reported.
 TARGET_NMSE = 0.1
@@ -64,14 +78,14 @@ def category_scores(
     scores = {}
     for name, positions in categories.items():
         columns = _content_order(X, np.asarray(positions, dtype=np.int64), mean, std)
-        r = correlation_matrix(X[:, columns], sample_weight=sample_weight)
+        correlations = Correlations(X[:, columns], sample_weight)
         with np.errstate(over="ignore", under="ignore"):
             variance = float(np.clip(np.median(std[columns] ** 2), 0, 1))
         scores[name] = {
             "variance": variance,
             "dimensionality": float(np.log10(len(columns) + 1) / np.log10(101)),
-            "information": _information(_spectrum(r, std[columns])),
-            "correlation": _mean_off_diagonal(np.abs(r)),
+            "information": _information(_spectrum(correlations, std[columns])),
+            "correlation": correlations.mean_strength(),
         }
     return scores
 
@@ -131,9 +145,7 @@ def category_profile(
     profile: dict[str, dict[str, Any]] = {}
     for name, positions in categories.items():
         columns = _content_order(Z, np.asarray(positions, dtype=np.int64), mean, std)
-        spectrum = _spectrum(
-            correlation_matrix(Z[:, columns], sample_weight=sample_weight), std[columns]
-        )
+        spectrum = _spectrum(Correlations(Z[:, columns], sample_weight), std[columns])
         profile[name] = {
             "n_columns": len(columns),
             "effective_dimension": _participation_ratio(spectrum),
@@ -179,18 +191,59 @@ def category_separation(
     >>> round(found["within"], 2), round(found["between"], 2), found["neighbor"]
     (0.9, 0.15, 'b')
     """
-    positions = {name: np.sort(np.asarray(c, dtype=np.int64)) for name, c in categories.items()}
     strength = np.abs(association)
+    return _separation(
+        categories,
+        lambda mine: aligned_correlation(association[np.ix_(mine, mine)]),
+        lambda mine, theirs: float(strength[np.ix_(mine, theirs)].mean()),
+    )
+
+
+def separation_of(
+    Z: FloatArray, categories: Mapping[str, npt.ArrayLike], sample_weight: FloatArray | None
+) -> dict[str, dict[str, Any]]:
+    """`category_separation` of the columns of a table, without a matrix of all of many columns.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_features)
+        NaN marks a missing cell.
+    categories : mapping of str to array-like of int
+        Column positions per category.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Positive weights of the rows.
+
+    Returns
+    -------
+    dict of str to dict
+        See `category_separation`.
+    """
+    if Z.shape[1] < MANY_COLUMNS:
+        correlation = correlation_matrix(Z, sample_weight=sample_weight)
+        return category_separation(correlation, categories)
+    return _separation(
+        categories,
+        lambda mine: Correlations(Z[:, mine], sample_weight).mean_aligned(),
+        Crossing(Z, sample_weight).mean_strength,
+    )
+
+
+def _separation(
+    categories: Mapping[str, npt.ArrayLike],
+    within_of: Callable[[IntArray], float],
+    between_of: Callable[[IntArray, IntArray], float],
+) -> dict[str, dict[str, Any]]:
+    positions = {name: np.sort(np.asarray(c, dtype=np.int64)) for name, c in categories.items()}
     result: dict[str, dict[str, Any]] = {}
     for name, columns in positions.items():
         others = {
-            other: round(float(strength[np.ix_(columns, theirs)].mean()), 12)
+            other: round(between_of(columns, theirs), 12)
             for other, theirs in positions.items()
             if other != name
         }
         neighbor = max(sorted(others), key=others.__getitem__, default=None)
         between = others[neighbor] if neighbor is not None else 0.0
-        within = round(_aligned_correlation(association[np.ix_(columns, columns)]), 12)
+        within = round(within_of(columns), 12)
         result[name] = {
             "within": within,
             "between": between,
@@ -278,11 +331,9 @@ def _content_order(X: FloatArray, columns: IntArray, mean: FloatArray, std: Floa
 
 
 @np.errstate(under="ignore")
-def _spectrum(r: FloatArray, std: FloatArray) -> FloatArray:
+def _spectrum(correlations: Correlations, std: FloatArray) -> FloatArray:
     """Eigenvalues of the covariance, largest first, in units of the largest column variance."""
-    scaled = std / (std.max(initial=0.0) or 1.0)
-    # Pairwise correlations of columns with missing cells need not form a covariance: cut at 0.
-    return np.maximum(np.linalg.eigvalsh(r * np.outer(scaled, scaled))[::-1], 0)
+    return correlations.spectrum(std / (std.max(initial=0.0) or 1.0))
 
 
 @np.errstate(under="ignore")
@@ -290,18 +341,6 @@ def _information(spectrum: FloatArray) -> float:
     if len(spectrum) < 2 or spectrum.sum() == 0:
         return 0.5
     return float(min(1.0, spectrum[:5].sum() / spectrum.sum()))
-
-
-def _mean_off_diagonal(r: FloatArray) -> float:
-    k = len(r)
-    return float((r.sum() - np.trace(r)) / (k * (k - 1))) if k > 1 else 0.0
-
-
-def _aligned_correlation(r: FloatArray) -> float:
-    if len(r) < 2:
-        return 1.0
-    signs = np.where(np.linalg.eigh(r)[1][:, -1] < 0, -1.0, 1.0)
-    return _mean_off_diagonal(r * np.outer(signs, signs))
 
 
 @np.errstate(under="ignore")
