@@ -188,8 +188,10 @@ class _Columns:
         return column_keys(self.cells, self.names, named)
 
     def cluster(self, positions: IntArray, max_clusters: int | None = None) -> Clustering:
+        # Of many columns a copy is large.
+        everything = np.array_equal(positions, np.arange(len(self.names)))
         return cluster_columns(
-            self.association[np.ix_(positions, positions)],
+            self.association if everything else self.association[np.ix_(positions, positions)],
             [self.keys[p] for p in positions],
             min_size=self.min_size,
             max_clusters=self.max_clusters if max_clusters is None else max_clusters,

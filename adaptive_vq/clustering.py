@@ -1,8 +1,8 @@
 """Which columns of a table belong together: a tree over their correlations, nested cuts of it.
 
-The clustering itself is scipy's (Ward on ``1 - |r|``) and the choice of a cut scikit-learn's
-silhouette; what is added here is that no cluster is smaller than asked, that every cut refines
-the one before it, and that the order of the columns plays no part.
+The clustering itself is scipy's (Ward on ``1 - |r|``) and a cut is chosen by its silhouette
+(Rousseeuw, 1987); what is added here is that no cluster is smaller than asked, that every cut
+refines the one before it, and that the order of the columns plays no part.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 from scipy.spatial.distance import squareform
-from sklearn.metrics import silhouette_score
 
 from adaptive_vq.association import FloatArray, IntArray
 
@@ -24,6 +23,7 @@ __all__ = ["Clustering", "assign_to_nearest", "cluster_columns", "column_keys"]
 
 #: Numbers of clusters that are handed on as candidates.
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 20, 25)
+_COLUMNS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def cluster_columns(
     order = np.argsort(np.asarray(keys, dtype=object), kind="stable")
     ordered = association[np.ix_(order, order)]
     related = np.flatnonzero((ordered != 0).sum(axis=1) > 1)
-    distance = _distance(ordered)
+    distance = _as_distance(ordered)
     partitions = _nested_partitions(distance, related, min_size, max_clusters)
     chosen = _best_silhouette(distance, related, partitions)
     partitions = _attach(np.setdiff1d(np.arange(len(order)), related), partitions, chosen)
@@ -132,10 +132,13 @@ def assign_to_nearest(
     >>> assign_to_nearest(r, np.array([2]), [np.array([0]), np.array([1])])
     array([1])
     """
+    return _nearest([np.abs(association[np.ix_(orphans, group)]) for group in groups], groups)
+
+
+def _nearest(strengths: Sequence[FloatArray], groups: Sequence[IntArray]) -> IntArray:
+    """Group of the highest mean strength per orphan, of arrays (n_orphans, size) per group."""
     by_size = sorted(range(len(groups)), key=lambda g: -len(groups[g]))
-    nearness = np.column_stack(
-        [np.abs(association[np.ix_(orphans, groups[g])]).mean(axis=1).round(10) for g in by_size]
-    )
+    nearness = np.column_stack([strengths[g].mean(axis=1).round(10) for g in by_size])
     return np.asarray(by_size, dtype=np.int64)[nearness.argmax(axis=1)]
 
 
@@ -169,12 +172,24 @@ def column_keys(Z: npt.NDArray[np.floating], names: Sequence[object], named: boo
     return [hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest() for column in columns]
 
 
-def _distance(association: FloatArray) -> FloatArray:
+def _as_distance(association: FloatArray) -> FloatArray:
+    """Distances in the place of associations: of many columns every copy is large."""
+    distance = np.abs(association, out=association)
+    np.subtract(1, distance, out=distance)
+    np.clip(distance, 0, 1, out=distance)
     # Rounding removes what the order of summation leaves, so that ties stay ties.
-    distance: FloatArray = np.clip(1 - np.abs(association), 0, 1).round(10)
-    distance = np.maximum(distance, distance.T)
+    np.round(distance, 10, out=distance)
+    for start in range(0, len(distance), _COLUMNS_AT_ONCE):
+        some = slice(start, start + _COLUMNS_AT_ONCE)
+        larger = np.maximum(distance[some, start:], distance[start:, some].T)
+        distance[some, start:], distance[start:, some] = larger, larger.T
     np.fill_diagonal(distance, 0.0)
     return distance
+
+
+def _among(distance: FloatArray, columns: IntArray) -> FloatArray:
+    """Distances among some columns, in order; no copy where these are all."""
+    return distance if len(columns) == len(distance) else distance[np.ix_(columns, columns)]
 
 
 def _nested_partitions(
@@ -183,8 +198,9 @@ def _nested_partitions(
     """Split the tree from its root, highest merge first."""
     if len(related) < max(2, 2 * min_size) or max_clusters < 2:
         return [[related]]
-    condensed = squareform(distance[np.ix_(related, related)], checks=False)
+    condensed = squareform(_among(distance, related), checks=False)
     root = to_tree(linkage(condensed, method="ward"))
+    del condensed  # half a square of all columns
     blocks = [_Block.settle(root, [], related, min_size)]
     partitions = [_members(blocks)]
     while len(blocks) < max_clusters:
@@ -250,7 +266,7 @@ class _Block:
         children = _children(self.node)
         cores = [related[np.sort(child.pre_order())] for child in children]
         orphans = np.asarray(self.orphans, dtype=np.int64)
-        side = assign_to_nearest(1 - distance, orphans, cores)
+        side = _nearest([1 - distance[np.ix_(orphans, core)] for core in cores], cores)
         return [
             _Block.settle(child, orphans[side == i].tolist(), related, min_size)
             for i, child in enumerate(children)
@@ -273,15 +289,44 @@ def _largest_first(clusters: list[IntArray]) -> list[IntArray]:
 def _best_silhouette(
     distance: FloatArray, related: IntArray, partitions: list[list[IntArray]]
 ) -> int:
-    within = distance[np.ix_(related, related)]
-    best, chosen = -np.inf, min(1, len(partitions) - 1)
+    if len(partitions) < 2:
+        return 0
+    finest = _labels(partitions[-1], len(distance))[related]
+    _, first = np.unique(finest, return_index=True)
+    # Distances of every column to clusters, summed: all that coarser cuts need of them, too.
+    sums = _among(distance, related) @ _indicators(finest)
+    best, chosen = -np.inf, 1
     for i, partition in enumerate(partitions):
-        labels = np.empty(len(distance), dtype=np.int64)
-        for label, columns in enumerate(partition):
-            labels[columns] = label
-        if not 2 <= len(np.unique(labels[related])) < len(related):
+        labels = _labels(partition, len(distance))[related]
+        if not 2 <= len(np.unique(labels)) < len(related):
             continue
-        score = round(float(silhouette_score(within, labels[related], metric="precomputed")), 10)
+        score = round(_silhouette(sums @ _indicators(labels[first]), labels), 10)
         if score > best:
             best, chosen = score, i
     return chosen
+
+
+def _labels(partition: list[IntArray], n_columns: int) -> IntArray:
+    labels = np.empty(n_columns, dtype=np.int64)
+    for label, columns in enumerate(partition):
+        labels[columns] = label
+    return labels
+
+
+def _indicators(labels: IntArray) -> FloatArray:
+    return (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
+
+
+def _silhouette(sums: FloatArray, labels: IntArray) -> float:
+    """Mean silhouette by summed distances to each cluster (n_columns, n_clusters).
+
+    As `sklearn.metrics.silhouette_score` has it, which goes through all distances once a cut.
+    """
+    counts, own = np.bincount(labels), (np.arange(len(labels)), labels)
+    within = sums[own] / np.maximum(counts[labels] - 1, 1)
+    beyond = sums / counts
+    beyond[own] = np.inf
+    nearest = beyond.min(axis=1)
+    larger = np.maximum(within, nearest)
+    width = (nearest - within) / np.where(larger > 0, larger, 1.0)
+    return float(np.where(counts[labels] > 1, width, 0.0).mean())
