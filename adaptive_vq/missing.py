@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ BoolArray = NDArray[np.bool_]
 _REFINED_ROWS = 10_000
 _PATTERNS = 4_000  # visited in all steps together, if one step needs no more
 _SETTLED = 1e-3  # change of the covariance, relative to the largest variance, that ends the steps
+_ROWS_AT_ONCE = 512  # of a matrix of all columns
 _BLOCK = 1 << 20  # cells of the products held at once
 
 
@@ -91,7 +93,7 @@ class ConditionalMeanImputer:
             mean, covariance = _refined(block, *_pairwise(block, weight), self.ridge, weight)
             self.mean_[name] = mean
             self.scale_[name], self.correlation_[name] = _standardized(covariance, self.ridge)
-        self._invert()
+        _inverses.pop(self, None)
         return self
 
     def transform(self, Z: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -163,21 +165,27 @@ class ConditionalMeanImputer:
         for key in ("mean", "scale", "correlation"):
             arrays = {n: np.asarray(p[key], dtype=np.float64) for n, p in parts.items()}
             setattr(imputer, f"{key}_", arrays)
-        imputer._invert()
         return imputer
 
-    def _invert(self) -> None:
-        self._precision: dict[str, FloatArray] = {
-            name: _inverse(R) for name, R in self.correlation_.items()
-        }
+    def _inverse(self, name: str) -> FloatArray:
+        """Inverse of a category's correlations, once cells of it are missing."""
+        known = _inverses.setdefault(self, {})
+        if name not in known:
+            known[name] = _inverse(self.correlation_[name])
+        return known[name]
 
     def _filled(self, name: str, Z: NDArray[np.floating], holes: BoolArray) -> FloatArray:
         mean, scale = self.mean_[name], self.scale_[name]
         V = (np.asarray(Z, dtype=np.float64) - mean) / scale
+        precision = self._inverse(name)
         for rows, missing in _patterns(holes):
-            map_ = _regression(self.correlation_[name], self._precision[name], missing)
+            map_ = _regression(self.correlation_[name], precision, missing)
             V[np.ix_(rows, missing)] = _apply(map_, V[np.ix_(rows, ~missing)])
         return V * scale + mean
+
+
+# Beside the imputers: what rows have come by is no part of their state.
+_inverses: WeakKeyDictionary[ConditionalMeanImputer, dict[str, FloatArray]] = WeakKeyDictionary()
 
 
 def _patterns(holes: BoolArray) -> Iterator[tuple[NDArray[np.int64], BoolArray]]:
@@ -223,8 +231,12 @@ def _pairwise(Z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray
     total = mass.sum(axis=0)
     mean = np.nansum(Z * weight[:, None], axis=0) / np.where(total > 0, total, 1.0)
     residual = np.nan_to_num(Z - mean) * np.sqrt(weight)[:, None]
+    covariance = residual.T @ residual
+    if seen.all() and (weight == 1.0).all():  # no table of counts, which would be as large
+        covariance /= len(Z)
+        return mean, covariance
     common = mass.T @ seen
-    covariance = residual.T @ residual / np.where(common > 0, common, 1.0)
+    covariance /= np.where(common > 0, common, 1.0)
     if seen.all():
         return mean, covariance
     scale = np.sqrt(np.diag(covariance))
@@ -238,7 +250,10 @@ def _standardized(covariance: FloatArray, ridge: float) -> tuple[FloatArray, Flo
     """Return standard deviations (1 where 0) and the correlations with the ridge."""
     scale = np.sqrt(np.diag(covariance))
     scale = np.where(scale > 0.0, scale, 1.0)
-    correlation = covariance / np.outer(scale, scale)
+    correlation = np.empty_like(covariance)
+    for start in range(0, len(scale), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        np.divide(covariance[some], np.outer(scale[some], scale), out=correlation[some])
     np.fill_diagonal(correlation, 1.0 + ridge)
     return scale, correlation
 

@@ -1,3 +1,6 @@
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,6 +127,38 @@ def test_state_round_trip_is_exact():
     imputer = ConditionalMeanImputer().fit(Z, {"a": np.arange(3), "b": np.arange(3, 6)})
     again = ConditionalMeanImputer.from_state(imputer.state())
     np.testing.assert_array_equal(again.transform(Z), imputer.transform(Z))
+
+
+def test_correlations_are_inverted_where_cells_are_missing_only(monkeypatch):
+    full, _ = make_rows(50)
+    inverted, own = [], np.linalg.inv
+    monkeypatch.setattr(np.linalg, "inv", lambda m: inverted.append(len(m)) or own(m))
+    imputer = ConditionalMeanImputer().fit(full, {"a": np.arange(4), "b": np.arange(4, 6)})
+    again = ConditionalMeanImputer.from_state(imputer.state())
+    imputer.transform(full)
+    assert inverted == []
+    row = full[:1].copy()
+    row[0, 1] = np.nan
+    before = pickle.dumps(imputer)
+    filled = imputer.transform(row)
+    imputer.transform(row)
+    assert inverted == [4]
+    assert pickle.dumps(imputer) == before
+    for other in (again, pickle.loads(before)):
+        np.testing.assert_array_equal(other.transform(row), filled)
+
+
+def test_complete_rows_need_two_squares_of_their_columns():
+    k = 1500
+    rows, categories = make_rows(20, k, 0.0)[0], {"a": np.arange(k)}
+    ConditionalMeanImputer().fit(rows[:, :5], {"a": np.arange(5)})  # what is loaded once
+    tracemalloc.start()
+    imputer = ConditionalMeanImputer().fit(rows, categories)
+    peak = tracemalloc.get_traced_memory()[1] / (8 * k**2)
+    tracemalloc.stop()
+    assert peak < 2.6  # and 512 rows of one
+    expected = np.corrcoef(rows.T) + 1e-3 * np.eye(k)
+    np.testing.assert_allclose(imputer.correlation_["a"], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("ridge", [0.0, -1.0, float("nan")])
