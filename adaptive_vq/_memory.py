@@ -1,13 +1,22 @@
-"""Memory that has been freed, back to the system."""
+"""Memory: how much there is, and what has been freed back to the system."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
-__all__ = ["return_freed"]
+__all__ = ["physical", "return_freed"]
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+def physical() -> float:
+    """Bytes of memory that the machine has; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
 def return_freed() -> None:

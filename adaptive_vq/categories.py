@@ -22,6 +22,7 @@ from sklearn.base import clone
 from sklearn.cluster import FeatureAgglomeration
 from sklearn.utils import check_random_state
 
+from adaptive_vq import _memory
 from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
 from adaptive_vq.clustering import Clustering, assign_to_nearest, cluster_columns, column_keys
 from adaptive_vq.column_specs import (
@@ -131,6 +132,8 @@ def resolve_categories(
         If a category is empty, overlaps another, names an unknown column or has an unusable name,
         if columns are left over with ``remainder="error"``, or if the specification is none of the
         above.
+    MemoryError
+        If columns are to be clustered that are too many for the machine's memory.
 
     Examples
     --------
@@ -160,6 +163,10 @@ def resolve_categories(
     return CategorySet(_complete(categories, columns, remainder), given=True)
 
 
+_SQUARES = 3
+"""Matrices of all columns that clustering holds at once."""
+
+
 @dataclass
 class _Columns:
     """The columns of one table and how to compare them."""
@@ -180,6 +187,14 @@ class _Columns:
 
     @cached_property
     def association(self) -> FloatArray:
+        needed = _SQUARES * 8.0 * len(self.names) ** 2
+        if needed > _memory.physical():  # a system that promises more ends the process instead
+            raise MemoryError(
+                f"Comparing {len(self.names)} columns with each other takes "
+                f"{needed / 2**30:.0f} GiB of memory, more than this machine has. Give categories "
+                "(a dict from name to columns, a list with one label per column, or 'prefix'), "
+                "which are compared in parts, or drop columns."
+            )
         return correlation_matrix(self.cells, self.correlation, self.weight)
 
     @cached_property
