@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adaptive_vq._few_rows import wide
+from adaptive_vq._wide import wide
 
 __all__ = ["principal_directions"]
 

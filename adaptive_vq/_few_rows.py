@@ -7,41 +7,17 @@ at a time only.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.linalg import eigh
 
+from adaptive_vq._wide import wide
 from adaptive_vq.association import FloatArray, correlation_matrix, standardized
 
-__all__ = ["Correlations", "aligned_correlation", "mean_off_diagonal", "wide"]
+__all__ = ["Correlations", "aligned_correlation", "mean_off_diagonal"]
 
 _COLUMNS_AT_ONCE = 512
 _LEAST_COLUMNS = 256
 """Of fewer columns a matrix is small: figures stay what they are by it, to the last bit."""
-
-
-def wide(rows: Any) -> bool:
-    """Whether columns are so many more than rows that the rows are the smaller problem.
-
-    Clearly more: up to there bits stay what they are by the covariance, whose cost is no matter.
-
-    Parameters
-    ----------
-    rows : ndarray or Tensor of shape (n, k)
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from adaptive_vq._few_rows import wide
-    >>> wide(np.zeros((80, 5000))), wide(np.zeros((80, 100)))
-    (True, False)
-    """
-    return bool(2 * rows.shape[0] <= rows.shape[1])
 
 
 class Correlations:

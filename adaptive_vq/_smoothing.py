@@ -13,8 +13,8 @@ from functools import cache
 from torch import Tensor
 
 from adaptive_vq import classical
-from adaptive_vq._few_rows import wide
 from adaptive_vq._parallel import each
+from adaptive_vq._wide import wide
 from adaptive_vq.classical import (
     NEARLY_GAUSSIAN,
     TOWARDS_NEIGHBOURS,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from adaptive_vq._argmin import argmin
 from adaptive_vq._axes import principal_directions
-from adaptive_vq._few_rows import wide
 from adaptive_vq._parallel import each, n_workers
+from adaptive_vq._wide import wide
 
 __all__ = ["kmeans", "kmeans_path", "kmeans_sizes", "nearest", "revive", "sums", "sums_by_product"]
 
