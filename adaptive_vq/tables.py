@@ -85,7 +85,7 @@ def check_table(
     array([[ 1., nan],
            [ 2.,  3.]])
     """
-    X = without_index(X)
+    X = _without_note(without_index(X))
     _check_header(X)
     refuse_text(X)
     try:
@@ -383,6 +383,14 @@ def _check_header(X: Any) -> None:
             f"Columns of X hold dates or time differences: {_listed(dates)}. Turn them into "
             "numbers first (for example days since a fixed date)."
         )
+
+
+def _without_note(X: Any) -> Any:
+    """Frame without ``attrs``, which pandas copies whenever scikit-learn looks at a column."""
+    if isinstance(X, pd.DataFrame) and X.attrs:
+        X = X.copy(deep=False)
+        X.attrs = {}
+    return X
 
 
 def _without_na(X: Any) -> Any:

@@ -143,3 +143,19 @@ def test_like_training_follows_the_training_container():
     check_table(estimator, np.zeros((1, 2)), reset=True)
     values = np.zeros((3, 2))
     assert like_training(estimator, values) is values
+
+
+def test_notes_are_not_copied_with_every_column():
+    copies = []
+
+    class Note:
+        def __deepcopy__(self, memo):
+            copies.append(self)
+            return self
+
+    frame = pd.DataFrame(np.ones((3, 100)))
+    frame.attrs["note"] = note = Note()
+    array = check_table(BaseEstimator(), frame, reset=True)
+    assert array.shape == (3, 100)
+    assert len(copies) < 10
+    assert frame.attrs == {"note": note}
