@@ -1,8 +1,8 @@
 """Which columns of a table belong together: a tree over their correlations, nested cuts of it.
 
-The clustering itself is scipy's (Ward on ``1 - |r|``) and a cut is chosen by its silhouette
-(Rousseeuw, 1987); what is added here is that no cluster is smaller than asked, that every cut
-refines the one before it, and that the order of the columns plays no part.
+The clustering itself is scipy's (Ward on ``1 - |r|``) and the choice of a cut scikit-learn's
+silhouette; what is added here is that no cluster is smaller than asked, that every cut refines
+the one before it, and that the order of the columns plays no part.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 from scipy.spatial.distance import squareform
+from sklearn.metrics import silhouette_score
 
 from adaptive_vq.association import FloatArray, IntArray
 
@@ -289,44 +290,15 @@ def _largest_first(clusters: list[IntArray]) -> list[IntArray]:
 def _best_silhouette(
     distance: FloatArray, related: IntArray, partitions: list[list[IntArray]]
 ) -> int:
-    if len(partitions) < 2:
-        return 0
-    finest = _labels(partitions[-1], len(distance))[related]
-    _, first = np.unique(finest, return_index=True)
-    # Distances of every column to clusters, summed: all that coarser cuts need of them, too.
-    sums = _among(distance, related) @ _indicators(finest)
-    best, chosen = -np.inf, 1
+    within = _among(distance, related)
+    best, chosen = -np.inf, min(1, len(partitions) - 1)
     for i, partition in enumerate(partitions):
-        labels = _labels(partition, len(distance))[related]
-        if not 2 <= len(np.unique(labels)) < len(related):
+        labels = np.empty(len(distance), dtype=np.int64)
+        for label, columns in enumerate(partition):
+            labels[columns] = label
+        if not 2 <= len(np.unique(labels[related])) < len(related):
             continue
-        score = round(_silhouette(sums @ _indicators(labels[first]), labels), 10)
+        score = round(float(silhouette_score(within, labels[related], metric="precomputed")), 10)
         if score > best:
             best, chosen = score, i
     return chosen
-
-
-def _labels(partition: list[IntArray], n_columns: int) -> IntArray:
-    labels = np.empty(n_columns, dtype=np.int64)
-    for label, columns in enumerate(partition):
-        labels[columns] = label
-    return labels
-
-
-def _indicators(labels: IntArray) -> FloatArray:
-    return (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
-
-
-def _silhouette(sums: FloatArray, labels: IntArray) -> float:
-    """Mean silhouette by summed distances to each cluster (n_columns, n_clusters).
-
-    As `sklearn.metrics.silhouette_score` has it, which goes through all distances once a cut.
-    """
-    counts, own = np.bincount(labels), (np.arange(len(labels)), labels)
-    within = sums[own] / np.maximum(counts[labels] - 1, 1)
-    beyond = sums / counts
-    beyond[own] = np.inf
-    nearest = beyond.min(axis=1)
-    larger = np.maximum(within, nearest)
-    width = (nearest - within) / np.where(larger > 0, larger, 1.0)
-    return float(np.where(counts[labels] > 1, width, 0.0).mean())

@@ -1,10 +1,9 @@
-"""Clustering of many columns: what it holds at once, and the silhouettes of its cuts."""
+"""Clustering of many columns: what it holds at once, and what is too much."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn.metrics import silhouette_score
 from sklearn.pipeline import make_pipeline
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, _memory, clustering, scores
@@ -36,34 +35,6 @@ def test_three_squares_of_the_columns_are_held_at_most(constant):
     tracemalloc.stop()
     assert peak < (2.3 if not constant else 3.3)
     np.testing.assert_array_equal(r, before)
-
-
-@pytest.mark.parametrize("min_size", [1, 3])
-def test_silhouettes_of_all_cuts_are_those_of_scikit_learn(monkeypatch, min_size):
-    r = association(120, constant=2)
-    seen, own = [], clustering._silhouette
-    monkeypatch.setattr(
-        clustering, "_silhouette", lambda s, labels: seen.append((own(s, labels), labels)) or 0.0
-    )
-    found = clustering.cluster_columns(r, keys(120), min_size=min_size, max_clusters=60)
-    assert len(seen) == len(found.partitions) - 1 > 15
-    order = np.argsort(keys(120), kind="stable")
-    order = order[order >= 2]
-    distance = np.clip(1 - np.abs(r[np.ix_(order, order)]), 0, 1).round(10)
-    distance = np.maximum(distance, distance.T)
-    np.fill_diagonal(distance, 0.0)
-    for score, labels in seen:
-        assert score == pytest.approx(silhouette_score(distance, labels, metric="precomputed"))
-
-
-def test_a_cut_of_one_column_or_no_distance_has_no_silhouette():
-    labels = np.array([0, 0, 1])
-    distance = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    assert clustering._silhouette(distance @ clustering._indicators(labels), labels) == 0.0
-    distance[2, :2] = distance[:2, 2] = 1.0
-    found = clustering._silhouette(distance @ clustering._indicators(labels), labels)
-    assert found == pytest.approx(silhouette_score(distance, labels, metric="precomputed"))
-    assert found == pytest.approx(2 / 3)
 
 
 def in_parts(n_parts, width):
