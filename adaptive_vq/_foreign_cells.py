@@ -130,7 +130,8 @@ def is_polars(X: Any) -> bool:
 
 def is_arrow(X: Any) -> bool:
     """Whether a table is one of pyarrow, which need not be installed."""
-    return hasattr(X, "column_names") and hasattr(X, "schema")
+    # A Dask Delayed has whatever attribute is asked for, as a Delayed.
+    return isinstance(getattr(X, "column_names", None), list) and hasattr(X, "schema")
 
 
 def without_index(X: Any) -> Any:

@@ -169,10 +169,12 @@ def test_beam_finds_better_codes(X):
     assert wide_search.score(X) >= narrow.score(X)
 
 
-def test_joint_context_lowers_the_error(X):
+def test_joint_context_lowers_the_error():
     """Of the same codebooks; those of a fit with it differ, since its codes say which are used."""
+    # So much in common, and so many rows, that some get other codes with any processor's rounding.
+    X = np.random.default_rng(1).normal(size=(1500, 1)) + make_rows(1500, seed=1)
     for context in ("local", "joint"):
-        fitted = codec(context=context, max_epochs=0, bits=18).fit(X)
+        fitted = codec(context=context, max_epochs=0, bits=10).fit(X)
         scores, codes = [], []
         for asked in ("local", "joint"):
             fitted.set_params(context=asked)
