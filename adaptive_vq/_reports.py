@@ -65,7 +65,7 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     from adaptive_vq._fit_rows import rows_to_learn_from
     from adaptive_vq._training_rules import refuse_idle_parameters
     from adaptive_vq.estimation import fit_options, plan_with_sizes, rows_of
-    from adaptive_vq.fitting import _split
+    from adaptive_vq.fitting import split_rows
     from adaptive_vq.resolution import resolve_plan
     from adaptive_vq.tables import column_names
     from adaptive_vq.units import CodecUnits
@@ -91,7 +91,7 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     options = fit_options(codec, plan, observed)
     # Which rows would be kept aside: for its refusal, where too few are left to fit on.
     seen = np.asarray(observed.any(axis=1))[:, None]
-    _split(rows_of(seen.astype(np.float32), seen, None).observed(), options)
+    split_rows(rows_of(seen.astype(np.float32), seen, None).observed(), options)
     specs = specs_of(plan, codec.codebook_sizes, options.most_codewords)
     if not isinstance(codec.codebook_sizes, str):
         plan = plan_with_sizes(plan, specs)

@@ -210,7 +210,7 @@ def fit_codec(
     """
     progress = progress or NoCheckpoint()
     observed, seen = rows.observed(), rows.weight.amax(1) > 0
-    fit_rows, valid = _split(observed, options)
+    fit_rows, valid = split_rows(observed, options)
     start: ClassicalStart | WarmStart
     if before is None:
         start = ClassicalStart(fit_rows, valid, specs, n_levels, options, progress)
@@ -280,7 +280,7 @@ def _cleaned(
         codes = codes_of_rows()
 
 
-def _split(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
+def split_rows(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
     """Rows to fit on, and rows kept aside (None: too few rows, or not wanted)."""
     n_valid = int(options.validation_fraction * len(rows))
     if not options.early_stopping or n_valid < 2:

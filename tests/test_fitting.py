@@ -162,12 +162,12 @@ def test_only_categories_with_moved_codewords_are_searched_again(monkeypatch):
 
 def test_rows_kept_aside():
     rows = rows_of(normal(100, 3))
-    fit_rows, valid = fitting._split(rows, options())
+    fit_rows, valid = fitting.split_rows(rows, options())
     assert (len(fit_rows), len(valid)) == (90, 10)
     both = torch.cat([fit_rows.table, valid.table])
     assert torch.equal(both.sort(0).values, rows.table.sort(0).values)
-    assert fitting._split(rows, options(early_stopping=False)) == (rows, None)
-    assert fitting._split(rows_of(normal(15, 3)), options())[1] is None
+    assert fitting.split_rows(rows, options(early_stopping=False)) == (rows, None)
+    assert fitting.split_rows(rows_of(normal(15, 3)), options())[1] is None
 
 
 def test_rows_kept_aside_are_folded_back_in(monkeypatch):
