@@ -47,7 +47,9 @@ ROWS_PER_DIRECTION = 24
 """Directions of many columns that fewer rows see are left out: codebooks would only memorize them.
 Of fewer columns none is: where they take few values, what is left out may be most of the error."""
 _DIRECTIONS_JUDGED_AT = 32
+"""Bits of the chain that judges whether all are coded, at most: a greedy one of more memorizes."""
 _MOSTLY = 0.5
+"""Share of that chain's error that directions left out make up where it is worth trying them."""
 _DIRECTIONS_MUST_GAIN = 0.98
 
 _BEYOND = 0.02
@@ -126,19 +128,15 @@ class Bench:
         if self.width(n_columns) == n_columns:
             return
         (every,) = self.nodes([np.arange(n_columns)])
-        error = self._greedy_error(every, bits)
+        error = every.greedy_error(bits)
         if every.left_out < _MOSTLY * error:
             return
         self.all_directions = True
         whole = Node(self, every.columns)
-        if self._greedy_error(whole, bits) < _DIRECTIONS_MUST_GAIN * error:
+        if whole.greedy_error(bits) < _DIRECTIONS_MUST_GAIN * error:
             self._nodes = {tuple(range(n_columns)): whole}
         else:
             self.all_directions = False
-
-    def _greedy_error(self, node: Node, bits: int) -> float:
-        node.greedy.measure_to(bits)
-        return float(node.greedy.up_to(bits)[-1])
 
     def width(self, n_columns: int) -> int:
         """Principal directions of so many columns that codebooks may code."""
@@ -243,6 +241,11 @@ class Node:
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
+
+    def greedy_error(self, bits: int) -> float:
+        """Error per row kept aside of the greedy chain, measured as far as it takes."""
+        self.greedy.measure_to(bits)
+        return float(self.greedy.up_to(bits)[-1])
 
     @property
     def left_out(self) -> float:

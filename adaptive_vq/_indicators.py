@@ -21,6 +21,7 @@ _IN_A_SUM = 0.5
 """A column of a sum that is 1 in every row has a coefficient of 1 there; its square over the sum of
 all variances, which is less than 1, is more than 1, and that of other columns is 0."""
 _SAME_SUM = 0.5
+"""Between columns of one sum the cosine of their projections is 1, between those of others 0."""
 
 
 def one_hot_codes(Z: NDArray[np.float32], weight: Floats | None = None) -> list[IntArray]:

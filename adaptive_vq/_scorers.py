@@ -34,6 +34,11 @@ def chain_of(estimator: Any) -> list[Any]:
     return [estimator]
 
 
+def is_search(estimator: Any) -> bool:
+    """Whether an estimator is a search over parameters, such as GridSearchCV, fitted or not."""
+    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+
+
 def without_best(last: Any) -> str:
     """Tell why a search has no best estimator, and what to do; nothing of what is no search.
 
@@ -45,7 +50,7 @@ def without_best(last: Any) -> str:
     >>> without_best(GridSearchCV(HierarchicalVQVAE(), {"bits": [16, 32]}))
     ' A search has a best estimator once it is fitted: fit it first.'
     """
-    if not (hasattr(last, "estimator") and hasattr(last, "refit")):
+    if not is_search(last):
         return ""
     if hasattr(last, "cv_results_"):
         return (

@@ -16,6 +16,7 @@ from adaptive_vq._chunks import alike, named_in_errors
 from adaptive_vq._fit_rows import draw_seed
 from adaptive_vq._reservoir import Gathered, Reservoir, blocks_of, rows_at
 from adaptive_vq._rollback import unchanged_on_failure
+from adaptive_vq._scorers import is_search
 from adaptive_vq._streams import dask_pieces, parquet_pieces
 from adaptive_vq.tables import CHUNK_ROWS, check_table, row_chunks
 
@@ -128,7 +129,7 @@ def _codec_of(estimator: Any) -> Any:
 
 def _instead(estimator: Any) -> str:
     """What to do with an estimator that does not take chunks, where there is anything to do."""
-    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
+    if is_search(estimator):
         return (
             ": let the search fit sample_rows(chunks), and give its best_estimator_ here to fit "
             "that to all chunks"

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _num_samples
 
 from adaptive_vq._fit_rows import rows_to_learn_from
-from adaptive_vq._scorers import chain_of, codec_of
+from adaptive_vq._scorers import chain_of, codec_of, is_search
 from adaptive_vq._wording import counted
 from adaptive_vq.plan import Plan
 
@@ -162,11 +162,10 @@ def tune_categories(
     fitted = clone(estimator)
     codec = chain_of(fitted)[-1]
     if not hasattr(codec, "_evaluate"):
-        search = hasattr(codec, "estimator") and hasattr(codec, "refit")
         raise TypeError(
             "tune_categories needs a HierarchicalVQVAE, or a Pipeline ending in one; got "
             f"{type(estimator).__name__}."
-            + (" Of a fitted search give best_estimator_." if search else "")
+            + (" Of a fitted search give best_estimator_." if is_search(codec) else "")
         )
     if not isinstance(codec.codebook_sizes, str):
         raise ValueError(
