@@ -20,7 +20,7 @@ from adaptive_vq._novelty import are_known, novel_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, too_few
-from adaptive_vq._smoothing import SPREAD_MUST_GAIN, spreads_pay
+from adaptive_vq._smoothing import CLOSE_KNIT, SPREAD_MUST_GAIN, spreads_pay
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
@@ -187,6 +187,21 @@ class Bench:
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
 
+    def turns_to_draws(self, budget: int) -> bool:
+        """Forget all gains where those on draws are clearly larger, which `settle_for_few_rows` asks
+        of fewer rows only: without, long chains of sparse rows look worse than they will be.
+        """
+        bits = self.max_bits
+        if self.rows_are_few or budget <= bits or self.n_rows >= CLOSE_KNIT * 2**bits:
+            return False
+        (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
+        if not every.gains_by_draws(budget, bits):
+            return False
+        self.draws, self._gains = TOWARDS_NEIGHBOURS, []
+        for node in self._nodes.values():
+            node.forget_gains()
+        return True
+
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
         left = budget
@@ -285,6 +300,10 @@ class Node:
         """Remember a gain."""
         self._gains[bits] = gain
         self.bench.note_gain(gain, bits / self.max_bits)
+
+    def forget_gains(self) -> None:
+        """Let gains be measured anew."""
+        self._gains = {}
 
     def ratios(self, bits: Sequence[int], curve: Floats) -> list[float]:
         """Share of principal directions worth coding up to each level.

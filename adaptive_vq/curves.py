@@ -27,6 +27,8 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 
 _HOPELESS = 1.05
 """The walk over cuts of few rows ends after two in a row with so many times the least error."""
+_DRAWS_GAIN = 1.15
+"""What draws lower the error of one category by, more than that of several, is no more than this."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -118,6 +120,8 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes)
+    if _is_close(trials, cut_tolerance) and bench.turns_to_draws(budget):
+        trials = _with_draws(trials, cut_tolerance)
     alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
         (last,) = _trials(bench, [alone], budget)
@@ -364,3 +368,23 @@ def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:
     least = min(trial.error for trial in trials)
     close = [trial for trial in trials if trial.error <= (1 + tolerance) * least]
     return max(close, key=lambda trial: (len(trial.names), -trial.error))
+
+
+def _is_close(trials: Sequence[_Trial], tolerance: float) -> bool:
+    """Whether draws may make a cut into fewer categories better than the one that would be chosen.
+
+    Fewer categories have longer chains, which memorize sparse rows more, and gain more by draws.
+    """
+    best = _finest(trials, tolerance)
+    fewer = [trial.error for trial in trials if len(trial.names) < len(best.names)]
+    return min(fewer, default=math.inf) < _DRAWS_GAIN * best.error
+
+
+def _with_draws(trials: Sequence[_Trial], tolerance: float) -> list[_Trial]:
+    """Measure again, on draws, the cuts that may be best then: those close and no finer."""
+    best = _finest(trials, tolerance)
+    close = [t for t in trials if len(t.names) <= len(best.names)]
+    close = [t for t in close if t.error < _DRAWS_GAIN * best.error]
+    for trial in close:
+        trial.correct()
+    return close
