@@ -19,7 +19,7 @@ from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
 from adaptive_vq._novelty import are_known, novel_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
-from adaptive_vq._small_tables import largest_codebook, too_few
+from adaptive_vq._small_tables import largest_codebook, memorized, too_few
 from adaptive_vq._smoothing import CLOSE_KNIT, SPREAD_MUST_GAIN, spreads_pay
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
@@ -256,6 +256,8 @@ class Node:
         self._gains: dict[int, float] = {}
         self._known_errors: dict[_Asked, list[Tensor]] = {}
         self._spread: bool | None = None
+        self._memorizes = False
+        self._largest: int | None = None
 
     def greedy_error(self, bits: int) -> float:
         """Error per row kept aside of the greedy chain, measured as far as it takes."""
@@ -272,7 +274,14 @@ class Node:
         """Bits of the largest codebook; one that tells every row apart may be a full one."""
         full = quantize.MAX_CODEBOOK_BITS
         curve = self.greedy.up_to(full)
-        return full if curve[-1] <= EXACT * curve[0] else self.bench.max_bits
+        if curve[-1] <= EXACT * curve[0]:
+            return full
+        return self.bench.max_bits if self._largest is None else self._largest
+
+    @property
+    def has_smaller(self) -> bool:
+        """Whether smaller codebooks than rows are enough for were chosen."""
+        return self._largest is not None and self._largest < self.bench.max_bits
 
     def _greedy(self, fold: Fold) -> GreedyCurve:
         return GreedyCurve(
@@ -294,7 +303,37 @@ class Node:
 
     def gain(self, bits: int) -> float:
         """Error with search and refit over that of the greedy chain."""
+        self._settle_largest(bits)
         return min(1.0, self.refitted(bits, self.max_bits) / self.greedy.up_to(bits)[-1])
+
+    def _settle_largest(self, bits: int) -> None:
+        """Choose smaller codebooks where rows are enough for full ones, but those memorize."""
+        most = self.max_bits
+        if self._largest is not None or self.bench.rows_are_few or bits <= most:
+            return
+        self._largest, first = most, self.bench.folds[0]
+        mean, basis = self._axes(first)
+        latents = (first.train[:CURVE_ROWS, self.columns] - mean) @ basis
+        seed = seed_of(self.bench.seed, "largest")
+        self._memorizes = memorized(latents, first.weight[:CURVE_ROWS], most, seed)
+        if not self._memorizes:
+            return
+
+        def errors(bits_of_book: int, draws: float = 0.0) -> Tensor:
+            return torch.cat(self._errors(_Asked(bits, bits_of_book, False, draws)))
+
+        def error(largest: int) -> float:
+            found = errors(largest)
+            if largest < most and not clearly_better(errors(largest + 1), found):
+                return math.inf  # a few rows with heavy tails may make any size the best one
+            return float(found.sum())
+
+        def smoothed(largest: int) -> float:
+            return float(min(errors(largest, d).sum() for d in (0.0, TOWARDS_NEIGHBOURS)))
+
+        self._largest = largest_codebook(
+            error, self.bench.n_rows, most, smoothed, of_many_rows=True
+        )
 
     def note_gain(self, bits: int, gain: float) -> None:
         """Remember a gain."""
@@ -403,7 +442,7 @@ class Node:
         """`_errors`, of the first folds only where these say that others are better."""
         sizes = [[2**b for b in quantize.split_bits(asked.bits, asked.max_bits)]]
         spec = replace(self._spec, sizes=sizes, spread=asked.spread)
-        options = StartOptions(self.bench.seed, n_iter=5, n_refits=2)
+        options = StartOptions(self.bench.seed, n_iter=5, n_refits=2, prunes=self._memorizes)
 
         def errors(fold: Fold) -> Tensor:
             axes, known = self._axes(fold), self._stages[fold]

@@ -47,9 +47,8 @@ def specs_of(
             for ratio in plan.ratios[name]
         ]
         if isinstance(codebook_sizes, str):
-            sizes = [
-                [2**b for b in quantize.split_bits(bits, max_bits)] for bits in plan.bits[name]
-            ]
+            largest = min(max_bits, plan.codebook_bits.get(name, max_bits))
+            sizes = [[2**b for b in quantize.split_bits(bits, largest)] for bits in plan.bits[name]]
         else:
             sizes = [
                 [size] if size > 1 else [] for size in _given_sizes(codebook_sizes, name, plan)

@@ -14,8 +14,16 @@ from adaptive_vq._folds import folds
 from adaptive_vq._parallel import until
 from adaptive_vq._race import Race
 from adaptive_vq.classical import CategorySpec, StartOptions
+from adaptive_vq.kmeans import kmeans, nearest
 
-__all__ = ["choose_start", "codebook_bits", "largest_codebook", "too_few", "with_codebooks_of"]
+__all__ = [
+    "choose_start",
+    "codebook_bits",
+    "largest_codebook",
+    "memorized",
+    "too_few",
+    "with_codebooks_of",
+]
 
 SMALLEST_BITS = 4
 MUST_GAIN = 0.99
@@ -24,6 +32,9 @@ SMOOTHED_MUST_GAIN = 0.97
 SPREAD_MUST_GAIN = 0.97
 """Of so few rows a few may make up the error."""
 VALIDATION_SHARE = 0.1
+COUNTED_ROWS = 5_000
+MANY_ALONE = 0.15
+"""Share of codewords that have a single row each from which smaller codebooks are tried."""
 
 
 def too_few(n_rows: int, bits: int) -> bool:
@@ -38,11 +49,28 @@ def too_few(n_rows: int, bits: int) -> bool:
     return bits > SMALLEST_BITS and n_rows < classical.CROWDED * 2**bits
 
 
+def memorized(latents: Tensor, weight: Tensor, bits: int, generator: torch.Generator) -> bool:
+    """Whether a codebook of these bits keeps many of its codewords for a single row each.
+
+    As it does of rows with heavy tails, however many there are. Codewords of later codebooks that
+    such rows have no need of are idle then, though unseen rows, which are not memorized, have.
+    """
+    seen = weight[:COUNTED_ROWS] > 0
+    latents, weight = latents[:COUNTED_ROWS][seen], weight[:COUNTED_ROWS][seen]
+    if bits <= SMALLEST_BITS or len(latents) < 2**bits:
+        return False
+    codebook = kmeans(latents, 2**bits, generator, weight, 2)
+    counts = torch.bincount(nearest(latents, codebook)[1], minlength=len(codebook))
+    return int((counts <= 1).sum()) > MANY_ALONE * len(codebook)
+
+
 def largest_codebook(
     error: Callable[[int], float],
     n_rows: int,
     bits: int,
     smoothed: Callable[[int], float] | None = None,
+    *,
+    of_many_rows: bool = False,
 ) -> int:
     """Bits of the largest codebook: smaller ones than that do not lower the error any more.
 
@@ -59,6 +87,8 @@ def largest_codebook(
         From the bits to the error, if it is less, of codebooks that are fitted on draws beside the
         rows: larger ones memorize less by these. Asked only about what the other error would
         leave.
+    of_many_rows : bool, default=False
+        Whether smaller codebooks are tried however many rows there are.
 
     Examples
     --------
@@ -68,7 +98,11 @@ def largest_codebook(
     >>> largest_codebook(lambda bits: abs(bits - 6) + 1, 3_000, 8)
     8
     """
-    while too_few(n_rows, bits) and error(bits - 1) < MUST_GAIN * error(bits):
+
+    def may_shrink() -> bool:
+        return (bits > SMALLEST_BITS) if of_many_rows else too_few(n_rows, bits)
+
+    while may_shrink() and error(bits - 1) < MUST_GAIN * error(bits):
         if smoothed and smoothed(bits - 1) >= SMOOTHED_MUST_GAIN * smoothed(bits):
             break
         bits -= 1

@@ -165,6 +165,7 @@ class StartOptions:
     beam: int = SEARCH_BEAM_IN_FIT
     quick_start: bool = False
     may_spread: bool = True
+    prunes: bool = False
 
 
 def fit_category(
@@ -230,7 +231,7 @@ def _settled(
     if len(chain) > 1:
         memorizes = n_rows < MEMORIZING * max(map(len, chain))
         chain = _refitted(latents, chain, weight, options, memorizes, codes)
-    if n_rows < CROWDED * max(map(len, chain), default=0):
+    if options.prunes or n_rows < CROWDED * max(map(len, chain), default=0):
         count = weight[:n_rows] > 0
         chain = _used(latents[:n_rows][count], chain, weight[:n_rows][count], options.beam)
     return chain

@@ -52,6 +52,9 @@ class Measured:
         NMSE of each category at its bits.
     cuts : dict of int to float
         Predicted NMSE of all columns for each number of categories that was measured.
+    codebook_bits : dict of str to int
+        Bits of the largest codebook of categories in which larger ones memorize, where rows are
+        enough for a plan to settle that.
     """
 
     categories: dict[str, NDArray[np.int64]]
@@ -60,6 +63,7 @@ class Measured:
     curves: dict[str, Floats]
     predicted: dict[str, float]
     cuts: dict[int, float] = field(default_factory=dict)
+    codebook_bits: dict[str, int] = field(default_factory=dict)
 
 
 @ordinary_torch()
@@ -288,6 +292,11 @@ class _Trial:
             },
             curves,
             {name: float(curves[name][parts[name]]) for name in self.order},
+            codebook_bits={
+                name: self.nodes[at[name]].max_bits
+                for name in self.order
+                if self.nodes[at[name]].has_smaller
+            },
         )
 
 

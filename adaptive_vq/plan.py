@@ -147,6 +147,8 @@ class Plan:
         Where measured: NMSE of the category (its error over its variance) per number of bits.
     explicit_budget : bool, default=False
         Whether the user asked for this budget.
+    codebook_bits : dict of str to int, default={}
+        Bits of the largest codebook of categories in which larger ones were found to memorize.
 
     Examples
     --------
@@ -176,6 +178,7 @@ class Plan:
     decisions: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, NDArray[np.float64]] | None = None
     explicit_budget: bool = False
+    codebook_bits: dict[str, int] = field(default_factory=dict)
 
     @property
     def unspent(self) -> int:
@@ -202,6 +205,7 @@ class Plan:
             if self.curves is None
             else {name: _numbers(curve, float) for name, curve in self.curves.items()},
             "explicit_budget": bool(self.explicit_budget),
+            "codebook_bits": {name: int(bits) for name, bits in self.codebook_bits.items()},
         }
 
     @classmethod
@@ -233,6 +237,7 @@ class Plan:
             if curves is None
             else {name: np.array(curve, dtype=np.float64) for name, curve in curves.items()},
             explicit_budget=note["explicit_budget"],
+            codebook_bits=dict(note.get("codebook_bits", {})),
         )
 
     def decisions_frame(self) -> pd.DataFrame:

@@ -228,6 +228,7 @@ def plan_from_bits(
     ...     ratios={"a": [1.0]},
     ...     curves={"a": np.array([1.0, 0.6, 0.3])},
     ...     predicted={"a": 0.3},
+    ...     codebook_bits={},
     ... )
     >>> plan = plan_from_bits("rate_distortion", measured, 2, Z, {}, Goal(1, bits=2))
     >>> plan.decisions_frame().loc["a", "predicted_nmse"].item()
@@ -257,6 +258,7 @@ def plan_from_bits(
         _decisions(measured.categories, scores, measured.predicted, reasons),
         dict(measured.curves),
         goal.explicit,
+        dict(measured.codebook_bits),
     )
 
 
