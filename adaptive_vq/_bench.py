@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
-from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, folds
-from adaptive_vq._novelty import are_known, novel_error
+from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, Fold, folds
+from adaptive_vq._novelty import novel_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, memorized, too_few
-from adaptive_vq._smoothing import CLOSE_KNIT, SPREAD_MUST_GAIN, spreads_pay
+from adaptive_vq._smoothing import CLOSE_KNIT, SPREAD_MUST_GAIN, clearly_better
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
@@ -71,28 +71,6 @@ DRAWS_MUST_GAIN = 0.95
 share: codecs are fitted with draws or without whatever the plan was made with."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
-
-
-class Fold:
-    """Rows to fit on and rows kept aside, with their weights."""
-
-    def __init__(self, Z: NDArray[np.float32], weight: Floats | None, fit: Any, valid: Any) -> None:
-        self.train, self.valid = (torch.from_numpy(Z[rows]) for rows in (fit, valid))
-        mass = np.ones(len(Z)) if weight is None else weight
-        self.weight, self.valid_weight = (
-            torch.from_numpy(mass[rows].astype(np.float32)) for rows in (fit, valid)
-        )
-
-    def every(self, columns: Tensor) -> tuple[NDArray[np.float32], Floats]:
-        """All rows in some columns, and their weights."""
-        rows = torch.cat([self.train[:, columns], self.valid[:, columns]])
-        return rows.numpy(), torch.cat([self.weight, self.valid_weight]).double().numpy()
-
-    def weight_of_known(self, columns: Tensor) -> Tensor:
-        """Weights of the rows kept aside, none of those that are new in some columns."""
-        rows, before = self.valid[:, columns], self.train[self.weight > 0][:, columns]
-        weight = self.valid_weight * torch.from_numpy(are_known(rows.numpy(), before.numpy()))
-        return weight if bool(weight.any()) else self.valid_weight
 
 
 class Bench:
@@ -188,14 +166,14 @@ class Bench:
             self.draws = TOWARDS_NEIGHBOURS
 
     def turns_to_draws(self, budget: int) -> bool:
-        """Forget all gains where those on draws are clearly larger, which `settle_for_few_rows` asks
-        of fewer rows only: without, long chains of sparse rows look worse than they will be.
+        """Choose whether sparse rows have draws beside them from now on; gains are forgotten then.
+
+        Without draws long chains memorize, and look worse than they will be.
         """
-        bits = self.max_bits
-        if self.rows_are_few or budget <= bits or self.n_rows >= CLOSE_KNIT * 2**bits:
+        if self.rows_are_few or self.n_rows >= CLOSE_KNIT * 2**self.max_bits:
             return False
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
-        if not every.gains_by_draws(budget, bits):
+        if budget <= every.max_bits or not every.gains_by_draws(budget, every.max_bits):
             return False
         self.draws, self._gains = TOWARDS_NEIGHBOURS, []
         for node in self._nodes.values():
@@ -307,7 +285,10 @@ class Node:
         return min(1.0, self.refitted(bits, self.max_bits) / self.greedy.up_to(bits)[-1])
 
     def _settle_largest(self, bits: int) -> None:
-        """Choose smaller codebooks where rows are enough for full ones, but those memorize."""
+        """Choose the largest codebook where rows are enough for a full one, but it memorizes.
+
+        By chains without idle codewords: in the end they go, and unseen rows would use them.
+        """
         most = self.max_bits
         if self._largest is not None or self.bench.rows_are_few or bits <= most:
             return
@@ -428,7 +409,7 @@ class Node:
             plain = self._errors(asked)
             spread = self._rivalling(rival, lambda errors: behind(errors, plain, SPREAD_MUST_GAIN))
         every = len(spread) == len(plain)
-        return every and spreads_pay(torch.cat(plain), torch.cat(spread))
+        return every and clearly_better(torch.cat(plain), torch.cat(spread))
 
     def _per_row(self, errors: Sequence[Tensor]) -> float:
         mass = sum(float(weight.sum()) for weight in self._valid_weight.values())

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["ENOUGH_JUDGED", "MOST_FOLDS", "folds"]
+from adaptive_vq._novelty import are_known
+
+__all__ = ["ENOUGH_JUDGED", "MOST_FOLDS", "Fold", "folds"]
 
 ENOUGH_JUDGED = 600
 """Rows kept aside, over all folds, from which errors of two codecs can be told apart."""
 MOST_FOLDS = 4
 
 Index = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 def folds(order: Index, n_valid: int, most: int = MOST_FOLDS) -> Iterator[tuple[Index, Index]]:
@@ -45,3 +51,25 @@ def folds(order: Index, n_valid: int, most: int = MOST_FOLDS) -> Iterator[tuple[
     for i in range(max(1, min(wanted, most, len(order) // n_valid))):
         valid = slice(i * n_valid, (i + 1) * n_valid)
         yield np.delete(order, valid), order[valid]
+
+
+class Fold:
+    """Rows to fit on and rows kept aside, with their weights."""
+
+    def __init__(self, Z: NDArray[np.float32], weight: Floats | None, fit: Any, valid: Any) -> None:
+        self.train, self.valid = (torch.from_numpy(Z[rows]) for rows in (fit, valid))
+        mass = np.ones(len(Z)) if weight is None else weight
+        self.weight, self.valid_weight = (
+            torch.from_numpy(mass[rows].astype(np.float32)) for rows in (fit, valid)
+        )
+
+    def every(self, columns: Tensor) -> tuple[NDArray[np.float32], Floats]:
+        """All rows in some columns, and their weights."""
+        rows = torch.cat([self.train[:, columns], self.valid[:, columns]])
+        return rows.numpy(), torch.cat([self.weight, self.valid_weight]).double().numpy()
+
+    def weight_of_known(self, columns: Tensor) -> Tensor:
+        """Weights of the rows kept aside, none of those that are new in some columns."""
+        rows, before = self.valid[:, columns], self.train[self.weight > 0][:, columns]
+        weight = self.valid_weight * torch.from_numpy(are_known(rows.numpy(), before.numpy()))
+        return weight if bool(weight.any()) else self.valid_weight

@@ -34,7 +34,7 @@ SPREAD_MUST_GAIN = 0.97
 VALIDATION_SHARE = 0.1
 COUNTED_ROWS = 5_000
 MANY_ALONE = 0.15
-"""Share of codewords that have a single row each from which smaller codebooks are tried."""
+"""Share of codewords that a single row has to itself, each, from which smaller ones are tried."""
 
 
 def too_few(n_rows: int, bits: int) -> bool:
@@ -50,10 +50,19 @@ def too_few(n_rows: int, bits: int) -> bool:
 
 
 def memorized(latents: Tensor, weight: Tensor, bits: int, generator: torch.Generator) -> bool:
-    """Whether a codebook of these bits keeps many of its codewords for a single row each.
+    """Whether a codebook of these bits would keep many of its codewords for a single row each.
 
-    As it does of rows with heavy tails, however many there are. Codewords of later codebooks that
-    such rows have no need of are idle then, though unseen rows, which are not memorized, have.
+    As it does where tails are heavy, however many rows there are. Such rows have no need of what
+    later codebooks add, whose codewords are idle then; unseen rows have.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from adaptive_vq._small_tables import memorized
+    >>> rows = torch.randn(2_000, 4, generator=torch.Generator().manual_seed(0))
+    >>> heavy = rows / torch.rand(2_000, 1, generator=torch.Generator().manual_seed(1))
+    >>> [memorized(r, torch.ones(2_000), 7, torch.Generator()) for r in (rows, heavy)]
+    [False, True]
     """
     seen = weight[:COUNTED_ROWS] > 0
     latents, weight = latents[:COUNTED_ROWS][seen], weight[:COUNTED_ROWS][seen]

@@ -22,7 +22,7 @@ from adaptive_vq.classical import (
     StartOptions,
 )
 
-__all__ = ["choose_bootstrap", "spreads_pay", "start_and_smoothing", "worth_trying"]
+__all__ = ["choose_bootstrap", "clearly_better", "start_and_smoothing", "worth_trying"]
 
 BOOTSTRAP_WIDTH = 0.5
 HEAVY_TAILS = 0.05
@@ -81,12 +81,13 @@ def choose_bootstrap(
     width, grown = start_and_smoothing(
         lambda width, grown: float(errors(width, grown).sum()), sparse, gaussian
     )
-    spread = options.may_spread and spreads_pay(*(errors(width, grown, s) for s in (False, True)))
+    compared = (errors(width, grown, s) for s in (False, True))
+    spread = options.may_spread and clearly_better(*compared)
     return replace(spec, grown=grown, spread=spread), width
 
 
-def spreads_pay(plain: Tensor, spread: Tensor) -> bool:
-    """Whether codewords with spreads leave less of rows than those without: errors (n,).
+def clearly_better(plain: Tensor, other: Tensor) -> bool:
+    """Whether other codewords, as such with spreads, leave less of rows: errors (n,).
 
     Where columns take few values a few rows make up the whole error: what is gained has to be more
     than its standard error as well.
@@ -94,12 +95,12 @@ def spreads_pay(plain: Tensor, spread: Tensor) -> bool:
     Examples
     --------
     >>> import torch
-    >>> from adaptive_vq._smoothing import spreads_pay
-    >>> plain = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    >>> spreads_pay(plain, 0.9 * plain), spreads_pay(plain, torch.tensor([1.0, 2.0, 0.0, 6.0]))
+    >>> from adaptive_vq._smoothing import clearly_better
+    >>> plain, few = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.0, 2.0, 0.0, 6.0])
+    >>> clearly_better(plain, 0.9 * plain), clearly_better(plain, few)
     (True, False)
     """
-    before, after = plain.double(), spread.double()
+    before, after = plain.double(), other.double()
     gain = before - after
     noise = float((gain - gain.mean()).square().sum().sqrt())
     return float(gain.sum()) > max((1.0 - SPREAD_MUST_GAIN) * float(before.sum()), noise)

@@ -35,6 +35,8 @@ MEMORIZING = 10
 STRONG_RIDGE = 5.0
 MUCH = 0.3
 """Of fewer rows per codeword than `MEMORIZING`, refits memorize: ridge and share are larger."""
+GENTLE_RIDGE = 20.0
+"""Ridge of refits of any number of rows where those kept aside tell that others memorize."""
 SEARCH_BEAM_IN_FIT = 8
 MOST_CANDIDATES = 400_000
 """Candidates of all rows while a chain grows: of many rows each can have few, since a stage is
@@ -60,6 +62,8 @@ class CategorySpec:
         Whether codebooks start from codewords placed in ever more directions, not from rows.
     spread : bool
         Whether codewords multiply what later ones add.
+    gentle : bool
+        Whether codewords follow their rows less in refits, and for less long.
     """
 
     name: str
@@ -68,6 +72,7 @@ class CategorySpec:
     widths: list[int]
     grown: bool = False
     spread: bool = False
+    gentle: bool = False
 
     def flat(self) -> tuple[list[int], list[int], list[int]]:
         """Sizes, widths and levels of all codebooks; widths never shrink from level to level."""
@@ -155,7 +160,7 @@ class StartOptions:
 
     Refits are `n_refits` at most, and end before where they no longer pay. A `quick_start` looks at
     fewer of the rows drawn from a Gaussian, which has no outliers to miss. `may_spread` is whether
-    codewords may get spreads.
+    codewords may get spreads, `prunes` whether idle ones go however many rows there are.
     """
 
     seed: int
@@ -202,7 +207,7 @@ def fit_category(
         spread=spec.spread,
         known=None if known is None else known.setdefault(bootstrap, {}),
     )
-    chain = _settled(latents, chain, weight, options, len(table), codes)
+    chain = _settled(latents, chain, weight, options, len(table), spec.gentle, codes)
     return CategoryCodec(spec, mean, basis, chain, levels[: len(chain)], bootstrap)
 
 
@@ -212,7 +217,7 @@ def refit_category(
     """Let the codewords of a category follow other rows, from where they stand."""
     latents, generator = part.latents(table), seed_of(options.seed, part.spec.name)
     latents, weight = _enlarged(latents, weight, part.bootstrap, len(table), generator)
-    chain = _settled(latents, part.chain, weight, options, len(table))
+    chain = _settled(latents, part.chain, weight, options, len(table), part.spec.gentle)
     return replace(part, chain=chain)
 
 
@@ -222,15 +227,17 @@ def _settled(
     weight: Tensor,
     options: StartOptions,
     n_rows: int,
+    gentle: bool,
     codes: Tensor | None = None,
 ) -> Chain:
-    """Chain refitted to latents, of which the first `n_rows` are rows; without idle codewords.
+    """Chain refitted to latents, of which the first `n_rows` are rows; of few, no codeword is idle.
 
     `codes` of the latents are searched for where they are not known.
     """
     if len(chain) > 1:
-        memorizes = n_rows < MEMORIZING * max(map(len, chain))
-        chain = _refitted(latents, chain, weight, options, memorizes, codes)
+        ridge = GENTLE_RIDGE if gentle else STRONG_RIDGE
+        memorizes = gentle or n_rows < MEMORIZING * max(map(len, chain))
+        chain = _refitted(latents, chain, weight, options, ridge if memorizes else None, codes)
     if options.prunes or n_rows < CROWDED * max(map(len, chain), default=0):
         count = weight[:n_rows] > 0
         chain = _used(latents[:n_rows][count], chain, weight[:n_rows][count], options.beam)
@@ -242,15 +249,17 @@ def _refitted(
     chain: Chain,
     weight: Tensor,
     options: StartOptions,
-    memorizes: bool,
+    strong_ridge: float | None,
     codes: Tensor | None = None,
 ) -> Chain:
     """Alternate search, of which `codes` may be the first result, and refit while that pays.
 
     The search that says that it no longer does is not for nothing: its codes are refitted to once
-    more, unless that would only memorize.
+    more, unless that would only memorize: refits with a strong ridge also have to gain much.
     """
-    ridge, must_gain = (STRONG_RIDGE, MUCH) if memorizes else (CHAIN_RIDGE, REFIT_MUST_GAIN)
+    memorizes = strong_ridge is not None
+    ridge = CHAIN_RIDGE if strong_ridge is None else strong_ridge
+    must_gain = MUCH if memorizes else REFIT_MUST_GAIN
     error, pays = math.inf, True
     for _ in range(options.n_refits):
         if codes is None:

@@ -28,7 +28,7 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 _HOPELESS = 1.05
 """The walk over cuts of few rows ends after two in a row with so many times the least error."""
 _DRAWS_GAIN = 1.15
-"""What draws lower the error of one category by, more than that of several, is no more than this."""
+"""Draws lower the error of few categories more than that of many, but hardly by more than this."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -116,8 +116,10 @@ def measure(
     division of the budget goes; beyond that it falls as in its last stage, which flatters it. What
     beam search and joint refit gain over the greedy chain is measured at the bits a category would
     get, and interpolated between these. Of few rows several parts are kept aside in turn, and
-    smaller codebooks are tried as well. Where columns take few values, rows like none before are
-    left out of what is measured, and count by what those that came once would have cost.
+    smaller codebooks are tried as well, as they are in categories whose rows large ones memorize.
+    Where a cut into fewer categories is hardly worse, draws beside sparse rows decide. Where
+    columns take few values, rows like none before are left out of what is measured, and count by
+    what those that came once would have cost.
     """
     bench = Bench(Z, random_state, weight)
     bench.settle_directions(budget)

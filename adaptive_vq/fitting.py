@@ -24,6 +24,7 @@ from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq._rows import Rows, holes_of
 from adaptive_vq._small_tables import choose_start
+from adaptive_vq._smoothing import clearly_better
 from adaptive_vq.checkpoints import NoCheckpoint, Progress, pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.learning import move_bits
@@ -317,7 +318,20 @@ def _start(
         width = 0.0
         if valid is not None:
             spec, width = choose_start(rows.table, spec, row_weight, start, options.may_grow)
-        return classical.fit_category(rows.table, spec, row_weight, start, width)
+        known: classical.Stages = {}
+
+        def fitted(spec: CategorySpec) -> CategoryCodec:
+            table = rows.table
+            return classical.fit_category(table, spec, row_weight, start, width, known=known)
+
+        part = fitted(spec)
+        # Of draws without end nothing is memorized, and refits to them take long.
+        if valid is None or len(part.chain) < 2 or width >= classical.NEARLY_GAUSSIAN:
+            return part
+        gentle = fitted(replace(spec, gentle=True))
+        judged = valid.table, start.beam, valid.weight.amax(1)
+        errors = (classical.row_errors(one, *judged) for one in (part, gentle))
+        return gentle if clearly_better(*errors) else part
 
     parts = each(fit, specs, split=True)
     specs = [part.spec for part in parts]

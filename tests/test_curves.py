@@ -1,6 +1,7 @@
 """Measured distortion-rate curves and what is decided on them."""
 
 import gc
+import json
 import weakref
 
 import numpy as np
@@ -10,9 +11,12 @@ from sklearn.datasets import load_digits
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, _bench, classical, curves
 from adaptive_vq._bench import Bench
+from adaptive_vq._codebook_sizes import specs_of
 from adaptive_vq.classical import TOWARDS_NEIGHBOURS
 from adaptive_vq.curves import level_bits, measure
 from adaptive_vq.greedy import AveragedCurve
+from adaptive_vq.plan import Plan
+from adaptive_vq.planning import Goal, plan_from_bits
 from adaptive_vq.quantize import MAX_CODEBOOK_BITS
 
 
@@ -300,6 +304,84 @@ def test_draws_count_when_plans_choose_smaller_codebooks(with_draws, largest, mo
     assert 2**bench.max_bits == largest
     assert bench.draws == (TOWARDS_NEIGHBOURS if largest == 256 else 0.0)
     assert (256, False, TOWARDS_NEIGHBOURS) in fitted
+
+
+@pytest.mark.parametrize("memorizes", [True, False])
+def test_full_codebooks_that_memorize_are_compared_with_smaller_ones(memorizes, monkeypatch):
+    def errors(size, spread, draws):
+        return {256: 1e-4, 128: 8e-5, 64: 7e-5, 32: 7.5e-5}[size] * (1.1 if spread else 1.0)
+
+    bench, fitted = _bench_of(monkeypatch, errors, n=2_000)
+    monkeypatch.setattr(_bench, "memorized", lambda *_: memorizes)
+    (node,) = bench.nodes([np.arange(3)])
+    assert (node.max_bits, node.has_smaller) == (8, False)
+    least = 1e-4 * (0.7 if memorizes else 1.0)
+    assert node.gain(20) == pytest.approx(least / node.greedy.up_to(20)[-1])
+    assert (node.max_bits, node.has_smaller) == ((6, True) if memorizes else (8, False))
+    assert (64 in {size for size, *_ in fitted}) == memorizes
+    n_fits = len(fitted)
+    node.gain(20)
+    assert len(fitted) == n_fits  # chosen once
+    assert bench.max_bits == 8  # other categories choose for themselves
+
+
+def test_idle_codewords_go_before_sizes_are_compared(monkeypatch):
+    prunes = []
+
+    def fit(table, spec, weight, options, bootstrap, axes, known):
+        prunes.append(options.prunes)
+
+    bench = Bench(np.random.default_rng(0).normal(size=(2_000, 3)).astype(np.float32), 0)
+    monkeypatch.setattr(_bench, "fit_category", fit)
+    monkeypatch.setattr(_bench, "row_errors", lambda part, valid, *_: torch.ones(len(valid)))
+    for columns, memorizes in ([0, 1], False), ([1, 2], True):
+        prunes.clear()
+        monkeypatch.setattr(_bench, "memorized", lambda *_, answer=memorizes: answer)
+        (node,) = bench.nodes([np.array(columns)])
+        node.gain(20)
+        assert set(prunes) == {memorizes}
+
+
+def test_rows_with_heavy_tails_get_smaller_codebooks():
+    rng = np.random.default_rng(0)
+    heavy = rng.normal(size=(2_000, 10)) / rng.random((2_000, 1))
+    Z = (heavy / heavy.std(0)).astype(np.float32)
+    found = measure(Z, [{"all": np.arange(10)}], 32, "total", 2, 0)
+    assert found.codebook_bits["all"] < 8
+    plan = plan_from_bits("rate_distortion", found, 32, Z, {}, Goal(2, bits=32))
+    (spec,) = specs_of(Plan.from_note(json.loads(json.dumps(plan.to_note()))), "auto")
+    assert max(size for level in spec.sizes for size in level) == 2 ** found.codebook_bits["all"]
+    assert sum((size - 1).bit_length() for level in spec.sizes for size in level) == 32
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "turns"), [(0.94, 2_000, True), (0.96, 2_000, False), (0.94, 6_500, False)]
+)
+def test_plans_of_sparse_rows_turn_to_draws_where_these_help_clearly(monkeypatch, share, n, turns):
+    bench, _ = _bench_of(monkeypatch, lambda size, spread, draws: share if draws else 1.0, n=n)
+    (node,) = bench.nodes([np.arange(3)])
+    node.note_gain(20, 0.5)
+    assert bench.turns_to_draws(20) == turns
+    assert bench.draws == (TOWARDS_NEIGHBOURS if turns else 0.0)
+    assert node.may_gain(20) == turns  # what was measured without draws counts no more
+    assert not bench.turns_to_draws(8)  # of a single codebook
+
+
+def test_draws_decide_between_a_cut_and_coarser_ones_that_are_hardly_worse():
+    class Trial:
+        def __init__(self, n_categories, error, drawn):
+            self.names, self.error, self.drawn = ["c"] * n_categories, error, drawn
+
+        def correct(self):
+            self.error = self.drawn
+
+    one, two, three = Trial(1, 1.1, 0.8), Trial(2, 1.0, 0.9), Trial(3, 1.05, 0.7)
+    assert curves._is_close([one, two, three], 0.0)
+    assert not curves._is_close([Trial(1, 1.2, 0.8), two, three], 0.0)
+    assert not curves._is_close([Trial(1, 1.0, 0.8), Trial(2, 1.01, 0.8)], 0.0)
+    found = curves._with_draws([Trial(1, 1.2, 0.1), one, two, three], 0.0)
+    assert found == [one, two]
+    assert [trial.error for trial in found] == [0.8, 0.9]
 
 
 def few_values(n=1_500, seed=0, n_columns=6):

@@ -282,3 +282,25 @@ def test_distinct_rows_are_told_apart_where_bits_allow():
     fitted = HierarchicalVQVAE(given, max_epochs=0).fit(flags)
     assert [len(book) for book in fitted.codebooks_.values()] == [7]
     assert fitted.score(flags) == pytest.approx(1.0)
+
+
+def test_rows_kept_aside_choose_how_far_codewords_follow_their_rows(monkeypatch):
+    rows, valid = fitting.split_rows(rows_of(normal(900, 4)), options())
+    specs, errors = [spec("a", [0, 1, 2, 3], [[32, 32], [32]])], {}
+    for gentle in (True, False):
+        monkeypatch.setattr(fitting, "clearly_better", lambda *_, answer=gentle: answer)
+        decided, codec = fitting._start(rows, valid, specs, 2, options())
+        assert [s.gentle for s in decided.specs] == [gentle]
+        errors[gentle] = classical.category_error(codec.parts[0], rows.table, 8)
+    assert errors[False] < errors[True]
+
+
+def test_codewords_follow_noisy_rows_gently():
+    noise = np.random.default_rng(0).laplace(size=(3_000, 12))
+    grid = torch.cartesian_prod(*[torch.arange(3.0)] * 4).repeat(25, 1)
+    tables = torch.from_numpy(noise.astype(np.float32)), grid + 0.01 * normal(2_025, 4)
+    for table, expected in zip(tables, (True, False), strict=True):
+        specs = [spec("a", list(range(table.shape[1])), [[128, 128, 128]])]
+        rows, valid = fitting.split_rows(rows_of(table), options())
+        decided, _ = fitting._start(rows, valid, specs, 1, options())
+        assert decided.specs[0].gentle == expected

@@ -17,6 +17,7 @@ from adaptive_vq._small_tables import (
     _turns,
     choose_start,
     largest_codebook,
+    memorized,
     too_few,
     with_codebooks_of,
 )
@@ -161,6 +162,31 @@ def test_codebooks_get_no_smaller_where_draws_would_fill_them(best, smaller, kep
     found = largest_codebook(lambda bits: 1.0 + abs(bits - best), 50, 8, smoothed)
     assert found == kept
     assert (asked == set()) == (best == 8)  # draws take time: only before anything is given up
+
+
+@pytest.mark.parametrize(("best", "expected"), [(6, 6), (8, 8), (2, 4)])
+def test_codebooks_of_many_rows_get_smaller_where_that_is_asked_for(best, expected):
+    def error(bits):
+        return 1.0 + abs(bits - best)
+
+    assert largest_codebook(error, 10_000, 8, of_many_rows=True) == expected
+    assert largest_codebook(error, 10_000, 8) == 8
+
+
+def test_rows_with_heavy_tails_are_memorized_by_large_codebooks():
+    generator = torch.Generator().manual_seed(0)
+    rows, ones = torch.randn(3_000, 5, generator=generator), torch.ones(3_000)
+    heavy = rows / torch.rand(3_000, 1, generator=generator)
+
+    def found(rows, weight=ones, bits=8):
+        return memorized(rows, weight, bits, torch.Generator().manual_seed(0))
+
+    assert not found(rows)
+    assert found(heavy)
+    assert not found(heavy, bits=4)  # codebooks as small as that are not made smaller
+    assert not found(heavy[:200], ones[:200])  # fewer rows than codewords
+    # Rows of weight 0 say nothing.
+    assert not found(torch.cat([rows, heavy]), torch.cat([ones, 0.0 * ones]))
 
 
 def test_a_trial_that_was_behind_counts_as_worse_as_it_was():
