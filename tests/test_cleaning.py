@@ -525,3 +525,18 @@ def test_a_rare_flag_is_told_as_not_capped(caps):
     cleaner = FeatureCleaner(caps=caps, max_same=None).fit(X)
     assert cleaner.report_.query("column == 'x1' and action == 'not capped'").shape[0] == 1
     np.testing.assert_array_equal(cleaner.transform(X)[:, 1], X[:, 1])
+
+
+def test_what_the_limits_say_of_caps_in_front_of_the_codec():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 4)), columns=list("abcd"))
+    drifted = table.assign(a=table["a"] + 8)
+
+    def quality(cleaner, inside):
+        codec = HierarchicalVQVAE(bits=8, max_epochs=0, cleaner=cleaner if inside else None)
+        model = codec if inside else make_pipeline(cleaner, codec)
+        return model.fit(table).score(drifted)
+
+    counted = quality(FeatureCleaner(), inside=True)
+    assert quality(FeatureCleaner(caps=None), inside=False) == pytest.approx(counted, abs=0.05)
+    assert quality(FeatureCleaner(), inside=False) > counted + 0.1
