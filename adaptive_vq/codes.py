@@ -180,13 +180,16 @@ class CodeTable:
             wanted = [c for j in self.prefix(n_levels) for c in self._columns_of(j, encode)]
             if present.issuperset(wanted):
                 break
-        absent = [c for c in wanted if c not in present]
+        absent, why = [c for c in wanted if c not in present], ""
         spare = [c for c in known if c in present and c not in set(wanted)]
-        if absent or spare:
-            needed = (
-                f"{absent[0]!r} is missing" if absent else f"{spare[0]!r} belongs to a later one"
+        if spare and not absent:  # the next level is not whole, or it would have been taken
+            whole = [c for j in self.prefix(n_levels + 1) for c in self._columns_of(j, encode)]
+            absent = [c for c in whole if c not in present]
+            why = f", and {spare[0]!r} belongs to a later one: give both or neither"
+        if absent:
+            raise ValueError(
+                f"Codes must hold every column of the first levels: {absent[0]!r} is missing{why}."
             )
-            raise ValueError(f"Codes must hold every column of the first levels: {needed}.")
         return np.asarray(given[wanted].to_numpy())
 
     def _covered(

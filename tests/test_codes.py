@@ -177,6 +177,8 @@ def test_frames_with_other_columns(table, codes):
         table.decode(frame[["a__L0", "a__L1a"]], "ordinal", None, 2)
     with pytest.raises(ValueError, match="'a__L1b' belongs to a later one"):
         table.decode(frame[["a__L0", "b__L0", "a__L1b"]], "ordinal", None, 2)
+    with pytest.raises(ValueError, match="'a__L1a' is missing, and 'a__L1b' belongs"):
+        table.decode(frame.drop(columns="a__L1a"), "ordinal", None, 2)
 
 
 @pytest.mark.parametrize("n_levels", [0, 3, "1", 1.0])
