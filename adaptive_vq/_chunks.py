@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from adaptive_vq._foreign_cells import is_polars, unmasked
+from adaptive_vq._foreign_cells import is_polars, refuse_bfloat16, unmasked
 
 __all__ = ["alike", "named_in_errors"]
 
@@ -76,6 +76,7 @@ def _as_array_or_frame(chunk: Any, place: int) -> Any:
         if hasattr(chunk, "to_pandas"):  # pyarrow and the like
             return chunk.to_pandas()
         if hasattr(chunk, "__array__"):
+            refuse_bfloat16(chunk, f"Chunk {place}")
             return np.asarray(chunk)
     if not hasattr(chunk, "shape"):
         raise TypeError(f"Chunk {place} is {_what_and_how(chunk)}")

@@ -15,6 +15,7 @@ __all__ = [
     "is_arrow",
     "is_polars",
     "name_unreadable_column",
+    "refuse_bfloat16",
     "refuse_no_table",
     "refuse_text",
     "unmasked",
@@ -39,6 +40,16 @@ def refuse_no_table(X: Any) -> None:
         raise TypeError(f"X holds cells in {kind}, not as a table: give pandas.DataFrame(X).")
     if X is None:
         raise TypeError("X is None: give a table of rows and columns.")
+    refuse_bfloat16(X)
+
+
+def refuse_bfloat16(X: Any, name: str = "X") -> None:
+    """Refuse a tensor in the precision that many networks give, and numpy does not have."""
+    if str(getattr(X, "dtype", None)) == "torch.bfloat16":
+        raise TypeError(
+            f"{name} is a tensor of bfloat16, a type that numpy does not have: give "
+            "tensor.float(), which holds the same numbers."
+        )
 
 
 def refuse_text(X: Any) -> None:

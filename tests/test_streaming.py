@@ -172,6 +172,7 @@ def _polar(frame, dtype):
         (lambda f: pl.from_pandas(f).lazy(), TypeError, r"LazyFrame.*chunk\.collect\(\)"),
         (lambda f: f["a"], ValueError, r"Chunk 1 is a Series of shape \(300,\)"),
         (lambda f: f.to_numpy()[0], ValueError, r"Chunk 1 .*a single row is chunk\.reshape"),
+        (lambda f: torch.ones(3, 2).bfloat16(), TypeError, r"Chunk 1 is a tensor of bfloat16"),
         (lambda f: sp.csr_array(f), TypeError, r"Chunk 1 is sparse: give chunk\.toarray"),
         (lambda f: f.to_numpy(), TypeError, r"Chunk 1 \(rows 200 to 499.*a NumPy array, the first"),
         (lambda f: f[["a"]], ValueError, r"Chunk 1 \(rows 200 to 499.*'b' is missing"),

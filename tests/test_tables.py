@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
@@ -80,6 +81,7 @@ def test_other_columns_than_at_fit_are_named():
         ({"a": [1.0]}, TypeError, r"in dict, not as a table: give pandas.DataFrame\(X\)"),
         ([{"a": 1.0}], TypeError, r"in dicts, not as a table: give pandas.DataFrame\(X\)"),
         (None, TypeError, "X is None"),
+        (torch.ones(3, 2).bfloat16(), TypeError, r"X is a tensor of bfloat16.*tensor.float\(\)"),
     ],
 )
 def test_bad_input_names_the_culprit(X, error, message):
