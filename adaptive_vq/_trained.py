@@ -120,7 +120,9 @@ class TrainedCodec(TransformerMixin):
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Quality: 1 - NMSE over the observed cells of the rows as they are, in codec units.
 
-        What a `cleaner` drops is not among them, and what it fills counts as observed.
+        What a `cleaner` drops is not among them, and what it fills counts as observed. Codecs that
+        differ in `scaler`, `clip` or `column_weights` have other units: their scores do not say
+        which is better, :func:`adaptive_vq.compare` does.
 
         Parameters
         ----------

@@ -175,3 +175,17 @@ def test_bad_input(codecs, given):
         compare(codecs, given, random_state="a")
     with pytest.raises(ValueError, match="n_bootstrap=-1"):
         compare(codecs, given, n_bootstrap=-1)
+
+
+def test_scores_in_other_units_may_order_codecs_otherwise(table):
+    heavy = table.assign(c0=np.exp(table["c0"]))
+    train, rows = heavy.iloc[:400], heavy.iloc[400:]
+    codecs = {scaler: fit(train, scaler=scaler) for scaler in ("standard", "quantile")}
+    assert codecs["quantile"].score(rows) > codecs["standard"].score(rows)
+    found = compare(codecs, rows, n_bootstrap=0)
+    decoded = {name: codec.reconstruct(rows) for name, codec in codecs.items()}
+    by_hand = {
+        name: float((((back - rows) / train.std()) ** 2).to_numpy().sum())
+        for name, back in decoded.items()
+    }
+    assert found.best == min(by_hand, key=by_hand.get) == "standard"
