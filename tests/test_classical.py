@@ -172,12 +172,33 @@ def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
     counts = {}
     for memorizes in (True, False):
         done.clear()
-        chain = classical._refitted(latents, start, ones, StartOptions(0, n_refits=50), memorizes)
+        ridge = classical.STRONG_RIDGE if memorizes else None
+        chain = classical._refitted(latents, start, ones, StartOptions(0, n_refits=50), ridge)
         counts[memorizes] = len(done)
         assert set(done) == {classical.STRONG_RIDGE if memorizes else classical.CHAIN_RIDGE}
         left = [quantize.search(latents, c, 8)[1].square().sum() for c in (start, chain)]
         assert left[1] < left[0]
     assert 1 <= counts[True] <= counts[False] < 50
+
+
+@pytest.mark.parametrize(
+    ("gentle", "n_rows", "ridge"),
+    [
+        (True, 10**6, classical.GENTLE_RIDGE),
+        (True, 20, classical.GENTLE_RIDGE),
+        (False, 20, classical.STRONG_RIDGE),
+        (False, 10**6, classical.CHAIN_RIDGE),
+    ],
+)
+def test_the_ridge_of_refits_follows_rows_and_what_was_chosen(
+    table, monkeypatch, gentle, n_rows, ridge
+):
+    latents, ones, ridges = table[:, :3], torch.ones(len(table)), []
+    start, _ = quantize.fit_chain(latents, [8, 8], [3, 3], classical.seed_of(0, "x"))
+    refit = quantize.refit
+    monkeypatch.setattr(quantize, "refit", lambda *a: ridges.append(a[3]) or refit(*a))
+    classical._settled(latents, start, ones, StartOptions(0), n_rows, gentle)
+    assert set(ridges) == {ridge}
 
 
 def test_each_of_many_rows_has_fewer_candidates_while_a_chain_grows(table, monkeypatch):
@@ -204,7 +225,8 @@ def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
     monkeypatch.setattr(quantize, "search", lambda *arguments: (codes, latents))
     monkeypatch.setattr(quantize, "refit", lambda *arguments: done.append(arguments[1]) or chain)
     ones = torch.ones(len(table))
-    classical._refitted(latents, chain, ones, StartOptions(0), memorizes)
+    ridge = classical.STRONG_RIDGE if memorizes else None
+    classical._refitted(latents, chain, ones, StartOptions(0), ridge)
     assert len(done) == n_refits
 
 

@@ -86,6 +86,7 @@ class FakeMeasuring:
             curves={name: 0.5 ** np.arange(budget + 1.0) for name in categories},
             predicted={name: 0.5 ** sum(levels) for name, levels in bits.items()},
             cuts={len(categories): 0.5},
+            codebook_bits={},
         )
 
 
