@@ -384,6 +384,24 @@ def test_draws_decide_between_a_cut_and_coarser_ones_that_are_hardly_worse():
     assert [trial.error for trial in found] == [0.8, 0.9]
 
 
+@pytest.mark.parametrize("help_", [True, False])
+def test_cuts_that_are_close_are_measured_again_with_draws_if_these_help(monkeypatch, help_):
+    Z = np.random.default_rng(0).laplace(size=(1_700, 20)).astype(np.float32)
+    halves = {"a": np.arange(10), "b": np.arange(10, 20)}
+    fitted, fit = [], _bench.fit_category
+
+    def noted(table, spec, weight, options, bootstrap, **known):
+        fitted.append(bootstrap)
+        return fit(table, spec, weight, options, bootstrap, **known)
+
+    monkeypatch.setattr(_bench.Node, "gains_by_draws", lambda *_: help_)
+    monkeypatch.setattr(_bench, "fit_category", noted)
+    found = measure(Z, [{"all": np.arange(20)}, halves], 16, "total", 2, 0)
+    assert sorted(found.cuts) == [1, 2]
+    assert fitted[0] == 0.0
+    assert (TOWARDS_NEIGHBOURS in fitted) == help_
+
+
 def few_values(n=1_500, seed=0, n_columns=6):
     """Columns of few values that have nothing to do with each other; rare ones seldom meet."""
     values = np.random.default_rng(seed).geometric(0.6, size=(n, n_columns))
