@@ -1,5 +1,7 @@
 """The classical start: principal axes, residual codebooks, joint tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -199,6 +201,14 @@ def test_the_ridge_of_refits_follows_rows_and_what_was_chosen(
     monkeypatch.setattr(quantize, "refit", lambda *a: ridges.append(a[3]) or refit(*a))
     classical._settled(latents, start, ones, StartOptions(0), n_rows, gentle)
     assert set(ridges) == {ridge}
+
+
+def test_codewords_follow_further_rows_as_gently_as_the_first(table, monkeypatch):
+    (part,), ridges, refit = fit(table, spec()), [], quantize.refit
+    monkeypatch.setattr(quantize, "refit", lambda *a: ridges.append(a[3]) or refit(*a))
+    gentle = replace(part, spec=replace(part.spec, gentle=True))
+    classical.refit_category(table, gentle, torch.ones(len(table)), StartOptions(0))
+    assert set(ridges) == {classical.GENTLE_RIDGE}
 
 
 def test_each_of_many_rows_has_fewer_candidates_while_a_chain_grows(table, monkeypatch):
