@@ -32,7 +32,6 @@ SMOOTHED_MUST_GAIN = 0.97
 SPREAD_MUST_GAIN = 0.97
 """Of so few rows a few may make up the error."""
 VALIDATION_SHARE = 0.1
-COUNTED_ROWS = 5_000
 MANY_ALONE = 0.15
 """Share of codewords that a single row has to itself, each, from which smaller ones are tried."""
 
@@ -64,8 +63,7 @@ def memorized(latents: Tensor, weight: Tensor, bits: int, generator: torch.Gener
     >>> [memorized(r, torch.ones(2_000), 7, torch.Generator()) for r in (rows, heavy)]
     [False, True]
     """
-    seen = weight[:COUNTED_ROWS] > 0
-    latents, weight = latents[:COUNTED_ROWS][seen], weight[:COUNTED_ROWS][seen]
+    latents, weight = latents[weight > 0], weight[weight > 0]
     if bits <= SMALLEST_BITS or len(latents) < 2**bits:
         return False
     codebook = kmeans(latents, 2**bits, generator, weight, 2)

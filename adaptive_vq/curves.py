@@ -394,8 +394,8 @@ def _is_close(trials: Sequence[_Trial], tolerance: float) -> bool:
 def _with_draws(trials: Sequence[_Trial], tolerance: float) -> list[_Trial]:
     """Measure again, on draws, the cuts that may be best then: those close and no finer."""
     best = _finest(trials, tolerance)
-    close = [t for t in trials if len(t.names) <= len(best.names)]
-    close = [t for t in close if t.error < _DRAWS_GAIN * best.error]
+    no_finer = (trial for trial in trials if len(trial.names) <= len(best.names))
+    close = [trial for trial in no_finer if trial.error < _DRAWS_GAIN * best.error]
     for trial in close:
         trial.correct()
     return close
