@@ -128,7 +128,8 @@ def test_a_codec_encodes_by_products_whatever_the_chunks(threads, monkeypatch):
     table = rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 48)) + rng.normal(size=(1500, 48))
     one = FeatureCharacterizer({"all": list(range(48))})
     plan = AdaptiveRatioSelector("uniform", bits=32, characterizer=one)
-    fitted = HierarchicalVQVAE(plan, max_epochs=0, random_state=0).fit(table[:1000])
+    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
+    fitted = HierarchicalVQVAE(plan, **settings).fit(table[:1000])
     used = []
     codes_of = ProductSearch.codes
     monkeypatch.setattr(

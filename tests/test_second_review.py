@@ -308,7 +308,7 @@ def test_tables_that_are_not_there_yet_are_refused():
 def test_reports_are_drawn_where_bits_go_beyond_the_curves():
     flags = F.assign(g=rng.integers(0, 2, 160), h=rng.integers(0, 2, 160))
     halves = FeatureCharacterizer({"a": list("abcdef"), "b": ["g", "h"]})
-    plan = AdaptiveRatioSelector(bits=128, characterizer=halves)
+    plan = AdaptiveRatioSelector(bits=12, characterizer=halves)
     vq = codec(plan).fit(flags)
     vq.curves_ = {name: curve[:3] for name, curve in vq.curves_.items()}
     diagnosis = diagnose(vq, flags, embedding=None)
@@ -361,7 +361,7 @@ def test_many_codebooks_of_a_level_stay_in_order():
     plan = AdaptiveRatioSelector(
         "uniform", bits=60, n_levels=2, characterizer=FeatureCharacterizer(1)
     )
-    vq = codec(plan, min_rows_per_codeword=40).fit(F)
+    vq = codec(plan, min_rows_per_codeword=40, early_stopping=False).fit(F)
     shown = list(CodebookUsageDisplay.from_estimator(vq, F).shares.columns)
     assert shown == [name.rsplit("__", 1)[1] for name in vq.codebooks_]
     assert len(shown) > 24
