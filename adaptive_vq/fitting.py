@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import classical, quantize
+from adaptive_vq import _joint_tables, classical, quantize
 from adaptive_vq._foresight import Optimism, category_errors, measure_optimism, novel_errors
 from adaptive_vq._freed_bits import offer_freed_bits, spent
 from adaptive_vq._layout import layout_of
@@ -318,20 +318,16 @@ def _start(
         width = 0.0
         if valid is not None:
             spec, width = choose_start(rows.table, spec, row_weight, start, options.may_grow)
-        known: classical.Stages = {}
-
-        def fitted(spec: CategorySpec) -> CategoryCodec:
-            table = rows.table
-            return classical.fit_category(table, spec, row_weight, start, width, known=known)
-
-        part = fitted(spec)
+        rivals = [spec]
         # Of draws without end nothing is memorized, and refits to them take long.
-        if valid is None or len(part.chain) < 2 or width >= classical.NEARLY_GAUSSIAN:
-            return part
-        gentle = fitted(replace(spec, gentle=True))
+        if valid is not None and len(spec.flat()[0]) > 1 and width < classical.NEARLY_GAUSSIAN:
+            rivals += [replace(spec, gentle=True)]
+        fitted = classical.fit_rivals(rows.table, rivals, row_weight, start, width)
+        if valid is None or len(fitted) == 1:
+            return fitted[0]
         judged = valid.table, start.beam, valid.weight.amax(1)
-        errors = (classical.row_errors(one, *judged) for one in (part, gentle))
-        return gentle if clearly_better(*errors) else part
+        errors = each(lambda part: classical.row_errors(part, *judged), fitted, split=True)
+        return fitted[int(clearly_better(*errors))]
 
     parts = each(fit, specs, split=True)
     specs = [part.spec for part in parts]
@@ -340,13 +336,14 @@ def _start(
         parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     judged = None if valid is None else (valid.table, valid.weight)
-    classical.fit_tables(codec, rows.table, holes_of(rows.weight), row_weight, judged, start.beam)
+    holes = holes_of(rows.weight)
+    _joint_tables.fit_tables(codec, rows.table, holes, row_weight, judged, start.beam)
     return Decided(specs, bootstraps, codec.ridges, moves), codec
 
 
 def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
     reference = column_means(rows.table, rows.weight).float()
-    return Codec(rows.table.shape[1], n_levels, parts, classical.offset_of(parts, reference))
+    return Codec(rows.table.shape[1], n_levels, parts, _joint_tables.offset_of(parts, reference))
 
 
 def _is_full_chain(part: CategoryCodec, asked: CategorySpec) -> bool:
@@ -419,5 +416,5 @@ def _codec_on_all(
         parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
     codec = _codec(rows, parts, n_levels)
     codec.ridges = list(decided.ridges)
-    classical.fit_tables(codec, rows.table, holes_of(rows.weight), weight, None, start.beam)
+    _joint_tables.fit_tables(codec, rows.table, holes_of(rows.weight), weight, None, start.beam)
     return codec

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import _distributed, _lookup, classical, kmeans, quantize
+from adaptive_vq import _distributed, _joint_tables, _lookup, kmeans, quantize
 from adaptive_vq._layout import CategoryLayout, Layout
 from adaptive_vq._own_encoders import output_shape
 from adaptive_vq._rows import holes_of
@@ -242,7 +242,7 @@ class CodecModule(nn.Module):
     @torch.no_grad()
     def start_from(self, codec: Codec, counts: Sequence[Tensor]) -> None:
         """Take over the classical start; `counts` are the codewords' rows per batch."""
-        own = classical.own_tables(codec.parts, codec.n_features)
+        own = _joint_tables.own_tables(codec.parts, codec.n_features)
         position, at = 0, dict(enumerate(counts))
         coded = [part for part in codec.parts if part.chain]
         for encoder, part in zip(self.encoders, coded, strict=True):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from adaptive_vq import classical, quantize
+from adaptive_vq import _joint_tables, classical, quantize
 from adaptive_vq.classical import CategorySpec, Codec, StartOptions
 
 ONES = torch.ones(250)
@@ -32,14 +32,16 @@ def fit(table, *specs, bootstrap=0.0):
 
 
 def codec_of(table, parts, n_levels=2):
-    return Codec(table.shape[1], n_levels, parts, classical.offset_of(parts, table.mean(0)))
+    return Codec(table.shape[1], n_levels, parts, _joint_tables.offset_of(parts, table.mean(0)))
 
 
 BOTH = (spec(), spec("b", (3, 4, 5, 6)))
 
 
 def joint_error(codec, table, codes, n_levels):
-    books = [j for j, level in enumerate(classical.level_of_books(codec.parts)) if level < n_levels]
+    books = [
+        j for j, level in enumerate(_joint_tables.level_of_books(codec.parts)) if level < n_levels
+    ]
     decoded = quantize.decode(codes[:, books], codec.tables[n_levels - 1], table.shape[1])
     return float(((table - codec.offset - decoded) ** 2).sum())
 
@@ -257,24 +259,24 @@ def test_codes_that_growing_ends_with_are_refitted_to_first(table, monkeypatch):
 
 def test_own_tables_are_zero_outside_their_category(table):
     parts = fit(table, *BOTH)
-    tables = classical.own_tables(parts, 7)
+    tables = _joint_tables.own_tables(parts, 7)
     assert [t.shape for t in tables] == [(8, 7)] * 4
     assert all((t[:, 3:] == 0).all() for t in tables[:2])
     codes = classical.encode(parts, table, 4)
-    total = classical.offset_of(parts, table.mean(0)) + quantize.decode(codes, tables, 7)
+    total = _joint_tables.offset_of(parts, table.mean(0)) + quantize.decode(codes, tables, 7)
     own = sum(classical.category_error(part, table, 4) for part in parts)
     assert float(((table - total) ** 2).sum()) == pytest.approx(own, rel=1e-3)
 
 
 def test_joint_decoding_pays_for_shared_factors_once(table):
     codec = codec_of(table, fit(table, *BOTH))
-    classical.fit_tables(codec, table, None, ONES, None, 8)
+    _joint_tables.fit_tables(codec, table, None, ONES, None, 8)
     codes = classical.encode(codec.parts, table, 8)
     separate = sum(classical.category_error(part, table, 8) for part in codec.parts)
     valid = (table, torch.ones_like(table))
     judged = codec_of(table, codec.parts)
-    classical.fit_tables(judged, table, None, ONES, valid, 8)
-    assert judged.ridges[-1] == min(classical.JOINT_RIDGES)  # judged on its own rows
+    _joint_tables.fit_tables(judged, table, None, ONES, valid, 8)
+    assert judged.ridges[-1] == min(_joint_tables.JOINT_RIDGES)  # judged on its own rows
     assert joint_error(judged, table, codes, 2) < 0.95 * separate
     assert codec.ridges == [np.inf, np.inf]  # nobody to judge: the own tables stay
 
@@ -282,9 +284,9 @@ def test_joint_decoding_pays_for_shared_factors_once(table):
 def test_ridges_as_set_are_used(table):
     codec = codec_of(table, fit(table, *BOTH))
     codec.ridges = [np.inf, 30.0]
-    classical.fit_tables(codec, table, None, ONES, None, 8)
+    _joint_tables.fit_tables(codec, table, None, ONES, None, 8)
     assert codec.ridges == [np.inf, 30.0]
-    own = classical.own_tables(codec.parts, 7)
+    own = _joint_tables.own_tables(codec.parts, 7)
     assert torch.equal(codec.tables[0][0], own[0])
     assert not torch.equal(codec.tables[1][0], own[0])
 
@@ -301,8 +303,8 @@ def test_missing_cells_pull_nothing(table):
         codec.ridges = list(ridges)
         codes = classical.encode(parts, table, 8)
         # Codes as of the true rows, so that only the fit of the tables differs.
-        target = classical._with_decoded_holes(
-            rows - codec.offset, codes, classical.own_tables(parts, 7), missing
+        target = _joint_tables._with_decoded_holes(
+            rows - codec.offset, codes, _joint_tables.own_tables(parts, 7), missing
         )
         found.append(target)
     torch.testing.assert_close(found[0], found[1])

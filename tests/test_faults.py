@@ -23,6 +23,7 @@ from adaptive_vq import (
     AdaptiveRatioSelector,
     FeatureCharacterizer,
     HierarchicalVQVAE,
+    _joint_tables,
     characterize,
     classical,
     estimation,
@@ -54,8 +55,8 @@ def fitted():
 
 PLACES = {
     "measuring": (estimation, "specs_of"),
-    "start": (classical, "fit_category"),
-    "joint tables": (classical, "fit_tables"),
+    "start": (classical, "fit_rivals"),
+    "joint tables": (_joint_tables, "fit_tables"),
     "training": (training, "valid_error"),
     "weights": (modules.CodecModule, "start_from"),
     "codes": (modules.CodecModule, "encode"),

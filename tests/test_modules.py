@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from adaptive_vq import classical, kmeans, quantize
+from adaptive_vq import _joint_tables, classical, kmeans, quantize
 from adaptive_vq._layout import Layout, layout_of
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
@@ -33,8 +33,8 @@ def codec(table):
     ]
     weight = torch.ones(200)
     parts = [classical.fit_category(table, s, weight, StartOptions(0), 0.0) for s in specs]
-    codec = classical.Codec(6, 2, parts, classical.offset_of(parts, table.mean(0)))
-    classical.fit_tables(codec, table, None, weight, None, 8)
+    codec = classical.Codec(6, 2, parts, _joint_tables.offset_of(parts, table.mean(0)))
+    _joint_tables.fit_tables(codec, table, None, weight, None, 8)
     return codec
 
 
@@ -75,7 +75,7 @@ def test_category_without_codebooks_needs_no_part(table):
         CategorySpec("none", torch.tensor([3, 4, 5]), [[]], [3]),
     ]
     parts = [classical.fit_category(table, s, torch.ones(200), StartOptions(0), 0.0) for s in specs]
-    codec = classical.Codec(6, 1, parts, classical.offset_of(parts, table.mean(0)))
+    codec = classical.Codec(6, 1, parts, _joint_tables.offset_of(parts, table.mean(0)))
     assert [c.name for c in layout_of(codec, 4, 4, 0.0).categories] == ["a"]
 
 

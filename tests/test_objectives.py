@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr
 
-from adaptive_vq import HierarchicalVQVAE, classical
+from adaptive_vq import HierarchicalVQVAE, _joint_tables, classical
 from adaptive_vq._layout import layout_of
 from adaptive_vq.classical import CategorySpec, StartOptions
 from adaptive_vq.modules import ACTIVATIONS, CodecModule
@@ -56,8 +56,8 @@ def start_of(rows):
         )
         for name, columns in COLUMNS.items()
     ]
-    codec = classical.Codec(7, 2, parts, classical.offset_of(parts, rows.table.mean(0)))
-    classical.fit_tables(codec, rows.table, None, weight, None, 8)
+    codec = classical.Codec(7, 2, parts, _joint_tables.offset_of(parts, rows.table.mean(0)))
+    _joint_tables.fit_tables(codec, rows.table, None, weight, None, 8)
     torch.manual_seed(0)
     module = CodecModule(layout_of(codec, 16, 16, 0.0), [4, 8] * 2)
     module.start_from(codec, [torch.full((k,), 50.0 / k) for k in (4, 8, 4, 8)])

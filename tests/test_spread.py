@@ -13,6 +13,7 @@ from adaptive_vq import (
     FeatureCharacterizer,
     HierarchicalVQVAE,
     _idle,
+    _joint_tables,
     classical,
     load,
     quantize,
@@ -278,8 +279,8 @@ def module(table):
     ]
     weight = torch.ones(600)
     parts = [classical.fit_category(table, s, weight, StartOptions(0), 0.0) for s in specs]
-    codec = Codec(7, 3, parts, classical.offset_of(parts, table.mean(0)))
-    classical.fit_tables(codec, table, None, weight, (table, torch.ones(600, 7)), 8)
+    codec = Codec(7, 3, parts, _joint_tables.offset_of(parts, table.mean(0)))
+    _joint_tables.fit_tables(codec, table, None, weight, (table, torch.ones(600, 7)), 8)
     layout = layout_of(codec, hidden=5, embedding=7, dropout=0.0)
     sizes = [len(book) for part in parts for book in part.chain]
     module = CodecModule(layout, sizes)

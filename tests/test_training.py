@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from adaptive_vq import classical
+from adaptive_vq import _joint_tables, classical
 from adaptive_vq._layout import layout_of
 from adaptive_vq._optimizer import PlainAdam
 from adaptive_vq.classical import CategorySpec, StartOptions
@@ -61,8 +61,8 @@ def codec(rows):
         )
         for name, columns in COLUMNS.items()
     ]
-    start = classical.Codec(6, 2, parts, classical.offset_of(parts, rows.table.mean(0)))
-    classical.fit_tables(start, rows.table, None, weight, None, 8)
+    start = classical.Codec(6, 2, parts, _joint_tables.offset_of(parts, rows.table.mean(0)))
+    _joint_tables.fit_tables(start, rows.table, None, weight, None, 8)
     torch.manual_seed(0)
     module = CodecModule(layout_of(start, 8, 8, 0.0), [4] * 4)
     module.start_from(start, [torch.ones(4)] * 4)
