@@ -1032,7 +1032,7 @@ def test_new_processes_agree_with_python(form, n_processes, table, tmp_path):
     assert_processes_agree_with_python(table, form, tmp_path, 12, n_processes)
 
 
-@pytest.mark.parametrize(("name", "bits"), [("online_news", 32), ("credit_default", 16)])
+@pytest.mark.parametrize(("name", "bits"), [("online_news", 16), ("credit_default", 8)])
 def test_new_processes_agree_with_python_on_real_tables(name, bits, real_table, tmp_path):
     X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
     assert_processes_agree_with_python(X, "csv", tmp_path, bits)

@@ -34,14 +34,14 @@ def heavy_tails(n: int) -> pd.DataFrame:
 def test_extremes_that_matter_are_brought_back_by_clip_and_not_by_ranks():
     table = heavy_tails(900)
     train, unseen = table[:600], table[600:]
-    base = fit(train, bits=24)
+    base = fit(train, bits=16)
     own = report(base, unseen)
     (advice,) = found(own, "beyond_caps")
     assert advice.parameter == "clip, scaler"
     fits = {
         "base": base,
-        "clip": fit(train, bits=24, clip=None),
-        "ranks": fit(train, bits=24, scaler="quantile"),
+        "clip": fit(train, bits=16, clip=None),
+        "ranks": fit(train, bits=16, scaler="quantile"),
     }
     nmse = compare(fits, unseen, n_bootstrap=0).table["nmse"]
     assert nmse["clip"] < 0.7 * nmse["base"]
