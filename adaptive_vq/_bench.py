@@ -92,6 +92,7 @@ class Bench:
         self.all_directions = False
         # Of more codewords than rows some would be used by none.
         self.max_bits = max(1, quantize.most_bits(self.n_rows))
+        self.rows_are_sparse = self.n_rows < CLOSE_KNIT * 2**self.max_bits
         self.draws = 0.0
         self._gains: list[tuple[float, float]] = []
 
@@ -170,7 +171,7 @@ class Bench:
 
         Without draws long chains memorize, and look worse than they will be.
         """
-        if self.rows_are_few or self.n_rows >= CLOSE_KNIT * 2**self.max_bits:
+        if self.rows_are_few or not self.rows_are_sparse:
             return False
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         if budget <= every.max_bits or not every.gains_by_draws(budget, every.max_bits):

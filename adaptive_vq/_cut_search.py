@@ -22,6 +22,10 @@ _WORTH_IT = 0.02
 """Less of the error than this share is no improvement: it may be the rows kept aside."""
 DOUBTED = 1.08
 """A finer cut whose estimate is so many times what it may be is not even measured."""
+_MISJUDGED = 4.0
+"""Of sparse rows the coarsest cut is measured unless its estimate is so many times the least error.
+Chains as long as its own have not been measured before, and greedy ones, which estimates go by,
+memorize: they have been seen at six times what search and refit leave."""
 _HOPELESS = 2.0
 """After two candidates in a row estimated at so many times the least error finer ones are not even
 estimated."""
@@ -47,6 +51,8 @@ def search_cuts(
     try_cuts: Callable[[Sequence[Categories]], list[T]],
     cuts: Sequence[Categories],
     tolerance: float,
+    *,
+    sparse: bool = False,
 ) -> list[T]:
     """Return the cuts that were measured on the way to one that no small change improves.
 
@@ -66,13 +72,16 @@ def search_cuts(
     tolerance : float
         In the end finer cuts are measured for as long as they exceed the least error by no more
         than this share; one estimated to exceed it by far ends that unmeasured.
+    sparse : bool, default=False
+        Whether rows are so few that estimates may be far from what the coarsest cut leaves: it is
+        measured then as well.
 
     Returns
     -------
     list of Trial
         All that were corrected.
     """
-    return _Search(try_cuts, cuts, tolerance).run()
+    return _Search(try_cuts, cuts, tolerance, sparse).run()
 
 
 def each_alone(cuts: Sequence[Categories]) -> Categories:
@@ -146,8 +155,9 @@ class _Search(Generic[T]):
         try_cuts: Callable[[Sequence[Categories]], list[T]],
         cuts: Sequence[Categories],
         tolerance: float,
+        sparse: bool,
     ) -> None:
-        self.try_cuts, self.tolerance = try_cuts, tolerance
+        self.try_cuts, self.tolerance, self.sparse = try_cuts, tolerance, sparse
         self.fixed = _shared(cuts)
         parts = [_groups_of(cut, self.fixed) for cut in cuts]
         blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
@@ -168,6 +178,8 @@ class _Search(Generic[T]):
 
     def run(self) -> list[T]:
         best = self._descend()
+        if self.sparse:
+            best = self._or_coarsest(best)
         while len(self.pool) > 1:
             near = dict.fromkeys(_neighbours(best, self.blocks))
             new = [groups for groups in near if groups not in self.pool]
@@ -197,6 +209,14 @@ class _Search(Generic[T]):
                 stale += 1
         assert best is not None
         return best
+
+    def _or_coarsest(self, best: Groups) -> Groups:
+        """Measure the coarsest candidate too; the better one of both."""
+        coarsest = min(self.pool, key=len)
+        least = self._error(best)
+        if not self.pool[coarsest].corrected and self._error(coarsest) <= _MISJUDGED * least:
+            self._correct(coarsest)
+        return coarsest if self._error(coarsest) < (1 - _WORTH_IT) * least else best
 
     def _finer(self, best: Groups) -> None:
         """Measure finer cuts, the most promising of each number of categories."""

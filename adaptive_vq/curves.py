@@ -331,7 +331,12 @@ def _try_cuts(
             for trial in _walk(bench, candidates, budget, tolerance)
         ]
     candidates = sorted([*cuts, *with_codes], key=len)
-    return search_cuts(lambda tried: _trials(bench, tried, budget), candidates, tolerance)
+    return search_cuts(
+        lambda tried: _trials(bench, tried, budget),
+        candidates,
+        tolerance,
+        sparse=bench.rows_are_sparse,
+    )
 
 
 def _walk(bench: Bench, cuts: Sequence[Categories], budget: int, tolerance: float) -> list[_Trial]:

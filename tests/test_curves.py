@@ -561,3 +561,13 @@ def test_long_chains_may_gain_what_short_ones_have_not():
     bench.note_gain(1.0, 2.0)
     assert bench.usual_gain(np.array([2.0])) == pytest.approx(0.0)
     assert bench.usual_gain(np.array([4.0])) == pytest.approx(before)
+
+
+def test_chain_over_all_columns_is_measured_where_rows_are_sparse():
+    # On a sphere no column is worth less than others; greedy codebooks of two halves look better.
+    rows = np.random.default_rng(0).normal(size=(1_700, 8))
+    Z = (rows / np.linalg.norm(rows, axis=1, keepdims=True) * 8**0.5).astype(np.float32)
+    halves = {"a": np.arange(4), "b": np.arange(4, 8)}
+    found = measure(Z, [{"all": np.arange(8)}, halves], 32, "total", 2, 0)
+    assert list(found.categories) == ["all"]
+    assert found.cuts[1] < 0.95 * found.cuts.get(2, 1.0)

@@ -175,3 +175,24 @@ def test_fixed_categories_stay_beside_columns_that_are_kept_whole():
         "cluster_2": [1, 3, 5, 7],
         "given": [8, 9],
     }
+
+
+@pytest.mark.parametrize(
+    ("estimate", "sparse", "measured"),
+    [(30.0, True, True), (57.0, True, False), (30.0, False, False)],
+)
+def test_coarsest_cut_of_sparse_rows_is_measured_unless_it_is_hopeless(estimate, sparse, measured):
+    # All columns together are best at 10; estimates are far off, and even the next cut costs 14.
+    class Misjudged(Trial):
+        def estimate(self):
+            super().estimate()
+            self.error = estimate if self.groups == ALL else self.error
+
+    def try_cuts(cuts):
+        return [Misjudged(world, cut) for cut in cuts]
+
+    world = World(HALVES)
+    world.error = lambda groups: {1: 10.0, 2: 14.0}.get(len(groups), 20.0)
+    trials = search_cuts(try_cuts, named(*NESTED), 0.0, sparse=sparse)
+    assert (ALL in world.corrected) == measured
+    assert min(trials, key=lambda trial: trial.error).groups == (ALL if measured else HALVES)
