@@ -69,6 +69,8 @@ in longer ones large codebooks memorize all the same."""
 DRAWS_MUST_GAIN = 0.95
 """Plans are made with draws, which take several times as long, where they lower errors below this
 share: codecs are fitted with draws or without whatever the plan was made with."""
+START_MUST_GAIN = 0.98
+"""The same share where cuts are close: what is known so far would choose by how chains start."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
@@ -93,7 +95,7 @@ class Bench:
         # Of more codewords than rows some would be used by none.
         self.max_bits = max(1, quantize.most_bits(self.n_rows))
         self.rows_are_sparse = self.n_rows < CLOSE_KNIT * 2**self.max_bits
-        self.draws = 0.0
+        self.draws, self.grows = 0.0, False
         self._gains: list[tuple[float, float]] = []
 
     def settle_directions(self, budget: int) -> None:
@@ -166,20 +168,19 @@ class Bench:
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
 
-    def turns_to_draws(self, budget: int) -> bool:
-        """Choose whether sparse rows have draws beside them from now on; gains are forgotten then.
-
-        Without draws long chains memorize, and look worse than they will be.
-        """
-        if self.rows_are_few or not self.rows_are_sparse:
+    def settle_close_calls(self, budget: int) -> bool:
+        """Choose whether sparse rows have draws beside them and chains may grow: long ones gain."""
+        if self.rows_are_few:
             return False
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
-        if budget <= every.max_bits or not every.gains_by_draws(budget, every.max_bits):
+        if budget <= every.max_bits:
             return False
-        self.draws, self._gains = TOWARDS_NEIGHBOURS, []
-        for node in self._nodes.values():
+        draws = TOWARDS_NEIGHBOURS if self.rows_are_sparse else 0.0
+        self.draws, self.grows, gains = every.best_start(budget, every.max_bits, draws)
+        for node in self._nodes.values() if gains else ():
             node.forget_gains()
-        return True
+        self._gains = [] if gains else self._gains
+        return gains
 
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
@@ -208,6 +209,7 @@ class _Asked(NamedTuple):
     max_bits: int
     spread: bool
     draws: float
+    grown: bool = False
 
 
 class Node:
@@ -371,8 +373,9 @@ class Node:
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""
-        spread = self._spreads(bits, max_bits)
-        return self._per_row(self._errors(_Asked(bits, max_bits, spread, self.bench.draws)))
+        asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), self.bench.draws)
+        starts = (False, True) if self.bench.grows else (False,)
+        return min(self._per_row(self._errors(asked._replace(grown=grown))) for grown in starts)
 
     def raced(self, bits: int, max_bits: int, race: Race, draws: float = 0.0) -> float:
         """Summed error of such a chain without spreads, by what a race knows if it is given up."""
@@ -382,14 +385,21 @@ class Node:
     def gains_by_draws(self, bits: int, max_bits: int) -> bool:
         """Whether draws between neighbours lower the error of such a chain clearly."""
         asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
+        return self._beats(asked._replace(draws=TOWARDS_NEIGHBOURS), asked, DRAWS_MUST_GAIN)
+
+    def best_start(self, bits: int, max_bits: int, draws: float) -> tuple[float, bool, bool]:
+        """Draws beside rows, whether such a chain is grown, and whether that gains clearly."""
+        asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), self.bench.draws)
+        rivals = [asked._replace(draws=draws, grown=grown) for grown in (False, True)]
+        found = each(lambda rival: self._per_row(self._errors(rival)), rivals, split=True)
+        best = rivals[int(np.argmin(found))]
+        gains = min(found) < START_MUST_GAIN * self._per_row(self._errors(asked))
+        return (best.draws, best.grown, True) if gains else (asked.draws, False, False)
+
+    def _beats(self, rival: _Asked, asked: _Asked, share: float) -> bool:
         plain = self._errors(asked)
-        drawn = self._rivalling(
-            asked._replace(draws=TOWARDS_NEIGHBOURS),
-            lambda errors: behind(errors, plain, DRAWS_MUST_GAIN),
-        )
-        if len(drawn) < len(plain):
-            return False
-        return self._per_row(drawn) < DRAWS_MUST_GAIN * self._per_row(plain)
+        found = self._rivalling(rival, lambda errors: behind(errors, plain, share))
+        return len(found) == len(plain) and self._per_row(found) < share * self._per_row(plain)
 
     def _spreads(self, bits: int, max_bits: int) -> bool:
         """Whether codewords have spreads: where the first of several codebooks gained by them."""
@@ -423,7 +433,7 @@ class Node:
     def _rivalling(self, asked: _Asked, lost: Callable[[list[Tensor]], bool]) -> list[Tensor]:
         """`_errors`, of the first folds only where these say that others are better."""
         sizes = [[2**b for b in quantize.split_bits(asked.bits, asked.max_bits)]]
-        spec = replace(self._spec, sizes=sizes, spread=asked.spread)
+        spec = replace(self._spec, sizes=sizes, spread=asked.spread, grown=asked.grown)
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2, prunes=self._memorizes)
 
         def errors(fold: Fold) -> Tensor:

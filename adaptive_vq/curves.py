@@ -27,8 +27,8 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 
 _HOPELESS = 1.05
 """The walk over cuts of few rows ends after two in a row with so many times the least error."""
-_DRAWS_GAIN = 1.15
-"""Draws lower the error of few categories more than that of many, but hardly by more than this."""
+_STARTS_GAIN = 1.15
+"""Either lowers the error of few categories more than that of many, hardly by more than this."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -117,7 +117,8 @@ def measure(
     beam search and joint refit gain over the greedy chain is measured at the bits a category would
     get, and interpolated between these. Of few rows several parts are kept aside in turn, and
     smaller codebooks are tried as well, as they are in categories whose rows large ones memorize.
-    Where a cut into fewer categories is hardly worse, draws beside sparse rows decide. Where
+    Where a cut into fewer categories is hardly worse, draws beside sparse rows and codebooks that
+    are grown decide. Where
     columns take few values, rows like none before are left out of what is measured, and count by
     what those that came once would have cost.
     """
@@ -126,8 +127,8 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes)
-    if _is_close(trials, cut_tolerance) and bench.turns_to_draws(budget):
-        trials = _with_draws(trials, cut_tolerance)
+    if _is_close(trials, cut_tolerance) and bench.settle_close_calls(budget):
+        trials = _as_they_start(trials, cut_tolerance)
     alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
         (last,) = _trials(bench, [alone], budget)
@@ -387,20 +388,21 @@ def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:
 
 
 def _is_close(trials: Sequence[_Trial], tolerance: float) -> bool:
-    """Whether draws may make a cut into fewer categories better than the one that would be chosen.
+    """Whether a cut into fewer categories may be better, by how it starts, than the one chosen.
 
-    Fewer categories have longer chains, which memorize sparse rows more, and gain more by draws.
+    Fewer categories have longer chains, which memorize sparse rows more, and gain more by draws and
+    by codebooks that are grown.
     """
     best = _finest(trials, tolerance)
     fewer = [trial.error for trial in trials if len(trial.names) < len(best.names)]
-    return min(fewer, default=math.inf) < _DRAWS_GAIN * best.error
+    return min(fewer, default=math.inf) < _STARTS_GAIN * best.error
 
 
-def _with_draws(trials: Sequence[_Trial], tolerance: float) -> list[_Trial]:
-    """Measure again, on draws, the cuts that may be best then: those close and no finer."""
+def _as_they_start(trials: Sequence[_Trial], tolerance: float) -> list[_Trial]:
+    """Measure again, as they will start, the cuts that may be best then: close and no finer."""
     best = _finest(trials, tolerance)
     no_finer = (trial for trial in trials if len(trial.names) <= len(best.names))
-    close = [trial for trial in no_finer if trial.error < _DRAWS_GAIN * best.error]
+    close = [trial for trial in no_finer if trial.error < _STARTS_GAIN * best.error]
     for trial in close:
         trial.correct()
     return close

@@ -43,7 +43,7 @@ def _bench_of(monkeypatch, errors, n=300):
 
     def fit(table, spec, weight, options, bootstrap, axes, known):
         assert torch.equal(axes[1], classical.axes_of(table, spec, weight)[1])
-        fitted.append((max(spec.sizes[0]), spec.spread, bootstrap))
+        fitted.append((max(spec.sizes[0]), spec.spread, bootstrap) + spec.grown * (True,))
         return fitted[-1]
 
     rows = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
@@ -202,7 +202,7 @@ def test_few_rows_of_mostly_zeros_keep_all_their_directions():
 
 
 @pytest.mark.parametrize(("name", "helps"), [("digits", True), ("grid", False)])
-def test_chains_of_few_rows_are_measured_with_draws_where_these_help(name, helps):
+def test_chains_of_few_rows_are_measured_as_they_start_where_these_help(name, helps):
     grid = np.random.default_rng(0).integers(6, size=(300, 3))
     X = load_digits().data[:300] if name == "digits" else grid.astype(float)
     X = X[:, X.std(0) > 0]
@@ -253,7 +253,7 @@ def test_codebooks_have_no_more_codewords_than_there_are_rows():
 
 
 @pytest.mark.parametrize(("share", "draws"), [(0.96, 0.0), (0.94, TOWARDS_NEIGHBOURS)])
-def test_plans_are_made_with_draws_only_where_these_help_clearly(monkeypatch, share, draws):
+def test_plans_are_made_as_they_start_only_where_these_help_clearly(monkeypatch, share, draws):
     bench, _ = _bench_of(monkeypatch, lambda size, spread, draws: share if draws else 1.0)
     bench.settle_for_few_rows(16)
     assert bench.draws == draws
@@ -355,16 +355,36 @@ def test_rows_with_heavy_tails_get_smaller_codebooks():
 
 
 @pytest.mark.parametrize(
-    ("share", "n", "turns"), [(0.94, 2_000, True), (0.96, 2_000, False), (0.94, 6_500, False)]
+    ("drawn", "grown", "n", "draws", "grows"),
+    [
+        (0.97, 1.0, 2_000, TOWARDS_NEIGHBOURS, False),
+        (0.99, 1.0, 2_000, 0.0, False),
+        (0.99, 0.98, 2_000, TOWARDS_NEIGHBOURS, True),  # both together
+        (0.97, 1.0, 6_500, 0.0, False),  # draws teach nothing here
+        (0.97, 0.97, 6_500, 0.0, True),
+        (0.5, 0.5, 900, 0.0, False),  # of few rows draws have been settled before
+    ],
 )
-def test_plans_of_sparse_rows_turn_to_draws_where_these_help_clearly(monkeypatch, share, n, turns):
-    bench, _ = _bench_of(monkeypatch, lambda size, spread, draws: share if draws else 1.0, n=n)
+def test_close_calls_are_settled_by_how_chains_will_start(
+    monkeypatch, drawn, grown, n, draws, grows
+):
+    def errors(size, spread, draws, grows=False):
+        return (drawn if draws else 1.0) * (grown if grows else 1.0)
+
+    bench, fitted = _bench_of(monkeypatch, errors, n=n)
     (node,) = bench.nodes([np.arange(3)])
     node.note_gain(20, 0.5)
-    assert bench.turns_to_draws(20) == turns
-    assert bench.draws == (TOWARDS_NEIGHBOURS if turns else 0.0)
-    assert node.may_gain(20) == turns  # what was measured without draws counts no more
-    assert not bench.turns_to_draws(8)  # of a single codebook
+    gains = bool(draws or grows)
+    assert bench.settle_close_calls(20) == gains
+    assert (bench.draws, bench.grows) == (draws, grows)
+    assert node.may_gain(20) == gains  # what was measured in another way counts no more
+    assert not bench.settle_close_calls(8)  # of a single codebook
+    # Either way to start may be the better one of a category.
+    fitted.clear()
+    node.refitted(17, 8)
+    assert any(len(chain) == 4 for chain in fitted) == grows
+    least = (drawn if draws else 1.0) * min(1.0, grown if grows else 1.0)
+    assert node.refitted(17, 8) == pytest.approx(least)
 
 
 def test_draws_decide_between_a_cut_and_coarser_ones_that_are_hardly_worse():
@@ -379,13 +399,13 @@ def test_draws_decide_between_a_cut_and_coarser_ones_that_are_hardly_worse():
     assert curves._is_close([one, two, three], 0.0)
     assert not curves._is_close([Trial(1, 1.2, 0.8), two, three], 0.0)
     assert not curves._is_close([Trial(1, 1.0, 0.8), Trial(2, 1.01, 0.8)], 0.0)
-    found = curves._with_draws([Trial(1, 1.2, 0.1), one, two, three], 0.0)
+    found = curves._as_they_start([Trial(1, 1.2, 0.1), one, two, three], 0.0)
     assert found == [one, two]
     assert [trial.error for trial in found] == [0.8, 0.9]
 
 
 @pytest.mark.parametrize("help_", [True, False])
-def test_cuts_that_are_close_are_measured_again_with_draws_if_these_help(monkeypatch, help_):
+def test_cuts_that_are_close_are_measured_again_as_they_start_if_these_help(monkeypatch, help_):
     Z = np.random.default_rng(0).laplace(size=(1_700, 20)).astype(np.float32)
     halves = {"a": np.arange(10), "b": np.arange(10, 20)}
     fitted, fit = [], _bench.fit_category
@@ -394,7 +414,8 @@ def test_cuts_that_are_close_are_measured_again_with_draws_if_these_help(monkeyp
         fitted.append(bootstrap)
         return fit(table, spec, weight, options, bootstrap, **known)
 
-    monkeypatch.setattr(_bench.Node, "gains_by_draws", lambda *_: help_)
+    start = (TOWARDS_NEIGHBOURS, False, True) if help_ else (0.0, False, False)
+    monkeypatch.setattr(_bench.Node, "best_start", lambda *_: start)
     monkeypatch.setattr(_bench, "fit_category", noted)
     found = measure(Z, [{"all": np.arange(20)}, halves], 16, "total", 2, 0)
     assert sorted(found.cuts) == [1, 2]
