@@ -21,6 +21,7 @@ from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, memorized, too_few
 from adaptive_vq._smoothing import CLOSE_KNIT, SPREAD_MUST_GAIN, clearly_better
+from adaptive_vq._usual_gains import UsualGains
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
@@ -56,11 +57,6 @@ _BEYOND = 0.02
 _MOST_BITS_PER_COLUMN = 10
 _MOST_CARRIED = 1.5
 """Log gain carried beyond the last measured bits, at most so many times that measured there."""
-_MOST_LONGER = 2.5
-"""Log gain expected of chains longer than any measured, at most so many times that of the longest:
-too much has it measured for nothing, too little not at all."""
-_FIRST_GUESS = -0.3
-"""Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
 _SHORT, _FIRST = 4, 3
 """Codebooks of the longest chain on the whole of which spreads are tried, and of longer ones."""
 _SMOOTHED = 2
@@ -96,7 +92,7 @@ class Bench:
         self.max_bits = max(1, quantize.most_bits(self.n_rows))
         self.rows_are_sparse = self.n_rows < CLOSE_KNIT * 2**self.max_bits
         self.draws, self.grows = 0.0, False
-        self._gains: list[tuple[float, float]] = []
+        self.gains = UsualGains()
 
     def settle_directions(self, budget: int) -> None:
         """Choose whether all directions of many columns are coded, by greedy chains for all.
@@ -125,27 +121,6 @@ class Bench:
             return n_columns
         return min(MOST_DIRECTIONS, max(LEAST_DIRECTIONS, self.n_rows // ROWS_PER_DIRECTION))
 
-    def usual_gain(self, books: Floats) -> Floats:
-        """Log of what search and refit do to the error of chains of so many codebooks.
-
-        Interpolated between the chains measured so far, over the root of the number of codebooks
-        after the first: the gain of a chain grows ever less with its length.
-        """
-        gains: dict[float, list[float]] = {0.0: [0.0]}
-        for further, gain in self._gains or [(1.0, _FIRST_GUESS)]:
-            gains.setdefault(math.sqrt(further), []).append(gain)
-        places = sorted(gains)
-        usual = [float(np.mean(gains[place])) for place in places]
-        reach = np.sqrt(np.maximum(books - 1.0, 0.0))
-        beyond = usual[-1] * np.minimum(reach / places[-1], _MOST_LONGER)
-        # What short chains have not gained long ones may: until one is measured, the guess stands.
-        beyond = np.minimum(beyond, _FIRST_GUESS * np.minimum(reach, _MOST_LONGER))
-        return np.where(reach > places[-1], beyond, np.interp(reach, places, usual))
-
-    def note_gain(self, gain: float, books: float) -> None:
-        """Remember the gain of a chain of so many codebooks."""
-        self._gains.append((books - 1.0, math.log(max(gain, 1e-12))))
-
     def settle_for_few_rows(self, budget: int) -> None:
         """Choose the largest codebook that pays off, by a chain of the budget for all columns.
 
@@ -169,18 +144,23 @@ class Bench:
             self.draws = TOWARDS_NEIGHBOURS
 
     def settle_close_calls(self, budget: int) -> bool:
-        """Choose whether sparse rows have draws beside them and chains may grow: long ones gain."""
-        if self.rows_are_few:
+        """Choose whether sparse rows have draws beside them and chains may grow: long ones gain.
+
+        Gains known so far are forgotten then.
+        """
+        if self.rows_are_few or not self.rows_are_sparse:
             return False
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         if budget <= every.max_bits:
             return False
-        draws = TOWARDS_NEIGHBOURS if self.rows_are_sparse else 0.0
-        self.draws, self.grows, gains = every.best_start(budget, every.max_bits, draws)
-        for node in self._nodes.values() if gains else ():
+        start = every.best_start(budget, every.max_bits)
+        if start is None:
+            return False
+        self.draws, self.grows = start
+        self.gains = UsualGains()
+        for node in self._nodes.values():
             node.forget_gains()
-        self._gains = [] if gains else self._gains
-        return gains
+        return True
 
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
@@ -322,7 +302,7 @@ class Node:
     def note_gain(self, bits: int, gain: float) -> None:
         """Remember a gain."""
         self._gains[bits] = gain
-        self.bench.note_gain(gain, bits / self.max_bits)
+        self.bench.gains.note(gain, bits / self.max_bits)
 
     def forget_gains(self) -> None:
         """Let gains be measured anew."""
@@ -360,7 +340,7 @@ class Node:
         if self.few_values and len(exact):
             greedy = greedy[: int(exact[0]) + 1]
         if not self._gains:
-            usual = self.bench.usual_gain(np.arange(len(greedy)) / self.max_bits)
+            usual = self.bench.gains.usual(np.arange(len(greedy)) / self.max_bits)
             return np.minimum.accumulate(greedy * np.exp(usual)) + self._novelty
         # A single codebook gains nothing; from there on the gain grows geometrically.
         places = [self.max_bits, *sorted(self._gains)]
@@ -385,21 +365,24 @@ class Node:
     def gains_by_draws(self, bits: int, max_bits: int) -> bool:
         """Whether draws between neighbours lower the error of such a chain clearly."""
         asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
-        return self._beats(asked._replace(draws=TOWARDS_NEIGHBOURS), asked, DRAWS_MUST_GAIN)
-
-    def best_start(self, bits: int, max_bits: int, draws: float) -> tuple[float, bool, bool]:
-        """Draws beside rows, whether such a chain is grown, and whether that gains clearly."""
-        asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), self.bench.draws)
-        rivals = [asked._replace(draws=draws, grown=grown) for grown in (False, True)]
-        found = each(lambda rival: self._per_row(self._errors(rival)), rivals, split=True)
-        best = rivals[int(np.argmin(found))]
-        gains = min(found) < START_MUST_GAIN * self._per_row(self._errors(asked))
-        return (best.draws, best.grown, True) if gains else (asked.draws, False, False)
-
-    def _beats(self, rival: _Asked, asked: _Asked, share: float) -> bool:
         plain = self._errors(asked)
-        found = self._rivalling(rival, lambda errors: behind(errors, plain, share))
-        return len(found) == len(plain) and self._per_row(found) < share * self._per_row(plain)
+        drawn = self._rivalling(
+            asked._replace(draws=TOWARDS_NEIGHBOURS),
+            lambda errors: behind(errors, plain, DRAWS_MUST_GAIN),
+        )
+        if len(drawn) < len(plain):
+            return False
+        return self._per_row(drawn) < DRAWS_MUST_GAIN * self._per_row(plain)
+
+    def best_start(self, bits: int, max_bits: int) -> tuple[float, bool] | None:
+        """Draws beside the rows, and whether such a chain is grown, if that gains clearly."""
+        asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
+        drawn = asked._replace(draws=TOWARDS_NEIGHBOURS)
+        rivals = [drawn, drawn._replace(grown=True)]
+        found = each(lambda rival: self._per_row(self._errors(rival)), rivals, split=True)
+        if min(found) >= START_MUST_GAIN * self._per_row(self._errors(asked)):
+            return None
+        return TOWARDS_NEIGHBOURS, found[1] < found[0]
 
     def _spreads(self, bits: int, max_bits: int) -> bool:
         """Whether codewords have spreads: where the first of several codebooks gained by them."""

@@ -118,9 +118,8 @@ def measure(
     get, and interpolated between these. Of few rows several parts are kept aside in turn, and
     smaller codebooks are tried as well, as they are in categories whose rows large ones memorize.
     Where a cut into fewer categories is hardly worse, draws beside sparse rows and codebooks that
-    are grown decide. Where
-    columns take few values, rows like none before are left out of what is measured, and count by
-    what those that came once would have cost.
+    are grown decide. Where columns take few values, rows like none before are left out of what is
+    measured, and count by what those that came once would have cost.
     """
     bench = Bench(Z, random_state, weight)
     bench.settle_directions(budget)
