@@ -177,9 +177,15 @@ class _Search(Generic[T]):
         return trials
 
     def run(self) -> list[T]:
-        best = self._descend()
-        if self.sparse:
-            best = self._or_coarsest(best)
+        best = self._improved(self._descend())
+        # Last: what long chains gain would mislead the estimates of the others.
+        if self.sparse and self._coarsest_is_better(best):
+            best = self._improved(min(self.pool, key=len))
+        self._finer(best)
+        return [trial for trial in self.pool.values() if trial.corrected]
+
+    def _improved(self, best: Groups) -> Groups:
+        """Change a cut for as long as that lowers the error."""
         while len(self.pool) > 1:
             near = dict.fromkeys(_neighbours(best, self.blocks))
             new = [groups for groups in near if groups not in self.pool]
@@ -189,8 +195,7 @@ class _Search(Generic[T]):
             if better == best:
                 break
             best = better
-        self._finer(best)
-        return [trial for trial in self.pool.values() if trial.corrected]
+        return best
 
     def _descend(self, best: Groups | None = None) -> Groups:
         """Measure the most promising cuts, until none is left that may be better."""
@@ -210,13 +215,12 @@ class _Search(Generic[T]):
         assert best is not None
         return best
 
-    def _or_coarsest(self, best: Groups) -> Groups:
-        """Measure the coarsest candidate too; the better one of both."""
-        coarsest = min(self.pool, key=len)
-        least = self._error(best)
+    def _coarsest_is_better(self, best: Groups) -> bool:
+        """Whether the coarsest cut, measured unless there is no hope, is better than the best."""
+        coarsest, least = min(self.pool, key=len), self._error(best)
         if not self.pool[coarsest].corrected and self._error(coarsest) <= _MISJUDGED * least:
             self._correct(coarsest)
-        return coarsest if self._error(coarsest) < (1 - _WORTH_IT) * least else best
+        return self._error(coarsest) < (1 - _WORTH_IT) * least
 
     def _finer(self, best: Groups) -> None:
         """Measure finer cuts, the most promising of each number of categories."""
