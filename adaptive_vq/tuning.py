@@ -363,6 +363,7 @@ def _final_plan(codec: Any, state: State) -> Plan:
         if change:
             verb = "added" if change > 0 else "taken away"
             entry["reason"] += f" Tuning of categories has {verb} {counted(abs(change), 'bit')}."
+            entry["predicted_nmse"] = math.nan  # it is of the bits before
     return Plan(
         "tuned",
         codec.budget_,

@@ -81,6 +81,16 @@ def test_decisions_say_what_was_tuned(tuned):
     assert best.decisions_["bits"].tolist() == [sum(b) for b in best.bits_.values()]
 
 
+@pytest.mark.parametrize("parameters", [{}, {"early_stopping": False}])
+def test_no_prediction_of_other_bits_is_left(X, parameters):
+    given, refit = codec(**parameters), not parameters.get("early_stopping", True)
+    best, report = tune_categories(given, X, max_epochs=0, max_rounds=1, refit=refit)
+    moved = set(report.loc[report["kept"], ["category", "giver"]].to_numpy().ravel())
+    unknown = best.decisions_.index[best.decisions_["predicted_nmse"].isna()]
+    assert moved == set(unknown)
+    assert len(moved) == 2
+
+
 def test_the_same_seed_gives_the_same_bytes_and_the_input_stays(X):
     given = codec()
     one, two = (tune_categories(given, X, max_rounds=1, max_epochs=0) for _ in range(2))
