@@ -72,6 +72,8 @@ def fit_estimator(
         fitted = fit_codec(rows, specs, plan.n_levels, options, on_epoch, before, progress)
     if before is not None:  # it has the bits that were moved then
         fitted.moves = getattr(estimator, "moves_", [])
+    if options.may_move and fitted.history:
+        fitted.history[0]["moves"] = fitted.moves
     coded = [category.name for category in fitted.module.layout.categories]
     warn_of_idle_encoders(options.encoders, coded, stacklevel=2)
     if options.may_move and before is None and not options.early_stopping:

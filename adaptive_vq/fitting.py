@@ -245,8 +245,6 @@ def fit_codec(
         # Codes that follow the decoder of all levels are other ones now.
         module, codes = _cleaned(module, rows, seen, options)
     moves = start.decided.moves if isinstance(start, ClassicalStart) else []
-    if options.may_move and history:
-        history[0]["moves"] = moves
     optimism = None
     if unseen is not None:
         seen_errors = category_errors(module, fit_rows)

@@ -111,6 +111,7 @@ def test_moves_of_learning_are_kept_and_told_without_epochs():
     vq.set_params(warm_start=True).fit(table)  # goes on with the bits as moved
     assert vq.moves_ == moves
     assert list(vq.decisions_["reason"]) == reasons
+    assert vq.set_params(max_epochs=1).fit(table).history_[0]["moves"] == moves
     assert not hasattr(vq.set_params(compression_ratios=PLAN).fit(F), "moves_")
 
 
