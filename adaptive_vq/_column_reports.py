@@ -218,5 +218,7 @@ def _way_out(units: CodecUnits) -> str:
     return f"Drop such rows: clip={units.clip} would leave these columns constant in training."
 
 
-def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> list[str]:
-    return [units.names_[j] for j in np.flatnonzero(columns)[:_SHOWN]]
+def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> str:
+    names = [units.names_[j] for j in np.flatnonzero(columns)]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{names[:_SHOWN]}{more}"

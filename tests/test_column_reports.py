@@ -45,6 +45,14 @@ def test_new_rows_far_out_are_told_where_no_cap_holds_them_back(cells, wild):
     fitted.transform(1e5 * cells)
 
 
+def test_columns_that_are_not_listed_are_counted(cells):
+    empty = np.column_stack([cells[:, :1], np.full((len(cells), 7), np.nan)])
+    with pytest.warns(UserWarning, match=r"\['x1', .*'x5'\] and 2 more have no observed cell"):
+        codec().fit(empty)
+    with pytest.warns(UserWarning, match=r"\['x1', .*'x5'\] have no observed cell"):
+        codec().fit(empty[:, :6])
+
+
 def test_rows_far_out_are_no_rows_to_learn_from(cells, wild):
     fitted = codec().fit(cells)
     before = fitted.transform(cells)
