@@ -184,9 +184,7 @@ def _against_training(judged: Judged, index: pd.Index) -> pd.DataFrame:
     sd = np.sqrt(units.variance_)
     table = pd.DataFrame(index=index)
     table["missing"] = 1.0 - observed.mean(axis=0)
-    by_cleaner = (judged.given != judged.table) & observed
-    capped = by_cleaner.sum(axis=0)
-    capped += units.count_capped(np.where(by_cleaner, np.nan, judged.table))
+    capped = judged.codec._count_capped(judged.table, judged.given)
     table["capped"] = _ratio(capped, observed.sum(axis=0))
     unknown = np.full(len(index), np.nan)
     table["training_missing"], table["training_capped"] = unknown, unknown

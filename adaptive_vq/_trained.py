@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq._column_reports import warn_of_far_cells
 from adaptive_vq._foreign_cells import without_index
 from adaptive_vq._mean_rows import with_exact_means
+from adaptive_vq._statistics import weighted_rows
 from adaptive_vq.annotations import play_same_role
 from adaptive_vq.cleaning import FeatureCleaner
 from adaptive_vq.codes import CodeTable, code_names
@@ -211,11 +212,31 @@ class TrainedCodec(TransformerMixin):
     def _inner_and_given(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Cells of `_inner`, and the same as they were before a `FeatureCleaner` capped them."""
         table = check_table(self, X, reset=False)
-        inner, cleaner = self._cleaned(X, table), getattr(self, "cleaner_", None)
+        inner = self._cleaned(X, table)
+        return inner, self._given(table, inner)
+
+    def _given(self, table: NDArray[np.float64], inner: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cells of `inner` as they were before a `FeatureCleaner` capped them."""
+        cleaner = getattr(self, "cleaner_", None)
         if type(cleaner) is not FeatureCleaner:  # of others nothing is known
-            return inner, inner
+            return inner
         given = table[:, cleaner.kept_]
-        return inner, np.where(np.isnan(given), inner, given)
+        return np.where(np.isnan(given), inner, given)
+
+    def _count_capped(
+        self,
+        inner: NDArray[np.float64],
+        given: NDArray[np.float64],
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray[np.int64]:
+        """Count the cells of each column beyond the caps of the codec, or of its cleaner."""
+        rows, weight = weighted_rows(inner, sample_weight)
+        if given is inner:
+            return self.units_.count_capped(rows, weight)
+        by_cleaner = (weighted_rows(given, sample_weight)[0] != rows) & ~np.isnan(rows)
+        rest = self.units_.count_capped(np.where(by_cleaner, np.nan, rows), weight)
+        mass = by_cleaner.sum(axis=0) if weight is None else np.rint(weight @ by_cleaner)
+        return rest + mass.astype(np.int64)
 
     def _inner_names(self) -> list[str]:
         if not hasattr(self, "cleaner_"):

@@ -240,7 +240,7 @@ def settle(codec: Any, plan: Plan, state: State, X: Any, refit: bool) -> None:
     refit : bool
     """
     Z, observed = codec._codec_rows(X)
-    codec.n_capped_ = codec.units_.count_capped(codec._inner(X))
+    codec.n_capped_ = codec._count_capped(*codec._inner_and_given(X))
     specs, fitted = list(state.specs.values()), state.fitted
     if refit:
         options = fit_options(codec, plan, observed)

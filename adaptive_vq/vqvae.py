@@ -195,7 +195,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
     units_ : CodecUnits
         Caps and scaling.
     n_capped_ : ndarray of shape (n_features,)
-        Training cells capped per column; with weights, their sum, rounded.
+        Training cells capped per column, by a `FeatureCleaner` given as `cleaner`, too; with
+        weights, their sum, rounded.
     cleaner_ : FeatureCleaner
         Only with `cleaner`.
     n_features_in_ : int
@@ -376,7 +377,8 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         note = annotation(X)
         refuse_lost_note(context, note, OWNER)
         importance = check_column_weights(self.column_weights, column_names(self))
-        inner, table = clean_rows(self, X, table, note, sample_weight)
+        inner, cells = clean_rows(self, X, table, note, sample_weight)
+        given, table = self._given(table, cells), cells
         if not getattr(self, "_skl_callbacks", None):
             X = None  # only callbacks look at it from here on
         importance = kept_weights(self, importance)
@@ -390,11 +392,11 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
             table, weight, names=names, column_weights=note["column_weights"]
         )
         report_training_columns(self.units_, table, stacklevel=5)
-        self.n_capped_ = self.units_.count_capped(table, weight)
+        self.n_capped_ = self._count_capped(cells, given, sample_weight)
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
-        del table, inner  # as large as what is still to come
+        del table, inner, cells, given  # as large as what is still to come
         fit_estimator(self, plan, Z, observed, context, X, progress, weight)
         progress.finish()
 

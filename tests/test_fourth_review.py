@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 
 from adaptive_vq import (
     AdaptiveRatioSelector,
@@ -56,6 +57,20 @@ def test_what_a_cleaner_caps_is_capped(frame):
     assert found.columns.loc["a", "nmse"] > 0.9
     assert found.columns.loc["a", "nmse_capped"] < 0.1
     assert 0 < found.columns.loc["a", "capped"] < 0.03
+
+
+@pytest.mark.parametrize("clip", ["auto", None])
+def test_what_a_cleaner_caps_counts_in_training_too(cells, clip):
+    table = pd.DataFrame(np.exp(1.5 * cells)).rename(columns=str)
+    fitted = codec(cleaner=FeatureCleaner(caps="iqr", max_correlation=None), clip=clip).fit(table)
+    found = diagnose(fitted, table, embedding=None)
+    columns = found.columns
+    assert (columns["training_capped"] > 0.03).all()
+    np.testing.assert_allclose(columns["training_capped"], columns["capped"])
+    np.testing.assert_allclose(fitted.n_capped_ / len(table), columns["capped"])
+    assert "shift_capped" not in [advice.rule for advice in found.recommendations]
+    twice = clone(fitted).fit(table, sample_weight=np.full(len(table), 2.0))
+    np.testing.assert_array_equal(twice.n_capped_, 2 * fitted.n_capped_)
 
 
 class Rescaling(FeatureCleaner):
