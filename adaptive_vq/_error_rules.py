@@ -44,8 +44,9 @@ _MORE_IN_TOTAL = (
 
 # scaler='quantile' is no remedy: extremes are capped as before, and only count less.
 _EXTREMES = (
-    "If these extremes matter, widen clip (None caps nothing); if not, read the capped figures, or "
-    "set scaler='quantile', which leaves them capped and counts them by rank."
+    "If these extremes matter, widen clip (None caps nothing), and caps of a FeatureCleaner that "
+    "the codec has as cleaner; if not, read the capped figures, or set scaler='quantile', which "
+    "leaves them capped and counts them by rank."
 )
 
 

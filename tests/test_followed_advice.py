@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    FeatureCleaner,
+    HierarchicalVQVAE,
+)
 from adaptive_vq.diagnosis import Diagnosis, compare, diagnose
 from adaptive_vq.recommendations import Recommendation, recommend
 
@@ -53,6 +58,28 @@ def test_extremes_that_matter_are_brought_back_by_clip_and_not_by_ranks():
         assert "widen clip (None caps nothing)" in if_they_matter
         assert "scaler" not in if_they_matter
         assert "scaler='quantile', which leaves them capped" in if_not
+
+
+def test_extremes_that_a_cleaner_caps_are_brought_back_by_its_caps_and_clip_together():
+    table = heavy_tails(900)
+    train, unseen = table[:600], table[600:]
+
+    def cleaned(caps: str | None, **parameters) -> HierarchicalVQVAE:
+        cleaner = FeatureCleaner(caps=caps, max_correlation=None)
+        quick = {"bits": 24, "auto_compression_strategy": "water_filling"}
+        return fit(train, cleaner=cleaner, **quick, **parameters)
+
+    (advice,) = found(report(cleaned("percentile"), unseen), "beyond_caps")
+    assert "widen clip (None caps nothing), and caps of a FeatureCleaner" in advice.message
+    fits = {
+        "base": cleaned("percentile"),
+        "clip": cleaned("percentile", clip=None),
+        "caps": cleaned(None),
+        "both": cleaned(None, clip=None),
+    }
+    nmse = compare(fits, unseen, n_bootstrap=0).table["nmse"]
+    assert nmse["both"] < 0.7 * nmse["base"]
+    assert min(nmse["clip"], nmse["caps"]) > 0.9 * nmse["base"]
 
 
 # ---------------------------------------------------------------------------- training rows
