@@ -66,7 +66,7 @@ DRAWS_MUST_GAIN = 0.95
 """Plans are made with draws, which take several times as long, where they lower errors below this
 share: codecs are fitted with draws or without whatever the plan was made with."""
 START_MUST_GAIN = 0.98
-"""The same share where cuts are close: what is known so far would choose by how chains start."""
+"""The same share where cuts are so close that growing chains decides between them."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
@@ -143,8 +143,8 @@ class Bench:
         if every.gains_by_draws(budget, self.max_bits):
             self.draws = TOWARDS_NEIGHBOURS
 
-    def settle_close_calls(self, budget: int) -> bool:
-        """Choose whether sparse rows have draws beside them and chains may grow: long ones gain.
+    def settle_close_calls(self, budget: int, may_grow: bool) -> bool:
+        """Choose whether sparse rows have draws beside them, and chains grow: long ones gain.
 
         Gains known so far are forgotten then.
         """
@@ -153,7 +153,7 @@ class Bench:
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         if budget <= every.max_bits:
             return False
-        start = every.best_start(budget, every.max_bits)
+        start = every.best_start(budget, every.max_bits, may_grow)
         if start is None:
             return False
         self.draws, self.grows = start
@@ -374,15 +374,16 @@ class Node:
             return False
         return self._per_row(drawn) < DRAWS_MUST_GAIN * self._per_row(plain)
 
-    def best_start(self, bits: int, max_bits: int) -> tuple[float, bool] | None:
+    def best_start(self, bits: int, max_bits: int, may_grow: bool) -> tuple[float, bool] | None:
         """Draws beside the rows, and whether such a chain is grown, if that gains clearly."""
         asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
         drawn = asked._replace(draws=TOWARDS_NEIGHBOURS)
-        rivals = [drawn, drawn._replace(grown=True)]
+        rivals = [drawn, drawn._replace(grown=True)] if may_grow else [drawn]
         found = each(lambda rival: self._per_row(self._errors(rival)), rivals, split=True)
-        if min(found) >= START_MUST_GAIN * self._per_row(self._errors(asked)):
+        must_gain = START_MUST_GAIN if may_grow else DRAWS_MUST_GAIN
+        if min(found) >= must_gain * self._per_row(self._errors(asked)):
             return None
-        return TOWARDS_NEIGHBOURS, found[1] < found[0]
+        return TOWARDS_NEIGHBOURS, found[-1] < found[0]
 
     def _spreads(self, bits: int, max_bits: int) -> bool:
         """Whether codewords have spreads: where the first of several codebooks gained by them."""

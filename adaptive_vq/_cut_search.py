@@ -22,10 +22,10 @@ _WORTH_IT = 0.02
 """Less of the error than this share is no improvement: it may be the rows kept aside."""
 DOUBTED = 1.08
 """A finer cut whose estimate is so many times what it may be is not even measured."""
-_MISJUDGED = 4.0
+_MISJUDGED = 1.5
 """Of sparse rows the coarsest cut is measured unless its estimate is so many times the least error.
 Chains as long as its own have not been measured before, and greedy ones, which estimates go by,
-memorize: they have been seen at six times what search and refit leave."""
+memorize. More would be measured for nothing, which takes as long as all else of heavy tails."""
 _HOPELESS = 2.0
 """After two candidates in a row estimated at so many times the least error finer ones are not even
 estimated."""

@@ -27,8 +27,9 @@ categories that mean something are worth 2 % of the error, not more, unless a us
 
 _HOPELESS = 1.05
 """The walk over cuts of few rows ends after two in a row with so many times the least error."""
-_STARTS_GAIN = 1.15
-"""Either lowers the error of few categories more than that of many, hardly by more than this."""
+_DRAWS_GAIN, _GROWTH_GAINS = 1.15, 1.06
+"""Draws, and codebooks that are grown, lower the error of few categories more than that of many,
+but hardly by more than this."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -126,7 +127,8 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes)
-    if _is_close(trials, cut_tolerance) and bench.settle_close_calls(budget):
+    behind = _coarser_are_behind(trials, cut_tolerance)
+    if behind < _DRAWS_GAIN and bench.settle_close_calls(budget, behind < _GROWTH_GAINS):
         trials = _as_they_start(trials, cut_tolerance)
     alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
@@ -386,22 +388,22 @@ def _finest(trials: Sequence[_Trial], tolerance: float) -> _Trial:
     return max(close, key=lambda trial: (len(trial.names), -trial.error))
 
 
-def _is_close(trials: Sequence[_Trial], tolerance: float) -> bool:
-    """Whether a cut into fewer categories may be better, by how it starts, than the one chosen.
+def _coarser_are_behind(trials: Sequence[_Trial], tolerance: float) -> float:
+    """Error of the best cut into fewer categories over that of the one that would be chosen.
 
     Fewer categories have longer chains, which memorize sparse rows more, and gain more by draws and
     by codebooks that are grown.
     """
     best = _finest(trials, tolerance)
     fewer = [trial.error for trial in trials if len(trial.names) < len(best.names)]
-    return min(fewer, default=math.inf) < _STARTS_GAIN * best.error
+    return min(fewer, default=math.inf) / max(best.error, 1e-300)
 
 
 def _as_they_start(trials: Sequence[_Trial], tolerance: float) -> list[_Trial]:
     """Measure again, as they will start, the cuts that may be best then: close and no finer."""
     best = _finest(trials, tolerance)
     no_finer = (trial for trial in trials if len(trial.names) <= len(best.names))
-    close = [trial for trial in no_finer if trial.error < _STARTS_GAIN * best.error]
+    close = [trial for trial in no_finer if trial.error < _DRAWS_GAIN * best.error]
     for trial in close:
         trial.correct()
     return close

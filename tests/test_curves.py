@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import weakref
 
 import numpy as np
@@ -355,17 +356,19 @@ def test_rows_with_heavy_tails_get_smaller_codebooks():
 
 
 @pytest.mark.parametrize(
-    ("drawn", "grown", "n", "draws", "grows"),
+    ("drawn", "grown", "n", "may_grow", "draws", "grows"),
     [
-        (0.97, 1.0, 2_000, TOWARDS_NEIGHBOURS, False),
-        (0.99, 1.0, 2_000, 0.0, False),
-        (0.99, 0.98, 2_000, TOWARDS_NEIGHBOURS, True),  # both together
-        (0.97, 0.97, 6_500, 0.0, False),  # estimates of so many rows are close to what comes
-        (0.5, 0.5, 900, 0.0, False),  # of few rows draws have been settled before
+        (0.97, 1.0, 2_000, True, TOWARDS_NEIGHBOURS, False),
+        (0.99, 1.0, 2_000, True, 0.0, False),
+        (0.99, 0.98, 2_000, True, TOWARDS_NEIGHBOURS, True),  # both together
+        (0.97, 0.8, 2_000, False, 0.0, False),
+        (0.94, 0.8, 2_000, False, TOWARDS_NEIGHBOURS, False),
+        (0.97, 0.97, 6_500, True, 0.0, False),  # estimates of so many rows are close to what comes
+        (0.5, 0.5, 900, True, 0.0, False),  # of few rows draws have been settled before
     ],
 )
 def test_close_calls_are_settled_by_how_chains_will_start(
-    monkeypatch, drawn, grown, n, draws, grows
+    monkeypatch, drawn, grown, n, may_grow, draws, grows
 ):
     def errors(size, spread, draws, grows=False):
         return (drawn if draws else 1.0) * (grown if grows else 1.0)
@@ -374,10 +377,10 @@ def test_close_calls_are_settled_by_how_chains_will_start(
     (node,) = bench.nodes([np.arange(3)])
     node.note_gain(20, 0.5)
     gains = bool(draws or grows)
-    assert bench.settle_close_calls(20) == gains
+    assert bench.settle_close_calls(20, may_grow) == gains
     assert (bench.draws, bench.grows) == (draws, grows)
     assert node.may_gain(20) == gains  # what was measured in another way counts no more
-    assert not bench.settle_close_calls(8)  # of a single codebook
+    assert not bench.settle_close_calls(8, may_grow)  # of a single codebook
     # Either way to start may be the better one of a category.
     fitted.clear()
     node.refitted(17, 8)
@@ -395,9 +398,9 @@ def test_draws_decide_between_a_cut_and_coarser_ones_that_are_hardly_worse():
             self.error = self.drawn
 
     one, two, three = Trial(1, 1.1, 0.8), Trial(2, 1.0, 0.9), Trial(3, 1.05, 0.7)
-    assert curves._is_close([one, two, three], 0.0)
-    assert not curves._is_close([Trial(1, 1.2, 0.8), two, three], 0.0)
-    assert not curves._is_close([Trial(1, 1.0, 0.8), Trial(2, 1.01, 0.8)], 0.0)
+    assert curves._coarser_are_behind([one, two, three], 0.0) == pytest.approx(1.1)
+    assert curves._coarser_are_behind([Trial(1, 1.2, 0.8), two], 0.0) == pytest.approx(1.2)
+    assert curves._coarser_are_behind([Trial(1, 1.0, 0.8), Trial(2, 1.01, 0.8)], 0.0) == math.inf
     found = curves._as_they_start([Trial(1, 1.2, 0.1), one, two, three], 0.0)
     assert found == [one, two]
     assert [trial.error for trial in found] == [0.8, 0.9]
