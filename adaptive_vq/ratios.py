@@ -142,7 +142,8 @@ class AdaptiveRatioSelector(
         NMSE of each category per number of bits; only where it was measured.
     cut_errors_ : dict of int to float
         Predicted NMSE for each number of categories that was measured; only where curves were. Cuts
-        much worse than others are left out.
+        much worse than others are left out. Bits are divided for the least total error here, of
+        ``"minimax"`` as well: a single category would trivially be its own worst.
     plan_ : Plan
         All of these in one object.
     n_features_in_ : int
