@@ -425,6 +425,15 @@ def test_cuts_that_are_close_are_measured_again_as_they_start_if_these_help(monk
     assert (TOWARDS_NEIGHBOURS in fitted) == help_
 
 
+@pytest.mark.parametrize(("behind", "asked"), [(1.05, [True]), (1.1, [False]), (1.2, [])])
+def test_the_closer_a_call_the_more_may_settle_it(monkeypatch, Z, behind, asked):
+    calls = []
+    monkeypatch.setattr(curves, "_coarser_are_behind", lambda *_: behind)
+    monkeypatch.setattr(Bench, "settle_close_calls", lambda *arguments: calls.append(arguments[-1]))
+    measure(Z, [{"all": np.arange(Z.shape[1])}], 4, "total", 1, 0)
+    assert calls == asked
+
+
 def few_values(n=1_500, seed=0, n_columns=6):
     """Columns of few values that have nothing to do with each other; rare ones seldom meet."""
     values = np.random.default_rng(seed).geometric(0.6, size=(n, n_columns))

@@ -177,12 +177,7 @@ def test_fixed_categories_stay_beside_columns_that_are_kept_whole():
     }
 
 
-@pytest.mark.parametrize(
-    ("estimate", "sparse", "measured"),
-    [(20.0, True, True), (22.0, True, False), (20.0, False, False)],
-)
-def test_coarsest_cut_of_sparse_rows_is_measured_unless_it_is_hopeless(estimate, sparse, measured):
-    # All columns together are best at 10; estimates are far off, and even the next cut costs 14.
+def search_misjudging_all(world, estimate, sparse=True):
     class Misjudged(Trial):
         def estimate(self):
             super().estimate()
@@ -191,8 +186,32 @@ def test_coarsest_cut_of_sparse_rows_is_measured_unless_it_is_hopeless(estimate,
     def try_cuts(cuts):
         return [Misjudged(world, cut) for cut in cuts]
 
+    trials = search_cuts(try_cuts, named(*NESTED), 0.0, sparse=sparse)
+    return min(trials, key=lambda trial: trial.error).groups
+
+
+@pytest.mark.parametrize(
+    ("estimate", "sparse", "measured"),
+    [(20.0, True, True), (22.0, True, False), (20.0, False, False)],
+)
+def test_coarsest_cut_of_sparse_rows_is_measured_unless_it_is_hopeless(estimate, sparse, measured):
+    # All columns together are best at 10; estimates are far off, and even the next cut costs 14.
     world = World(HALVES)
     world.error = lambda groups: {1: 10.0, 2: 14.0}.get(len(groups), 20.0)
-    trials = search_cuts(try_cuts, named(*NESTED), 0.0, sparse=sparse)
+    found = search_misjudging_all(world, estimate, sparse)
     assert (ALL in world.corrected) == measured
-    assert min(trials, key=lambda trial: trial.error).groups == (ALL if measured else HALVES)
+    assert found == (ALL if measured else HALVES)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        [(0, 1), (2, 3, 4, 5, 6, 7)],  # one change from all columns together
+        [(0, 1, 4, 5), (2, 3), (6, 7)],  # one change from the quarters, which are better at first
+    ],
+)
+def test_the_search_goes_on_from_the_coarsest_cut_and_from_the_best(hidden):
+    world = World(HALVES)
+    errors = {tuple(QUARTERS): 14.0, tuple(ALL): 10.0, tuple(hidden): 5.0}
+    world.error = lambda groups: errors.get(tuple(groups), 20.0)
+    assert search_misjudging_all(world, 20.0) == hidden
