@@ -153,11 +153,13 @@ class Bench:
         (every,) = self.nodes([np.arange(self.folds[0].train.shape[1])])
         if budget <= every.max_bits:
             return False
-        start = every.best_start(budget, every.max_bits, may_grow)
-        if start is None:
+        if may_grow:
+            gains, self.grows = every.gains_by_growing(budget, every.max_bits)
+        else:
+            gains = every.gains_by_draws(budget, every.max_bits)
+        if not gains:
             return False
-        self.draws, self.grows = start
-        self.gains = UsualGains()
+        self.draws, self.gains = TOWARDS_NEIGHBOURS, UsualGains()
         for node in self._nodes.values():
             node.forget_gains()
         return True
@@ -374,16 +376,14 @@ class Node:
             return False
         return self._per_row(drawn) < DRAWS_MUST_GAIN * self._per_row(plain)
 
-    def best_start(self, bits: int, max_bits: int, may_grow: bool) -> tuple[float, bool] | None:
-        """Draws beside the rows, and whether such a chain is grown, if that gains clearly."""
+    def gains_by_growing(self, bits: int, max_bits: int) -> tuple[bool, bool]:
+        """Whether draws lower the error of such a chain, grown or not, and if so whether grown."""
         asked = _Asked(bits, max_bits, self._spreads(bits, max_bits), 0.0)
         drawn = asked._replace(draws=TOWARDS_NEIGHBOURS)
-        rivals = [drawn, drawn._replace(grown=True)] if may_grow else [drawn]
-        found = each(lambda rival: self._per_row(self._errors(rival)), rivals, split=True)
-        must_gain = START_MUST_GAIN if may_grow else DRAWS_MUST_GAIN
-        if min(found) >= must_gain * self._per_row(self._errors(asked)):
-            return None
-        return TOWARDS_NEIGHBOURS, found[-1] < found[0]
+        rivals = asked, drawn, drawn._replace(grown=True)
+        plain, *found = each(lambda one: self._per_row(self._errors(one)), rivals, split=True)
+        gains = min(found) < START_MUST_GAIN * plain
+        return gains, gains and found[1] < found[0]
 
     def _spreads(self, bits: int, max_bits: int) -> bool:
         """Whether codewords have spreads: where the first of several codebooks gained by them."""

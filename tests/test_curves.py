@@ -416,8 +416,8 @@ def test_cuts_that_are_close_are_measured_again_as_they_start_if_these_help(monk
         fitted.append(bootstrap)
         return fit(table, spec, weight, options, bootstrap, **known)
 
-    start = (TOWARDS_NEIGHBOURS, False) if help_ else None
-    monkeypatch.setattr(_bench.Node, "best_start", lambda *_: start)
+    monkeypatch.setattr(_bench.Node, "gains_by_growing", lambda *_: (help_, False))
+    monkeypatch.setattr(_bench.Node, "gains_by_draws", lambda *_: help_)
     monkeypatch.setattr(_bench, "fit_category", noted)
     found = measure(Z, [{"all": np.arange(20)}, halves], 16, "total", 2, 0)
     assert sorted(found.cuts) == [1, 2]

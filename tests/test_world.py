@@ -237,8 +237,6 @@ def test_a_user_with_mypy_gets_types(tmp_path):
         "[mypy]\nstrict = true\n[mypy-sklearn.*,skorch.*]\nignore_missing_imports = true\n"
         # As of any installed package, what mypy would say of our own source is not shown.
         "[mypy-adaptive_vq.*]\nfollow_imports = silent\n"
-        # By far the most to read, of which the snippet uses nothing.
-        "[mypy-torch.*]\nfollow_imports = skip\n"
     )
     cache = ROOT / ".mypy_cache" / "of_users"
     command = [sys.executable, "-m", "mypy", "--cache-dir", str(cache), "--output", "json"]
