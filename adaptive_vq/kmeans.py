@@ -54,7 +54,7 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
 
     def work(rows: Tensor, best: Tensor, index: Tensor) -> None:
         beside, scores = rows.new_ones(size, len(matrix)), rows.new_empty(size, len(codebook))
-        parts = (t.split(tile) for t in (rows, best, index))
+        parts = (_tiles(t, tile) for t in (rows, best, index))
         for part, least, place in zip(*parts, strict=True):
             beside[: len(part), :-1] = part
             found = torch.mm(beside[: len(part)], matrix, out=scores[: len(part)])
@@ -63,14 +63,19 @@ def nearest(rows: Tensor, codebook: Tensor, norms: Tensor | None = None) -> tupl
 
     n_tiles = -(-len(rows) // tile)
     share = -(-n_tiles // (n_workers() if shared else 1)) * tile
-    each(work, *(t.split(max(1, share)) for t in (rows, best, index)), split=True)
+    each(work, *(_tiles(t, max(1, share)) for t in (rows, best, index)), split=True)
     best += _squared_norms(rows) if norms is None else norms
     return best.clamp_min_(0.0), index
 
 
+def _tiles(table: Tensor, size: int) -> Sequence[Tensor]:
+    """Tiles of so many rows; of few rows torch takes longer to cut them than to work on them."""
+    return [table] if len(table) <= size else table.split(size)
+
+
 def _squared_norms(rows: Tensor) -> Tensor:
     """Squared norms of rows, in parts, since squares are as large as the rows."""
-    return torch.cat([part.square().sum(1) for part in rows.split(_SUMMED_TILE)])
+    return torch.cat([part.square().sum(1) for part in _tiles(rows, _SUMMED_TILE)])
 
 
 def _seed_codewords(rows: Tensor, size: int, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -301,7 +306,7 @@ def sums(rows: Tensor, index: Tensor, weight: Tensor, size: int) -> tuple[Tensor
     """Weight (size,), and weighted sum (size, width), of the rows of every index."""
     total = rows.new_zeros(size, rows.shape[1])
     # In parts, since weighted rows are as large as the rows.
-    parts = (t.split(_SUMMED_TILE) for t in (rows, index, weight))
+    parts = (_tiles(t, _SUMMED_TILE) for t in (rows, index, weight))
     for some, at, mass in zip(*parts, strict=True):
         total.index_add_(0, at, some * mass[:, None])
     return torch.bincount(index, weight, size), total
