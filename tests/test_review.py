@@ -157,4 +157,5 @@ def test_a_first_line_of_data_is_not_taken_for_names(tmp_path):
 
 
 def test_a_fit_in_which_no_codeword_is_needed_ends(frame):
-    assert codec(bits=4, codebook_sizes=1).fit(frame).n_bits_ == 0
+    with pytest.warns(UserWarning, match="codebook_sizes=1 leaves no code"):
+        assert codec(bits=4, codebook_sizes=1).fit(frame).n_bits_ == 0
