@@ -18,7 +18,7 @@ from adaptive_vq.units import CodecUnits
 
 __all__ = ["check_fitted"]
 
-_PER_COLUMN = ("lower_", "upper_", "center_", "scale_", "reference_", "variance_")
+_FINITE = ("center_", "scale_", "reference_", "variance_")
 
 
 def check_fitted(estimator: Any) -> None:
@@ -65,6 +65,19 @@ def _array(value: Any, kind: Any, shape: tuple[int, ...], what: str) -> None:
     _require(good, what)
 
 
+def _finite(value: Any, shape: tuple[int, ...], what: str) -> None:
+    """Raise unless `value` holds finite numbers: with others rows decode to NaN in silence."""
+    _array(value, np.float64, shape, what)
+    _require(np.isfinite(value).all(), what)
+
+
+def _caps(holder: Any, d: int, what: str = "") -> None:
+    """Raise unless columns have caps in order; one without has infinite ones."""
+    for name in ("lower_", "upper_"):
+        _array(getattr(holder, name), np.float64, (d,), f"{what}{name}")
+    _require((holder.lower_ <= holder.upper_).all(), f"{what}lower_")
+
+
 def _positions(value: Any, d: int, what: str) -> None:
     """Raise unless `value` holds different column positions below `d`."""
     good = isinstance(value, np.ndarray) and value.dtype == np.int64 and value.ndim == 1
@@ -94,14 +107,17 @@ def _levels(value: Any, names: Any, kinds: tuple[type, ...], what: str) -> int:
 
 def _table(value: Any, index: Any, what: str) -> None:
     _require(isinstance(value, pd.DataFrame), what)
+    _require(all(isinstance(name, str) for name in value.columns), what)
     if index is not None:
         _require(set(value.index) == set(index), what)
 
 
 def _cleaner(estimator: Any, d: int) -> None:
     _positions(estimator.kept_, d, "kept_")
-    for name in ("lower_", "upper_", "fill_", "_median"):
+    _caps(estimator, d)
+    for name in ("fill_", "_median"):  # of columns never observed, which are dropped, NaN
         _array(getattr(estimator, name), np.float64, (d,), name)
+        _require(np.isfinite(getattr(estimator, name)[estimator.kept_]).all(), name)
     _require(isinstance(estimator._extent, Extent), "_extent")
     _require(isinstance(estimator.twins_, dict), "twins_")
     kept = set(estimator.kept_.tolist())
@@ -156,14 +172,19 @@ def _codec(estimator: Any, d: int) -> None:
 
 def _units(units: Any, d: int) -> None:
     _require(isinstance(units, CodecUnits) and len(units.names_) == d, "units_")
-    for name in _PER_COLUMN:
-        _array(getattr(units, name), np.float64, (d,), f"units_.{name}")
+    # No file holds a transformer as scaler.
+    _require(units.scaler in (None, "standard", "robust", "quantile"), "units_.scaler")
+    _caps(units, d, "units_.")
+    for name in _FINITE:
+        _finite(getattr(units, name), (d,), f"units_.{name}")
+    _require((units.scale_ > 0).all(), "units_.scale_")
+    _require((units.variance_ >= 0).all(), "units_.variance_")
     for name in ("empty_", "uncapped_"):
         _array(getattr(units, name), np.bool_, (d,), f"units_.{name}")
     if units.scaler == "quantile":
         shape = (len(units.quantiles_), d)
-        _array(units.quantiles_, np.float64, shape, "units_.quantiles_")
-        _array(units.own_mean(), np.float64, (d,), "units_.mean_")
+        _finite(units.quantiles_, shape, "units_.quantiles_")
+        _finite(units.own_mean(), (d,), "units_.mean_")
 
 
 def _imputer(imputer: Any, categories: Mapping[str, Any]) -> None:
@@ -173,11 +194,14 @@ def _imputer(imputer: Any, categories: Mapping[str, Any]) -> None:
         k = len(columns)
         _require(np.array_equal(imputer.categories_[name], columns), "_imputer")
         for part, shape in (("mean_", (k,)), ("scale_", (k,)), ("correlation_", (k, k))):
-            _array(getattr(imputer, part)[name], np.float64, shape, f"_imputer.{part}")
+            _finite(getattr(imputer, part)[name], shape, f"_imputer.{part}")
+        _require((imputer.scale_[name] > 0).all(), "_imputer.scale_")
 
 
 def _network(estimator: Any, d: int, n_levels: int) -> None:
     """Compare layout, codebooks and weights without making room for what the layout asks for."""
+    # Own encoders are code, which no file holds. Older files do not say that there are none.
+    _require(not getattr(estimator, "_encoders", None), "_encoders")
     layout = estimator._layout
     _require(layout["n_features"] == d and layout["n_levels"] == n_levels, "_layout")
     n_books = 0
@@ -197,6 +221,7 @@ def _network(estimator: Any, d: int, n_levels: int) -> None:
     for name, book in estimator.codebooks_.items():
         good = isinstance(name, str) and isinstance(book, np.ndarray)
         _require(good and book.dtype == np.float32 and book.ndim == 2 and len(book), "codebooks_")
+        _require(np.isfinite(book).all(), "codebooks_")
     _training(estimator, d)
     _weights(estimator, d)
 

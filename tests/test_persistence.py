@@ -323,6 +323,15 @@ def _layout(**changes):
     return edit
 
 
+def _units(**changes):
+    def edit(document, tensors):
+        pairs = node(document, "vq")["state"]["units_"]["of"]["$dict"]
+        for pair in pairs:
+            pair[1] = changes.get(pair[0], pair[1])
+
+    return edit
+
+
 def _tensor(part, change):
     def edit(document, tensors):
         name = next(name for name in tensors if part in name)
@@ -349,6 +358,12 @@ def _drop(step, name):
     return lambda document, tensors: node(document, step)["state"].pop(name)
 
 
+TABLE = {
+    "$frame": [[None, {"$strings": ["x", "x"]}]],
+    "rows": 2,
+    "index": ["a", "b"],
+    "names": [None, None],
+}
 HOSTILE = {
     "newer schema": (lambda d, t: d.update(schema=99), "newer"),
     "no schema": (lambda d, t: d.pop("schema"), "schema"),
@@ -395,6 +410,16 @@ HOSTILE = {
     "kept column out of range": (_tensor("kept_", lambda a: a - 50), "kept_"),
     "caps of another width": (_tensor("lower_", lambda a: np.append(a, 1.0)), "lower_"),
     "hits of other codewords": (_tensor("training_.codes", lambda a: a[1:]), "training_"),
+    "units of nothing": (_tensor("units_.scale", lambda a: a * 0), "units_.scale_"),
+    "units that are no numbers": (_tensor("units_.center", lambda a: a * np.nan), "units_.center_"),
+    "spread below nothing": (_tensor("units_.variance", lambda a: -1 - a), "units_.variance_"),
+    "caps the wrong way round": (_tensor("units_.lower", lambda a: a + 1e9), "units_.lower_"),
+    "caps that are no numbers": (_tensor("clean.upper_", lambda a: a * np.nan), "lower_"),
+    "fill that is no number": (_tensor("clean._median", lambda a: a * np.nan), "fill_"),
+    "means that are no numbers": (_tensor("a.mean", lambda a: a * np.nan), "_imputer.mean_"),
+    "units of an unknown kind": (_units(scaler=1), "units_.scaler"),
+    "encoders of its own": (_edit("vq", _encoders="x"), "_encoders"),
+    "figures without names": (_edit("vq", decisions_=TABLE), "decisions_"),
     "float bits": (_edit("vq", bits_={"$dict": [["a", [1.5]], ["b", [2.5]]]}), "bits_"),
 }
 
