@@ -247,6 +247,8 @@ class CodeTable:
 
     def _from_one_hot(self, block: Any, j: int) -> Ints:
         cells: Any = block if sp.issparse(block) else self._numbers(block, j)
+        if cells.dtype == np.float16:  # of which scipy makes no sparse matrix
+            cells = cells.astype(np.float32)
         ones = sp.csr_matrix(cells)
         if (ones.data == 0).any():
             ones = ones.copy()  # the caller's table may be behind it
@@ -259,13 +261,17 @@ class CodeTable:
         return ones.indices.astype(np.int64)
 
     def _nearest(self, given: Any, j: int, factor: NDArray[np.float32]) -> Ints:
-        book, block = self.codebooks[j], self._numbers(given, j).astype(np.float32) / factor
-        if not np.isfinite(block).all():
-            raise ValueError(f"Embedded codes of {self.names[j]!r} must be finite.")
-        found = [
-            ((rows[:, None, :] - book) ** 2).sum(2).argmin(1)
-            for rows in np.array_split(block, len(block) // 256 + 1)
-        ]
+        book, found = self.codebooks[j], []
+        with np.errstate(over="ignore"):  # of what is too large, no codeword is nearest
+            block = self._numbers(given, j).astype(np.float32) / factor
+            for rows in np.array_split(block, len(block) // 256 + 1):
+                apart = ((rows[:, None, :] - book) ** 2).sum(2)
+                if not np.isfinite(apart.min(1)).all():
+                    raise ValueError(
+                        f"Embedded codes of {self.names[j]!r} must be finite, and small enough for "
+                        "float32 to hold their squared distance to a codeword."
+                    )
+                found.append(apart.argmin(1))
         return np.concatenate(found).astype(np.int64)
 
 

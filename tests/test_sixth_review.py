@@ -24,3 +24,20 @@ def test_sizes_that_leave_no_code_are_told(sizes):
 def test_learning_that_sizes_leave_nothing_to_is_told():
     with pytest.warns(UserWarning, match="'learned' moves no bit: codebook_sizes=2 says"):
         assert codec(codebook_sizes=2, auto_compression_strategy="learned").fit(X).moves_ == []
+
+
+def test_codes_in_half_precision_decode():
+    vq = codec(encode="onehot", sparse_output=False).fit(X)
+    codes = vq.transform(X)
+    np.testing.assert_array_equal(
+        vq.inverse_transform(codes.astype(np.float16)), vq.inverse_transform(codes)
+    )
+
+
+@pytest.mark.parametrize("factor", [1e25, 1e60, np.inf, np.nan])
+def test_embedded_codes_that_no_codeword_is_nearest_to_are_refused(factor):
+    vq = codec(encode="embedding").fit(X)
+    codes = np.ones(vq.transform(X).shape)
+    assert len(vq.inverse_transform(1e15 * codes)) == len(X)
+    with pytest.raises(ValueError, match="'cluster_1__L0a' must be finite, and small enough"):
+        vq.inverse_transform(factor * codes)
