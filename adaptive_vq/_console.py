@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from adaptive_vq._json import plain
+from adaptive_vq._wording import printable
 
 __all__ = ["Talk"]
 
@@ -50,7 +51,7 @@ class Talk:
     def remark(self, text: str) -> None:
         """Say what is going on."""
         if not self.quiet:
-            self._remarks.print(text)
+            self._remarks.print(printable(text))
 
     def callbacks(self) -> list[Any]:
         """Return scikit-learn callbacks that show the progress of a fit on stderr."""
@@ -92,7 +93,7 @@ class Talk:
 
     def line(self, text: str = "") -> None:
         """Print a line of the result."""
-        self._console.print(text)
+        self._console.print(printable(text))
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: int = 0
@@ -101,9 +102,11 @@ class Talk:
         from rich import box
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD)
         for j, column in enumerate(columns):
-            table.add_column(column, justify="right" if j >= numbers else "left", no_wrap=True)
+            table.add_column(
+                printable(column), justify="right" if j >= numbers else "left", no_wrap=True
+            )
         for row in rows:
             table.add_row(*[_text(cell) for cell in row])
         self._console.print(table)
@@ -112,4 +115,4 @@ class Talk:
 def _text(cell: Any) -> str:
     if isinstance(cell, float):
         return f"{cell:.4f}" if abs(cell) < 1 else f"{cell:.2f}"
-    return str(cell)
+    return printable(str(cell))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["counted", "shortened", "shown"]
+__all__ = ["counted", "printable", "shortened", "shown"]
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:
@@ -17,6 +19,20 @@ def counted(number: int, noun: str, many: str | None = None) -> str:
     ('1 bit', '1,200 rows', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""Write control characters other than ends of lines as Python does, for a terminal.
+
+    Names come from files: to a terminal they could be colors, another title, or a clear screen.
+
+    Examples
+    --------
+    >>> from adaptive_vq._wording import printable
+    >>> print(printable("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return text.translate(_CONTROLS)
 
 
 def shortened(name: object, most: int, gap: str = "...") -> str:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from adaptive_vq._wording import printable
+
 __all__ = ["main"]
 
 USAGE, INTERRUPTED = 2, 130
@@ -90,5 +92,5 @@ def _one_line(error: BaseException) -> str:
 
 
 def _fail(reason: str, code: int = USAGE) -> None:
-    print(f"adaptive-vq: error: {reason}", file=sys.stderr)
+    print(f"adaptive-vq: error: {printable(reason)}", file=sys.stderr)
     sys.exit(code)

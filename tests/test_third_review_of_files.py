@@ -55,6 +55,23 @@ def test_brackets_in_names_are_printed(frame, tmp_path, capsys):
     assert said.count("temp[kg]") > 2
 
 
+def test_names_that_a_terminal_would_obey_are_printed(frame, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("typer")
+    monkeypatch.chdir(tmp_path)
+    names = [f"\x1b[3{'12'[c > 'c']}mred__{c}\x9b2J\x07" for c in frame]
+    frame.set_axis(names, axis=1).to_csv("t.csv", index=False)
+    options = ("--bits", 12, "--epochs", 0, "--categories", "prefix")
+    said = run(capsys, "fit", "t.csv", "-o", "m", *options) + run(capsys, "inspect", "m")
+    said += run(capsys, "fit", "t.csv", "--dry-run", *options)
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "\x1b[2J.csv", "--dry-run"])
+    said += capsys.readouterr().err
+    assert r"\x1b[31mred" in said
+    assert r"__a\x9b2J\x07" in said
+    assert r"\x1b[2J.csv" in said
+    assert not set(said) & set("\x1b\x9b\x07")
+
+
 def test_row_ids_pass_from_parquet_to_parquet(frame, tmp_path, capsys):
     pytest.importorskip("pyarrow")
     pytest.importorskip("typer")
