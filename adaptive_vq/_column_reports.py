@@ -65,9 +65,12 @@ def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
             "their mean, or rescale them, before."
         )
     elif not units.variance_.any() and not _ranks_differ(units):
+        low, high = np.fmin.reduce(table, axis=0), np.fmax.reduce(table, axis=0)
+        differ = units.scaler in _SHIFTING and bool((low < high).any())
+        how = "Give rows that differ" + " by more than rounding: subtract the mean before" * differ
         yield (
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
-            "and every row decodes to the same one. Give rows that differ."
+            f"and every row decodes to the same one. {how}."
         )
     turned = _not_led_back(units, table)
     if turned.any():

@@ -41,3 +41,11 @@ def test_embedded_codes_that_no_codeword_is_nearest_to_are_refused(factor):
     assert len(vq.inverse_transform(1e15 * codes)) == len(X)
     with pytest.raises(ValueError, match="'cluster_1__L0a' must be finite, and small enough"):
         vq.inverse_transform(factor * codes)
+
+
+@pytest.mark.parametrize(("level", "told"), [(0, "differ."), (1e12, "differ by more than round")])
+def test_rows_that_differ_by_rounding_only_are_told_so(level, told):
+    rows = level + (X[:40] if level else 0.0 * X[:40])
+    rows[3, :] = np.nan
+    with pytest.warns(UserWarning, match=f"No column of X varies.*Give rows that {told}"):
+        codec().fit(rows)
