@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from adaptive_vq._foreign_cells import unmasked
+from adaptive_vq._foreign_cells import without_na
 from adaptive_vq._statistics import checked_weights
 from adaptive_vq._wording import shown
 
@@ -51,7 +51,7 @@ class _ColumnSums:
 
 
 def _table(X: ArrayLike, name: str, finite: Any = "allow-nan") -> FloatArray:
-    return check_array(unmasked(X), dtype=np.float64, ensure_all_finite=finite, input_name=name)
+    return check_array(without_na(X), dtype=np.float64, ensure_all_finite=finite, input_name=name)
 
 
 def _numbers(values: ArrayLike, name: str) -> FloatArray:

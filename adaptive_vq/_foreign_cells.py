@@ -20,6 +20,7 @@ __all__ = [
     "refuse_text",
     "unmasked",
     "without_index",
+    "without_na",
 ]
 
 _ARROW_NUMBERS = ("int", "uint", "half", "float", "double", "decimal", "bool", "null")
@@ -162,3 +163,31 @@ def unmasked(X: Any) -> Any:
         return X
     kind = np.dtype(object) if X.dtype == object else np.result_type(X.dtype, np.float32)
     return np.ma.filled(X.astype(kind), np.nan) if X.dtype.kind in "biufO" else X
+
+
+def without_na(X: Any) -> Any:
+    """NaN in place of NA, which numpy cannot convert, among Python objects."""
+    X = unmasked(X)
+    if isinstance(X, pd.DataFrame):
+        thin = {c: t.subtype for c, t in X.dtypes.items() if isinstance(t, pd.SparseDtype)}
+        X = X.astype(thin) if thin else X
+        objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]
+        if bool(X[objects].isna().to_numpy().any()):
+            X = X.copy()
+            X[objects] = X[objects].where(X[objects].notna(), np.nan)
+    elif is_polars(X) and hasattr(X, "columns"):
+        # numpy has no integers of 128 bits.
+        wide = [name for name in X.columns if str(X[name].dtype).endswith("Int128")]
+        X = X.cast(dict.fromkeys(wide, float)) if wide else X
+    elif is_arrow(X):
+        if not hasattr(X, "to_batches"):  # one batch, of which scikit-learn sees no names
+            from pyarrow import Table
+
+            X = Table.from_batches([X])
+        for j, field in enumerate(X.schema):
+            # Their missing cells would become the ones before, on the way to numpy.
+            if str(field.type).startswith("dictionary"):
+                X = X.set_column(j, field.name, X.column(j).cast(field.type.value_type))
+    elif isinstance(X, np.ndarray) and X.dtype == object:
+        X = np.where(pd.isna(X), np.nan, X)
+    return X

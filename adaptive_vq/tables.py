@@ -23,8 +23,8 @@ from adaptive_vq._foreign_cells import (
     name_unreadable_column,
     refuse_no_table,
     refuse_text,
-    unmasked,
     without_index,
+    without_na,
 )
 from adaptive_vq.annotations import attributes
 
@@ -91,7 +91,7 @@ def check_table(
     try:
         array = validate_data(
             estimator,
-            _without_na(X),
+            without_na(X),
             reset=reset,
             dtype=np.float64,
             order="C",
@@ -269,7 +269,7 @@ def as_frame(X: Any, array: NDArray[np.float64], *, copy: bool = True) -> pd.Dat
     if isinstance(X, pd.DataFrame):
         return X.copy(deep=False)
     if is_polars(X):
-        X = _without_na(X)
+        X = without_na(X)
         return pd.DataFrame({name: X[name].to_numpy() for name in X.columns}, copy=copy)
     names = getattr(without_index(X), "column_names", None)  # of a pyarrow table
     frame = pd.DataFrame(array, columns=names, copy=copy)
@@ -390,34 +390,6 @@ def _without_note(X: Any) -> Any:
     if isinstance(X, pd.DataFrame) and X.attrs:
         X = X.copy(deep=False)
         X.attrs = {}
-    return X
-
-
-def _without_na(X: Any) -> Any:
-    """NaN in place of NA, which numpy cannot convert, among Python objects."""
-    X = unmasked(X)
-    if isinstance(X, pd.DataFrame):
-        thin = {c: t.subtype for c, t in X.dtypes.items() if isinstance(t, pd.SparseDtype)}
-        X = X.astype(thin) if thin else X
-        objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]
-        if bool(X[objects].isna().to_numpy().any()):
-            X = X.copy()
-            X[objects] = X[objects].where(X[objects].notna(), np.nan)
-    elif is_polars(X) and hasattr(X, "columns"):
-        # numpy has no integers of 128 bits.
-        wide = [name for name in X.columns if str(X[name].dtype).endswith("Int128")]
-        X = X.cast(dict.fromkeys(wide, float)) if wide else X
-    elif is_arrow(X):
-        if not hasattr(X, "to_batches"):  # one batch, of which scikit-learn sees no names
-            from pyarrow import Table
-
-            X = Table.from_batches([X])
-        for j, field in enumerate(X.schema):
-            # Their missing cells would become the ones before, on the way to numpy.
-            if str(field.type).startswith("dictionary"):
-                X = X.set_column(j, field.name, X.column(j).cast(field.type.value_type))
-    elif isinstance(X, np.ndarray) and X.dtype == object:
-        X = np.where(pd.isna(X), np.nan, X)
     return X
 
 

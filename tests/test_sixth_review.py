@@ -1,9 +1,11 @@
 """Corners of the public surface that a sixth review found wanting."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq.metrics import category_nmse, reconstruction_nmse
 
 RNG = np.random.default_rng(0)
 X = np.repeat(RNG.normal(size=(120, 2)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 6))
@@ -49,3 +51,22 @@ def test_rows_that_differ_by_rounding_only_are_told_so(level, told):
     rows[3, :] = np.nan
     with pytest.warns(UserWarning, match=f"No column of X varies.*Give rows that {told}"):
         codec().fit(rows)
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda table: table.astype(pd.SparseDtype(float)),
+        lambda table: table.astype(pd.SparseDtype(float, 0.0)),
+        lambda table: table.astype(object).where(table.notna(), pd.NA),
+        lambda table: table.astype("Float64"),
+        lambda table: table.astype("float64[pyarrow]"),
+    ],
+)
+def test_errors_are_taken_of_the_tables_that_estimators_take(turned):
+    table = pd.DataFrame(np.where(X > 2, np.nan, X), columns=list("abcdef"))
+    vq = codec().fit(turned(table))
+    back = vq.inverse_transform(vq.transform(turned(table)))
+    pairs = {"all": range(6), "a": [0]}
+    assert category_nmse(turned(table), back, pairs) == category_nmse(table, back, pairs)
+    assert reconstruction_nmse(turned(table), turned(back)) == reconstruction_nmse(table, back)
