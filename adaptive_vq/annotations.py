@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,8 @@ def annotation(X: Any) -> dict[str, Any] | None:
     ------
     ValueError
         If columns were added, dropped, renamed or reordered since the note was written: its column
-        numbers would then mean other columns. If something else stands in its place.
+        numbers would then mean other columns. If something else stands in its place, or what it
+        says does not hold together, as in a file that was altered.
 
     Examples
     --------
@@ -154,6 +156,11 @@ def annotation(X: Any) -> dict[str, Any] | None:
         raise ValueError(
             f"X.attrs[{_KEY!r}], where steps of this package leave notes, holds {note!r}, which is "
             "none. Delete it."
+        )
+    if not _holds_together(note):
+        raise ValueError(
+            f"X.attrs[{_KEY!r}] holds a note that no step of this package has written like this. "
+            "Delete it, and let the steps write theirs anew."
         )
     if note["columns"] != _fingerprint(X):
         _refuse_changed_columns(X, note)
@@ -253,6 +260,31 @@ def _fingerprint(X: Any) -> list[Any]:
     """Return the number of columns and a digest of their names, in order."""
     text = "\x1f".join(map(str, _names(X)))
     return [X.shape[1], hashlib.blake2b(text.encode(), digest_size=16).hexdigest()]
+
+
+def _holds_together(note: dict[str, Any]) -> bool:
+    """Whether a note has the form that steps give it: attrs come along in Parquet files."""
+    kinds = {"by": list, "columns": list, "units": dict, "cuts": list, "scores": dict}
+    if not all(isinstance(note.get(key, kind()), kind) for key, kind in kinds.items()):
+        return False
+    plan, columns = note.get("plan") or {}, note["columns"]
+    if not isinstance(plan, dict) or len(columns) != 2 or type(columns[0]) is not int:
+        return False
+    found = [*note.get("cuts", []), *([plan.get("categories")] if plan else [])]
+    if "categories" in note:
+        found.append(note["categories"])
+    return all(_is_partition(each, columns[0]) for each in found)
+
+
+def _is_partition(categories: Any, n_columns: int) -> bool:
+    """Whether each column is in one category, and no other number."""
+    if not isinstance(categories, dict):
+        return False
+    if not all(isinstance(columns, list) for columns in categories.values()):
+        return False
+    numbers = list(chain(*categories.values()))
+    whole = all(type(number) is int for number in numbers)
+    return whole and sorted(numbers) == list(range(n_columns))
 
 
 def _refuse_changed_columns(X: Any, note: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq import AdaptiveRatioSelector, HierarchicalVQVAE
 from adaptive_vq.metrics import category_nmse, reconstruction_nmse
 
 RNG = np.random.default_rng(0)
@@ -70,3 +70,26 @@ def test_errors_are_taken_of_the_tables_that_estimators_take(turned):
     pairs = {"all": range(6), "a": [0]}
     assert category_nmse(turned(table), back, pairs) == category_nmse(table, back, pairs)
     assert reconstruction_nmse(turned(table), turned(back)) == reconstruction_nmse(table, back)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"categories": {"a": [99]}},
+        {"categories": {"a": [0, 1, 2, 3, 4]}},
+        {"categories": None},
+        {"cuts": [{"a": [0, 0, 1, 2, 3, 4]}]},
+        {"units": 5},
+        {"by": None},
+        {"columns": 6},
+        {"plan": 5},
+        {"plan": {"categories": {"a": ["x"]}}},
+    ],
+)
+def test_notes_that_were_altered_are_refused(altered):
+    selector = AdaptiveRatioSelector("uniform", bits=8)
+    table = selector.fit_transform(pd.DataFrame(X, columns=list("abcdef")))
+    table.attrs["adaptive_vq"] |= altered
+    for step in (selector, HierarchicalVQVAE(max_epochs=0)):
+        with pytest.raises(ValueError, match=r"holds a note that no step .* Delete it"):
+            step.fit(table)
