@@ -21,6 +21,7 @@ from adaptive_vq.classical import (
     CategorySpec,
     StartOptions,
 )
+from adaptive_vq.spectra import n_distinct
 
 __all__ = ["choose_bootstrap", "clearly_better", "start_and_smoothing", "worth_trying"]
 
@@ -44,7 +45,6 @@ NEIGHBOURS_MAY_LOSE = 1.01
 GAUSSIAN_MUST_GAIN = 0.99
 GROWN_MUST_GAIN = 0.98
 SPREAD_MUST_GAIN = 0.99
-CATEGORY_WORTH_A_BOOTSTRAP = 2
 
 
 def choose_bootstrap(
@@ -52,9 +52,12 @@ def choose_bootstrap(
 ) -> tuple[CategorySpec, float]:
     """How codebooks start, and smoothing, by the error on rows not fitted on: see `smoothing`.
 
-    Rows come in random order.
+    A single codebook is tried with draws only, where rows are sparse and differ in more than it can
+    tell: grown it is no better, and spreads would multiply nothing. Rows come in random order.
     """
-    if sum(map(len, spec.sizes)) < CATEGORY_WORTH_A_BOOTSTRAP:
+    sizes, (sparse, gaussian) = spec.flat()[0], worth_trying(table, spec, weight)
+    single = len(sizes) == 1
+    if not sizes or (single and not (sparse and _tells_too_little(table, spec))):
         return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
     quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
@@ -73,17 +76,24 @@ def choose_bootstrap(
         )
         return classical.row_errors(part, table[others], options.beam, weight[others])
 
-    sparse, gaussian = worth_trying(table, spec, weight)
     # What is tried in any case, side by side.
-    asked = [(0.0, True), (0.0, False), (BOOTSTRAP_WIDTH, False)]
+    asked = [] if single else [(0.0, True)]
+    asked += [(0.0, False), (BOOTSTRAP_WIDTH, False)]
     asked += [(TOWARDS_NEIGHBOURS, False)] if sparse else []
     each(errors, *zip(*asked, strict=True), split=True)
+    if single:
+        return spec, smoothing(lambda width: float(errors(width, False).sum()), sparse, gaussian)
     width, grown = start_and_smoothing(
         lambda width, grown: float(errors(width, grown).sum()), sparse, gaussian
     )
     compared = (errors(width, grown, s) for s in (False, True))
     spread = options.may_spread and clearly_better(*compared)
     return replace(spec, grown=grown, spread=spread), width
+
+
+def _tells_too_little(table: Tensor, spec: CategorySpec) -> bool:
+    """Whether the first codebook of a category has fewer codewords than there are distinct rows."""
+    return n_distinct(table[:, spec.columns].numpy()) > spec.flat()[0][0]
 
 
 def clearly_better(plain: Tensor, other: Tensor) -> bool:

@@ -27,8 +27,22 @@ def test_as_many_codewords_as_rows_are_smoothed():
     # As many codewords as rows: memorizing loses, but for one time in six by chance.
     smoothed = [chosen(wide, seed)[1] >= _smoothing.BOOTSTRAP_WIDTH for seed in range(6)]
     assert sum(smoothed) >= 5
-    single = spec(sizes=((4,), ()))
-    assert chosen(single) == (single, 0.0)
+
+
+def test_a_single_codebook_is_smoothed_where_rows_are_sparse_for_it():
+    rows = normal(600, 6)
+
+    def chosen(table, size):
+        single = spec(columns=range(6), sizes=((size,), ()), widths=(6, 6))
+        kept, width = _smoothing.choose_bootstrap(table, single, torch.ones(600), StartOptions(0))
+        assert kept == single  # neither grown nor with spreads
+        return width
+
+    assert chosen(rows, 128) != 0.0
+    assert chosen(rows, 16) == 0.0
+    # A codebook that tells all rows apart has nothing to learn from draws.
+    few = rows[torch.arange(600) % 100]
+    assert chosen(few, 128) == 0.0 != chosen(few, 64)
 
 
 def test_rows_are_sparse_below_some_per_codeword():
