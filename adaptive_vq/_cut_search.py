@@ -53,6 +53,7 @@ def search_cuts(
     tolerance: float,
     *,
     sparse: bool = False,
+    alone: Categories | None = None,
 ) -> list[T]:
     """Return the cuts that were measured on the way to one that no small change improves.
 
@@ -75,17 +76,22 @@ def search_cuts(
     sparse : bool, default=False
         Whether rows are so few that estimates may be far from what the coarsest cut leaves: it is
         measured then as well.
+    alone : dict, default=None
+        Cut into single columns, where these are few: the best cut is then improved by moves of
+        these as well. Not sooner: estimates flatter short chains, and would end the search there.
 
     Returns
     -------
     list of Trial
         All that were corrected.
     """
-    return _Search(try_cuts, cuts, tolerance, sparse).run()
+    return _Search(try_cuts, cuts, tolerance, sparse).run(alone)
 
 
-def each_alone(cuts: Sequence[Categories]) -> Categories:
+def each_alone(cuts: Sequence[Categories], still: Iterable[int] = ()) -> Categories:
     """Cut in which all columns that candidates differ in are categories of their own.
+
+    Columns that are constant (`still`) stay with the first one that is not.
 
     Examples
     --------
@@ -96,11 +102,17 @@ def each_alone(cuts: Sequence[Categories]) -> Categories:
     {'x': [0, 1], 'c': [2]}
     >>> each_alone([{"abc": np.arange(3)}, {"ab": ab, "c": c}])
     {'cluster_1': array([0]), 'cluster_2': array([1]), 'cluster_3': array([2])}
+    >>> each_alone([{"abc": np.arange(3)}], still=[0])
+    {'cluster_1': array([1, 0]), 'cluster_2': array([2])}
     """
     fixed = _shared(cuts)
     left = {int(c) for columns in cuts[0].values() for c in columns}
     left -= {int(c) for columns in fixed.values() for c in columns}
-    return {f"cluster_{i}": np.array([c]) for i, c in enumerate(sorted(left), start=1)} | fixed
+    constant = sorted(left.intersection(map(int, still)))
+    groups = [[c] for c in sorted(left.difference(constant))]
+    if constant:
+        groups[:1] = [[*(groups[0] if groups else []), *constant]]
+    return {f"cluster_{i}": np.array(g) for i, g in enumerate(groups, start=1)} | fixed
 
 
 def kept_whole(cuts: Sequence[Categories], groups: Iterable[IntArray]) -> list[Categories]:
@@ -144,7 +156,9 @@ def _named(groups: Groups, fixed: Categories) -> Categories:
 
 
 def _shared(cuts: Sequence[Categories]) -> dict[str, IntArray]:
-    """Categories that are in every cut, as the first one names them."""
+    """Categories that are in every cut, as the first one names them; not one of all columns."""
+    if all(len(cut) == 1 for cut in cuts):
+        return {}
     shared = set.intersection(*({_group(columns) for columns in cut.values()} for cut in cuts))
     return {name: columns for name, columns in cuts[0].items() if _group(columns) in shared}
 
@@ -176,26 +190,42 @@ class _Search(Generic[T]):
             trials += self.try_cuts([cut])
         return trials
 
-    def run(self) -> list[T]:
+    def run(self, alone: Categories | None) -> list[T]:
         best = self._improved(self._descend())
         # Last: what long chains gain would mislead the estimates of the others.
         if self.sparse and self._coarsest_is_better(best):
             best = self._improved(min(self.pool, key=len))
+        if alone is not None:
+            best = self._improved_by_columns(best, _groups_of(alone, self.fixed))
         self._finer(best)
         return [trial for trial in self.pool.values() if trial.corrected]
+
+    def _improved_by_columns(self, best: Groups, alone: Groups) -> Groups:
+        """Let single columns move as well; cuts that only are finer for it are forgotten."""
+        before = list(self.pool)
+        self.blocks = sorted({*self.blocks, *alone})
+        self._add([alone])
+        better = self._improved(self._descend(best))
+        if better == best:
+            self.pool = {groups: self.pool[groups] for groups in before}
+        return better
 
     def _improved(self, best: Groups) -> Groups:
         """Change a cut for as long as that lowers the error."""
         while len(self.pool) > 1:
             near = dict.fromkeys(_neighbours(best, self.blocks))
-            new = [groups for groups in near if groups not in self.pool]
-            trials = self.try_cuts([_named(groups, self.fixed) for groups in new])
-            self.pool.update(zip(new, trials, strict=True))
+            self._add(near)
             better = self._descend(best)
             if better == best:
                 break
             best = better
         return best
+
+    def _add(self, cuts: Iterable[Groups]) -> None:
+        """Estimate cuts that are new."""
+        new = [groups for groups in cuts if groups not in self.pool]
+        trials = self.try_cuts([_named(groups, self.fixed) for groups in new])
+        self.pool.update(zip(new, trials, strict=True))
 
     def _descend(self, best: Groups | None = None) -> Groups:
         """Measure the most promising cuts, until none is left that may be better."""

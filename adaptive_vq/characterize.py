@@ -74,7 +74,8 @@ class FeatureCharacterizer(
         ``"remainder"``, the most correlated category, or an error naming them.
     min_category_size : int, default=2
         Least number of columns in a category found by clustering; smaller groups join the nearest.
-        Up to 2, a measuring strategy may yet code every column alone where they take few values.
+        Up to 2, a measuring strategy may yet code every column alone where they take few values,
+        and any column of a table with up to 8.
     max_categories : int, default=25
         Largest number of categories found by clustering (by ``"prefix_auto"``: within a family), or
         by coding every column alone. Beside categories that are given, or a number of them, it has

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, search_cuts
+from adaptive_vq._cut_search import DOUBTED, MOST_BLOCKS, each_alone, kept_whole, search_cuts
 from adaptive_vq._device import ordinary_torch
 from adaptive_vq._indicators import one_hot_codes
 from adaptive_vq._parallel import each, n_workers, one_thread_each
@@ -104,7 +104,7 @@ def measure(
         How much more error than the best cut, as a share, a finer one may cost.
     most_alone : int, default=0
         Most categories there may be if every column becomes one, which is tried where columns take
-        few values and no cut codes all rows.
+        few values and no cut codes all rows. Up to `MOST_BLOCKS` columns also move one by one.
 
     Returns
     -------
@@ -126,11 +126,12 @@ def measure(
     bench.settle_directions(budget)
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
-    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes)
+    alone = each_alone(cuts, np.flatnonzero(np.ptp(Z, axis=0) == 0.0) if most_alone else ())
+    few = alone if len(alone) <= min(most_alone, MOST_BLOCKS) else None
+    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, few)
     behind = _coarser_are_behind(trials, cut_tolerance)
     if behind < _DRAWS_GAIN and bench.settle_close_calls(budget, behind < _GROWTH_GAINS):
         trials = _as_they_start(trials, cut_tolerance)
-    alone = each_alone(cuts)
     if len(alone) <= most_alone and bench.tells_apart(alone.values(), budget):
         (last,) = _trials(bench, [alone], budget)
         trials += _try_alone(last, trials)
@@ -321,10 +322,11 @@ def _try_cuts(
     budget: int,
     tolerance: float,
     with_codes: Sequence[Categories] = (),
+    alone: Categories | None = None,
 ) -> list[_Trial]:
     """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
-    Candidates are nested cuts, and the same `with_codes` kept whole.
+    Candidates are nested cuts, and the same `with_codes` kept whole; few columns also move `alone`.
     """
     if bench.rows_are_few:
         return [
@@ -338,6 +340,7 @@ def _try_cuts(
         candidates,
         tolerance,
         sparse=bench.rows_are_sparse,
+        alone=alone,
     )
 
 

@@ -383,7 +383,8 @@ class AdaptiveRatioSelector(
         # Loads torch, which the formula strategies do without.
         from adaptive_vq.curves import CUT_TOLERANCE, measure
 
-        free, most = not note.get("given") and note.get("cuts"), note.get("most_alone", 0)
+        free = not note.get("given") and note.get("cuts")
+        most = note.get("most_alone", 0) if free else 0
         cuts = [_as_arrays(cut) for cut in note["cuts"]] if free else [categories]
         objective = "minimax" if self.strategy == "minimax" else "total"
         seed = 0

@@ -465,6 +465,18 @@ def test_columns_of_few_values_are_coded_alone_where_all_then_are_exact(n):
     assert found(X, shared, 18).categories["ab"].tolist() == [0, 1]
 
 
+def test_few_unrelated_columns_are_coded_one_by_one():
+    X = np.random.default_rng(0).uniform(size=(2_000, 4)).astype(np.float32)
+    cuts = [{"all": np.arange(4)}]
+    one, four = (measure(X, cuts, 16, "total", 1, 0, most_alone=most) for most in (3, 4))
+    assert len(one.categories) == 1
+    assert len(four.categories) == 4
+    assert sum(four.predicted.values()) / 4 < 0.9 * one.predicted["all"]
+    given = FeatureCharacterizer(categories={"all": [0, 1, 2, 3]})
+    selector = AdaptiveRatioSelector(bits=16, characterizer=given)
+    assert list(selector.fit(X).categories_) == ["all"]
+
+
 @pytest.mark.parametrize(
     ("limits", "alone"),
     [({}, True), ({"max_categories": 5}, False), ({"min_category_size": 3}, False)],

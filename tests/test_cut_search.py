@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from adaptive_vq._cut_search import kept_whole, search_cuts
+from adaptive_vq._cut_search import each_alone, kept_whole, search_cuts
 
 ALL = [(0, 1, 2, 3, 4, 5, 6, 7)]
 HALVES = [(0, 1, 2, 3), (4, 5, 6, 7)]
@@ -70,6 +70,33 @@ def best(world, cuts, tolerance=0.0):
 )
 def test_cut_outside_the_tree_is_found(truth):
     assert best(World(truth), named(*NESTED)).groups == truth
+
+
+CROSSED = [(0, 2), (1, 3), (4, 6), (5, 7)]
+
+
+@pytest.mark.parametrize("cuts", [NESTED, [ALL]])
+def test_few_columns_move_one_by_one(cuts):
+    cuts = named(*cuts)
+    assert best(World(CROSSED), cuts).groups != CROSSED
+    trials = search_cuts(World(CROSSED), cuts, 0.0, alone=each_alone(cuts))
+    assert min(trials, key=lambda trial: trial.error).groups == CROSSED
+
+
+def test_columns_move_only_where_that_lowers_the_error():
+    cuts = named(*NESTED)
+    # Finer cuts would cost less than the tolerance.
+    plain = search_cuts(World(HALVES), cuts, 0.9)
+    trials = search_cuts(World(HALVES), cuts, 0.9, alone=each_alone(cuts))
+    assert [trial.groups for trial in trials] == [trial.groups for trial in plain]
+
+
+def test_constant_columns_are_not_alone():
+    (cut,) = named([(0, 1, 2, 3)])
+    groups = each_alone([cut], still=[0, 2]).values()
+    assert [sorted(group) for group in groups] == [[0, 1, 2], [3]]
+    (constant,) = each_alone([cut], still=range(4)).values()
+    assert constant.tolist() == [0, 1, 2, 3]
 
 
 def test_only_what_looks_promising_is_measured():
