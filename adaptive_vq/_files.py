@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -21,6 +23,7 @@ __all__ = [
     "is_of_folder",
     "refuse_existing",
     "replacing",
+    "torn_files",
 ]
 
 
@@ -203,10 +206,38 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(target.parent)
 
 
+def torn_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return what processes that were killed while they wrote to `path` have left beside it.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    list of pathlib.Path
+    """
+    target = Path(os.path.realpath(path))
+    start, end = map(re.escape, _hidden_around(target))
+    torn = re.compile(f"{start}[0-9a-f]{{12}}{end}")
+    return [found for found in target.parent.iterdir() if torn.fullmatch(found.name)]
+
+
 def _hidden_name(target: Path) -> str:
     """Return a name for beside a target that is short enough where the target's own just is."""
-    suffix = target.suffix if len(target.suffix) <= _MOST_KEPT else ""
-    return f".{target.stem[:_MOST_KEPT]}.{secrets.token_hex(6)}{suffix}"
+    return secrets.token_hex(6).join(_hidden_around(target))
+
+
+def _hidden_around(target: Path) -> tuple[str, str]:
+    """Return what such names begin and end with.
+
+    A digest tells targets apart whose own names are alike as far as they are kept.
+    """
+    stem, suffix = target.stem[:_MOST_KEPT], target.suffix
+    suffix = suffix if len(suffix) <= _MOST_KEPT else ""
+    if stem + suffix != target.name:
+        stem += f"-{hashlib.blake2b(os.fsencode(target.name), digest_size=4).hexdigest()}"
+    return f".{stem}.", suffix
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 import adaptive_vq
 from adaptive_vq import _distributed
 from adaptive_vq._encoding import Decoder, Encoder
-from adaptive_vq._files import is_of_folder, replacing
+from adaptive_vq._files import is_of_folder, replacing, torn_files
 from adaptive_vq.persistence import SCHEMA, _opened, _sealed
 
 __all__ = ["Checkpoint", "NoCheckpoint", "Progress", "open_checkpoint", "pack", "unpack"]
@@ -131,12 +130,8 @@ class Checkpoint:
     def finish(self) -> None:
         """Remove the file, and what processes that were killed while writing have left of it."""
         self.path.unlink(missing_ok=True)
-        torn = re.compile(
-            rf"\.{re.escape(self.path.stem)}\.[0-9a-f]{{12}}{re.escape(self.path.suffix)}"
-        )
-        for found in self.path.parent.iterdir():
-            if torn.fullmatch(found.name):
-                found.unlink(missing_ok=True)
+        for torn in torn_files(self.path):
+            torn.unlink(missing_ok=True)
 
     def _write(self) -> None:
         document = {"schema": SCHEMA, "checkpoint": self._fingerprint, "stages": self._nodes}

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, load
+from adaptive_vq._files import replacing
 from adaptive_vq.checkpoints import Checkpoint
 from adaptive_vq.streaming import fit_chunks
 
@@ -363,6 +364,17 @@ def test_killed_fit_resumes_in_a_new_process(X, tmp_path):
     whole.set_params(auto_compression_strategy="balanced", random_state=0)
     np.testing.assert_array_equal(np.load(codes), whole.fit(X).transform(X))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["X.npy", "codes.npy"]
+
+
+@pytest.mark.parametrize("name", ["fit1.ckpt", "a_name_that_is_long_1.ckpt", "fit1." + 30 * "s"])
+def test_what_a_killed_process_has_half_written_goes_in_the_end(name, tmp_path):
+    other = name.replace("1", "2")
+    killed = [replacing(tmp_path / which) for which in (name, other)]
+    halves = [place.__enter__() for place in killed]  # and no end
+    for half in halves:
+        half.write_bytes(b"half")
+    Checkpoint(tmp_path / name, {}).finish()
+    assert list(tmp_path.iterdir()) == halves[1:]  # another fit may still be writing its own
 
 
 def _has_epochs(path: Path) -> bool:
