@@ -130,6 +130,8 @@ def _refuse_other_columns(names: list[Any], first: list[Any], where: str) -> Non
     new = [name for name in names if name not in first]
     if absent or new:
         what = f"{absent[0]!r} is missing" if absent else f"{new[0]!r} is new"
+    elif len(names) != len(first):
+        what = f"{len(names)} instead of {len(first)}, some of one name"
     else:
         place = next(j for j in range(len(first)) if names[j : j + 1] != first[j : j + 1])
         what = f"{first[place]!r} is at another place"

@@ -178,6 +178,7 @@ def _polar(frame, dtype):
         (lambda f: f[["a"]], ValueError, r"Chunk 1 \(rows 200 to 499.*'b' is missing"),
         (lambda f: f.assign(c=1.0), ValueError, "Chunk 1 .*'c' is new"),
         (lambda f: f[["b", "a"]], ValueError, "Chunk 1 .*'a' is at another place"),
+        (lambda f: f[["a", "b", "a"]], ValueError, "Chunk 1 .*3 instead of 2, some of one name"),
     ],
 )
 def test_a_chunk_that_is_not_like_the_first_is_named(frame, second, error, message):
