@@ -259,6 +259,8 @@ class FeatureCharacterizer(
         array = check_table(self, X, reset=first)
         if first:
             self._begin(X, array, self._no_rows(array.shape[1]))
+        else:  # scikit-learn looks at parameters before the first chunk only
+            self._validate_params()
         # A reader may fill the same buffer with its next chunk.
         self._streams = True
         self._learn(array.copy(), sample_weight)

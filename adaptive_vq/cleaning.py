@@ -232,6 +232,9 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         array = check_table(self, X, reset=first)
         if first:
             self._begin(array.shape[1])
+        else:  # scikit-learn looks at parameters before the first chunk only
+            self._validate_params()
+            self._check_combinations()
         self._learn(array)
         self._streams = True
         return self
@@ -311,10 +314,7 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         for column, twin in self.twins_.items():
             restored = twin.restore(full[:, twin.partner])
             full[:, column] = np.clip(restored, self.lower_[column], self.upper_[column])
-        table = like_training(self, full)
-        if isinstance(table, pd.DataFrame) and isinstance(X, pd.DataFrame):
-            table.index = X.index
-        return table
+        return like_training(self, full, X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the names of the columns that are kept.

@@ -476,3 +476,11 @@ def test_parameters_that_given_categories_leave_idle_are_told(cells, categories,
         characterizer.fit(cells)
     assert [w.filename for w in caught] == ([] if idle is None else [__file__])
     assert all(re.search(idle, str(w.message)) for w in caught)
+
+
+def test_parameters_set_between_chunks_are_checked():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    begun = FeatureCharacterizer().partial_fit(X)
+    with pytest.raises(ValueError, match="remainder"):
+        begun.set_params(remainder="the rest").partial_fit(X)
+    assert begun.set_params(remainder="error").partial_fit(X).n_samples_seen_ == 40

@@ -400,6 +400,9 @@ def test_decisions_are_free_of_units(X, powers, keep):
 def test_no_parameter_is_ignored(parameters, message):
     with pytest.raises(ValueError, match=message):
         FeatureCleaner(**parameters).fit(np.arange(20.0).reshape(10, 2))
+    begun = FeatureCleaner().partial_fit(np.arange(20.0).reshape(10, 2))
+    with pytest.raises(ValueError, match=message):
+        begun.set_params(**parameters).partial_fit(np.arange(20.0).reshape(10, 2))
 
 
 def test_bad_tables_name_the_culprit():
