@@ -303,13 +303,14 @@ def _loaded(path: Path) -> Any:
 
 def _loaded_codec(path: Path, command: str) -> Any:
     """Load a codec that has something to write."""
-    from adaptive_vq._diagnostic_tables import last_step
+    from adaptive_vq._diagnostic_tables import last_step, why_no_codebook
 
     estimator = _loaded(path)
-    if not last_step(estimator, command).codebooks_:
+    codec = last_step(estimator, command)
+    if not codec.codebooks_:
         raise ValueError(
-            f"{path} has no codebook, since no column varied in its training rows: its codes would "
-            "be a table without columns."
+            f"{path} has no codebook ({why_no_codebook(codec)}): its codes would be a table "
+            "without columns."
         )
     return estimator
 

@@ -133,6 +133,13 @@ def last_step(estimator: Any, owner: str) -> Any:
     return codec
 
 
+def why_no_codebook(codec: Any) -> str:
+    """Return why a fitted codec has no codebook."""
+    if isinstance(codec.codebook_sizes, str) or not codec.units_.variance_.any():
+        return "no column varied in the training rows"
+    return "codebook_sizes gives no category more than one codeword"
+
+
 # --------------------------------------------------------------------------------- columns
 def column_table(judged: Judged) -> pd.DataFrame:
     """One row per column: errors, its part in them, and how its cells compare with training.

@@ -22,6 +22,7 @@ from adaptive_vq._diagnostic_tables import (
     level_table,
     training_nmse,
     unseen_rows,
+    why_no_codebook,
 )
 from adaptive_vq._files import file_path
 from adaptive_vq._knee import frontier
@@ -314,6 +315,8 @@ def diagnose(
         notes["latent_map"] = placed
     else:
         notes |= placed.notes
+    if not codec.codebooks_:
+        notes["codebooks"] = f"the codec has no codebook: {why_no_codebook(codec)}"
     curves = getattr(codec, "curves_", None)
     if curves is None:
         notes["frontier"] = (
@@ -379,8 +382,6 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
     notes = {}
     if math.isnan(found.summary["n_training_rows"]):
         notes["training"] = "the codec holds no figures of its training rows; fit it again"
-    if not found.summary["n_codebooks"]:
-        notes["codebooks"] = "the codec has no codebook: no column varies in the training rows"
     if math.isnan(found.summary["topographic_after"]):
         notes["topographic_after"] = "fewer than 3 rows, no codebook, or all codes are equal"
     unknown = found.columns.index[found.columns["nmse"].isna()].tolist()

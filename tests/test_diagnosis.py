@@ -306,6 +306,12 @@ def test_constant_table_has_no_codebook():
     json.loads(found.to_json())
 
 
+def test_sizes_that_leave_no_codebook_are_said():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    found = diagnose(HierarchicalVQVAE(codebook_sizes=1, max_epochs=0).fit(X), X, embedding=None)
+    assert "codebook_sizes gives no category more" in found.notes["codebooks"]
+
+
 def test_missing_column_is_said(pipe, split):
     given = split[1].copy()
     given["wave__0"] = np.nan
