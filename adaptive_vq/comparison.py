@@ -288,7 +288,7 @@ def _drawn_nmse(runs: Mapping[str, Evaluation], n_bootstrap: int, seed: int) -> 
                 parts[name].append((some @ error) / (some @ energy))
     drawn = {name: np.concatenate(of_codec) for name, of_codec in parts.items()}
     for name, run in runs.items():
-        for j, nmse in enumerate(run.per_category.values(), start=1):
+        for j, nmse in enumerate([run.nmse, *run.per_category.values()]):
             if nmse in (0.0, math.inf):  # in every draw, also if none of its rows varies
                 drawn[name][:, j] = nmse
     return drawn

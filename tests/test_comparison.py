@@ -132,6 +132,14 @@ def test_without_draws_there_are_no_intervals(codecs, given):
     assert "[" not in str(found).split("\n\n")[1]
 
 
+def test_rows_that_never_leave_the_mean_have_one_error_in_all_draws():
+    X = pd.DataFrame({"a": 20 * [2.0]})
+    with pytest.warns(UserWarning, match="No column of X varies"):
+        still = {name: fit(X) for name in "ab"}
+    found = compare(still, X, n_bootstrap=5).table
+    assert (found[["nmse", "nmse_low", "nmse_high", "nmse_over_best_high"]] == 0.0).all(axis=None)
+
+
 def test_pipelines_that_see_the_same_rows(codecs, given, table):
     piped = make_pipeline(HierarchicalVQVAE(bits=18, max_epochs=0, beam_width=4))
     found = compare({"a": codecs["uniform"], "b": piped.fit(table.iloc[:400])}, given)
