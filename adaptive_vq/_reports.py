@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from adaptive_vq._console import Talk
 from adaptive_vq._files import check_replaceable
+from adaptive_vq._scorers import chain_of
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import codec_of
 from adaptive_vq.persistence import read_document
@@ -111,7 +112,7 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
 def file_figures(path: Path, estimator: Any) -> dict[str, Any]:
     """Return what a model file holds."""
     document = read_document(path)
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    last = chain_of(estimator)[-1]
     figures = {
         "model": str(path),
         "schema": document["schema"],
@@ -137,7 +138,7 @@ def decoded(estimator: Any, codes: Any, levels: int | None) -> Any:
         return estimator.inverse_transform(codes)
     if not isinstance(estimator, Pipeline):
         return estimator.inverse_transform(codes, n_levels=levels)
-    rows = estimator[-1].inverse_transform(codes, n_levels=levels)
+    rows = decoded(estimator[-1], codes, levels)  # which may be a pipeline in turn
     return estimator[:-1].inverse_transform(rows) if len(estimator) > 1 else rows
 
 

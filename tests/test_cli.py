@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from adaptive_vq import (
     AdaptiveRatioSelector,
     FeatureCharacterizer,
+    FeatureCleaner,
     HierarchicalVQVAE,
     _commands,
     _config,
@@ -318,6 +319,17 @@ def test_inspect(folder, run):
     fitted = load("model.safetensors")[-1]
     assert figures["bits"] == fitted.bits_
     assert figures["codebooks"] == {name: len(book) for name, book in fitted.codebooks_.items()}
+
+
+def test_pipelines_inside_of_a_pipeline(folder, run, table):
+    inner = load("model.safetensors")
+    nested = Pipeline([("first", FeatureCleaner()), ("second", inner)]).fit(table)
+    save(nested, "nested")
+    assert json.loads(run("inspect", "nested", "--json")[1])["bits"] == inner[-1].bits_
+    run("encode", "nested", "table.csv", "-o", "codes.csv")
+    assert run("decode", "nested", "codes.csv", "-o", "r.npz", "--levels", 1)[0] == 0
+    coarse = nested[-1][-1].inverse_transform(nested.transform(table), n_levels=1)
+    pd.testing.assert_frame_equal(read_table("r.npz"), nested[0].inverse_transform(coarse))
 
 
 def test_dry_run_prints_the_plan_and_trains_nothing(folder, run, monkeypatch):
