@@ -23,6 +23,7 @@ from sklearn.cluster import FeatureAgglomeration
 from sklearn.utils import check_random_state
 
 from adaptive_vq import _memory
+from adaptive_vq._wording import counted
 from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
 from adaptive_vq.clustering import Clustering, assign_to_nearest, cluster_columns, column_keys
 from adaptive_vq.column_specs import (
@@ -367,9 +368,10 @@ def _complete(categories: Categories, columns: _Columns, remainder: str) -> Cate
     if not len(left):
         return categories
     listed = ", ".join(repr(columns.names[i]) for i in left[:5]) + (" ..." if left[5:].size else "")
+    lost = counted(len(left), "column is", "columns are")
     if remainder == "error":
         raise ValueError(
-            f"{len(left)} columns are in no category: {listed}. List them, or set "
+            f"{lost} in no category: {listed}. List them, or set "
             "remainder='own category' or 'nearest'."
         )
     if remainder == "nearest" and categories:
@@ -380,7 +382,7 @@ def _complete(categories: Categories, columns: _Columns, remainder: str) -> Cate
         }
     if REMAINDER in categories:
         raise ValueError(
-            f"{len(left)} columns are in no category ({listed}) and would form the category "
+            f"{lost} in no category ({listed}) and would form the category "
             f"{REMAINDER!r}, a name that categories already uses; rename that one."
         )
     return {**categories, REMAINDER: left}

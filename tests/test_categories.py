@@ -134,6 +134,8 @@ def test_remainder(frame):
     spec = {"a": ["time__lag", "time__hour"]}
     with pytest.raises(ValueError, match="4 columns are in no category: 'size', 'shape__w'"):
         resolve(spec, frame, remainder="error")
+    with pytest.raises(ValueError, match="1 column is in no category"):
+        resolve({"a": NAMES[1:]}, frame, remainder="error")
     full = {"a": NAMES[:3], "b": NAMES[3:]}
     assert list(resolve(full, frame, remainder="error").categories) == ["a", "b"]
 
