@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pandas as pd
-
 WORST_OVER_MEDIAN = 3.0
 """NMSE of a category over the median category; of two over the other one."""
 
@@ -102,13 +100,6 @@ class Recommendation:
 
 
 Found = Iterator[Recommendation]
-
-
-def listed(names: pd.Index | list[str], most: int = 4) -> str:
-    """Names in quotes, the first few of many."""
-    shown = [repr(name) for name in list(names)[:most]]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def percent(share: float) -> str:

@@ -17,11 +17,10 @@ from adaptive_vq._advice import (
     WORST_OVER_MEDIAN,
     Found,
     Recommendation,
-    listed,
     percent,
 )
 from adaptive_vq._knee import LESS, MORE
-from adaptive_vq._wording import counted
+from adaptive_vq._wording import counted, listed
 from adaptive_vq.allocation import allocate_minimax
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def singletons(d: Diagnosis) -> Found:
             len(alone),
             0,
             "min_category_size, categories",
-            f"Of a single column: {listed(alone)} ({len(alone)} of {len(d.categories)} "
+            f"Of a single column: {listed(alone, 4)} ({len(alone)} of {len(d.categories)} "
             "categories). A codebook of one column is a scalar quantizer and shares nothing; join "
             "it to another category where categories are given, else raise min_category_size, "
             "unless the column is meant to have a code of its own.",

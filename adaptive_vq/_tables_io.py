@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq._files import replacing
 from adaptive_vq._json import plain
+from adaptive_vq._wording import listed
 
 __all__ = [
     "STREAM",
@@ -341,9 +342,9 @@ def _read_parquet(path: Any) -> pd.DataFrame:
     names = pq.read_schema(path).names
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         # pyarrow would not let it come to the check that says so of other tables.
-        listed = ", ".join(map(repr, twice[:5]))
         raise ValueError(
-            f"it has duplicate column names: {listed}. Rename or drop the repeated columns."
+            f"it has duplicate column names: {listed(twice, 5)}. Rename or drop the repeated "
+            "columns."
         )
     return pd.read_parquet(path)
 

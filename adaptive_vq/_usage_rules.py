@@ -21,10 +21,9 @@ from adaptive_vq._advice import (
     SPREAD_RATIO,
     Found,
     Recommendation,
-    listed,
     percent,
 )
-from adaptive_vq._wording import counted
+from adaptive_vq._wording import counted, listed
 
 if TYPE_CHECKING:
     from adaptive_vq.diagnosis import Diagnosis
@@ -59,14 +58,14 @@ def dead_codes(d: Diagnosis) -> Found:
     dead = dead[dead > 0]
     if len(dead):
         total = int(d.codebooks["size"].sum())
-        listed = ", ".join(f"{name!r}: {int(n)}" for name, n in dead.head(4).items())
+        some = ", ".join(f"{name!r}: {int(n)}" for name, n in dead.head(4).items())
         yield Recommendation(
             "dead_codes",
             str(dead.idxmax()),
             float(dead.sum()),
             0,
             "fit, or bits",
-            f"{int(dead.sum())} of {total} codewords were used by no training row ({listed}"
+            f"{int(dead.sum())} of {total} codewords were used by no training row ({some}"
             + (", ..." if len(dead) > 4 else "")
             + "). They cost bits and say nothing: fit again on all rows, which removes them, or "
             "lower bits or codebook_sizes.",
@@ -142,9 +141,9 @@ def shift(d: Diagnosis) -> Found:
                 limit,
                 "fit again, or the rows",
                 f"{counted(len(moved), 'column differs', 'columns differ')} from training "
-                f"({words}; limit {limit:.2g}): {listed(moved.index)}, up to {moved.iloc[0]:.3g}. "
-                "Check units and source of these rows; if they are what is to come, fit again with "
-                "them.",
+                f"({words}; limit {limit:.2g}): {listed(moved.index, 4)}, up to "
+                f"{moved.iloc[0]:.3g}. Check units and source of these rows; if they are what is "
+                "to come, fit again with them.",
             )
 
 

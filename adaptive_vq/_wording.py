@@ -1,10 +1,11 @@
-"""Numbers with their nouns, and values as they are shown in a message."""
+"""Numbers with their nouns, lists of names, and values as they are shown in a message."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["counted", "printable", "shortened", "shown"]
+__all__ = ["counted", "listed", "printable", "shortened", "shown"]
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
@@ -19,6 +20,20 @@ def counted(number: int, noun: str, many: str | None = None) -> str:
     ('1 bit', '1,200 rows', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def listed(names: Iterable[object], most: int) -> str:
+    """Write names in quotes, the first few of many.
+
+    Examples
+    --------
+    >>> from adaptive_vq._wording import listed
+    >>> listed(["rain", "wind"], 2), listed(["rain", "wind", "sun"], 2)
+    ("'rain', 'wind'", "'rain', 'wind' and 1 more")
+    """
+    quoted = [repr(name) for name in names]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more
 
 
 def printable(text: str) -> str:

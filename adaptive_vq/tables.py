@@ -26,6 +26,7 @@ from adaptive_vq._foreign_cells import (
     without_index,
     without_na,
 )
+from adaptive_vq._wording import listed
 from adaptive_vq.annotations import attributes
 
 __all__ = [
@@ -380,7 +381,7 @@ def _check_header(X: Any) -> None:
         raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}): X has no column.")
     if dates:
         raise ValueError(
-            f"Columns of X hold dates or time differences: {_listed(dates)}. Turn them into "
+            f"Columns of X hold dates or time differences: {listed(dates, _SHOWN)}. Turn them into "
             "numbers first (for example days since a fixed date)."
         )
 
@@ -402,7 +403,8 @@ def _check_names(columns: pd.Index) -> None:
     if not columns.is_unique:
         twice = columns[columns.duplicated()].unique()
         raise ValueError(
-            f"X has duplicate column names: {_listed(twice)}. Rename or drop the repeated columns."
+            f"X has duplicate column names: {listed(twice, _SHOWN)}. Rename or drop the repeated "
+            "columns."
         )
 
 
@@ -411,11 +413,6 @@ def _check_infinity(array: NDArray[np.float64], names: list[str]) -> None:
     if columns.size:
         raise ValueError(
             "Input X contains infinity or a value too large for dtype('float64') in "
-            f"column {_listed([names[j] for j in columns])}. Replace such cells by a finite value "
-            "or by NaN (a missing cell)."
+            f"column {listed([names[j] for j in columns], _SHOWN)}. Replace such cells by a finite "
+            "value or by NaN (a missing cell)."
         )
-
-
-def _listed(names: Any) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
