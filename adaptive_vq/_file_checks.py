@@ -160,7 +160,7 @@ def _selector(estimator: Any, d: int) -> None:
 
 
 def _codec(estimator: Any, d: int) -> None:
-    if estimator.cleaner is not None:
+    if hasattr(estimator, "cleaner_"):  # the parameter may have been set since the fit
         check_fitted(estimator.cleaner_)
         _require(estimator.cleaner_.n_features_in_ == d, "cleaner_")
         d = len(estimator.cleaner_.kept_)

@@ -166,6 +166,17 @@ def test_every_estimator_comes_back(estimator, kind, table, tmp_path):
     np.testing.assert_array_equal(np.asarray(one), np.asarray(other), strict=True)
 
 
+@pytest.mark.parametrize(
+    ("fitted_with", "set_since"), [(FeatureCleaner(), None), (None, FeatureCleaner())]
+)
+def test_a_cleaner_set_after_the_fit_keeps_no_model_from_loading(
+    fitted_with, set_since, table, tmp_path
+):
+    vq = codec(cleaner=fitted_with, bits=12).fit(table).set_params(cleaner=set_since)
+    save(vq, tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").transform(table), vq.transform(table))
+
+
 def test_an_estimator_that_was_not_fitted_comes_back(tmp_path):
     for estimator in (pipeline(bits=None), FeatureCleaner(fill="median"), codec(clip=(1, 99))):
         save(estimator, tmp_path / "model")
