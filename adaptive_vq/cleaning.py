@@ -61,9 +61,9 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         Of two columns with a larger absolute correlation (of the capped cells, over at least ten
         rows where both are observed) one is dropped, if the other has its cells. None: none.
     keep : {"first", "informative"}, default="first"
-        Which of two such columns stays: the first, or the one with the larger entropy x
-        interquartile range (in standard deviations) x share of observed cells x share of cells
-        that are no outliers.
+        Which of two such columns stays: the first (of those with as many cells, to a hundredth of
+        the rows), or the one with the larger entropy x interquartile range (in standard deviations)
+        x share of observed cells x share of cells that are no outliers.
     caps : {"percentile", "iqr", "mad"} or None, default="percentile"
         How columns are capped, in training and later: at percentiles; at the quartiles minus and
         plus `cap_width` interquartile ranges; at the median minus and plus `cap_width` times

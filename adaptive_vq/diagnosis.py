@@ -61,9 +61,9 @@ class Diagnosis:
         capping its cells would take away).
     columns : pandas.DataFrame
         Index ``column``: ``category``, the errors, ``mae_original``, ``share``,
-        ``share_of_category``, ``missing`` and ``capped`` (shares of cells) beside
-        ``training_missing`` and ``training_capped``, ``mean_shift`` (against the training mean, in
-        training standard deviations) and ``spread_ratio`` (standard deviation over that of
+        ``share_of_category``, ``share_beyond_caps``, ``missing`` and ``capped`` (shares of cells)
+        beside ``training_missing`` and ``training_capped``, ``mean_shift`` (against the training
+        mean, in training standard deviations) and ``spread_ratio`` (standard deviation over that of
         training).
     codebooks : pandas.DataFrame
         Index ``codebook``: ``category``, ``level``, ``size``, ``bits``; ``utilization``,

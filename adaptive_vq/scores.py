@@ -123,8 +123,8 @@ def category_profile(
         and from the cells:
 
         - ``"tail_weight"``: median excess kurtosis of its columns (0: Gaussian, or constant);
-        - ``"discreteness"``: mean share of observed cells that repeat another one of their column
-          (0: all different, 1: constant);
+        - ``"discreteness"``: mean over its columns of the share of observed cells, but for one,
+          that repeat an earlier one (0: all different, 1: constant);
         - ``"missing_share"``: share of cells that are missing.
 
     Examples

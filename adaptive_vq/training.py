@@ -137,10 +137,10 @@ class TrainingModule(nn.Module):
 class CodecLoss(nn.Module):
     """Weighted reconstruction error plus commitment, both in units of the data's variance.
 
-    ``(sum w (x - x_hat)^2 + commitment_weight * sum ||z - sg(q)||^2) / (n * variance)``; codebooks
-    have no term, they follow by moving averages (van den Oord et al., 2017, "Neural discrete
-    representation learning"). Terms of further objectives are added: those per row in the same
-    units, those without a unit as they are.
+    ``(sum w (x - x_hat)^2 + commitment_weight * sum w ||z - sg(q)||^2) / (n * variance)``; a row
+    has the largest weight of its cells. Codebooks have no term, they follow by moving averages (van
+    den Oord et al., 2017, "Neural discrete representation learning"). Terms of further objectives
+    are added: those per row in the same units, those without a unit as they are.
 
     Parameters
     ----------
