@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq._files import replacing
+from adaptive_vq._json import plain
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.datasets import make_feature_families
 from adaptive_vq.metrics import Evaluation, codec_of, reconstruction_nmse
@@ -100,7 +101,6 @@ class Demo:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of both runs as JSON values."""
-        decisions = self.after.codec.decisions_.reset_index()
         return {
             "n_rows": len(self.table),
             "n_columns": self.table.shape[1],
@@ -108,10 +108,7 @@ class Demo:
             "n_held_out": len(self.held_out),
             "before": self.before.figures(),
             "after": self.after.figures(),
-            "decisions": [
-                {str(key): _plain(value) for key, value in row.items()}
-                for row in decisions.to_dict("records")
-            ],
+            "decisions": plain(self.after.codec.decisions_),
         }
 
 
@@ -294,7 +291,3 @@ def _draw_row(axis: Any, demo: Demo) -> None:
         axis.plot(decoded[columns].to_numpy()[0], "--", label=run.strategy)
     axis.set(title="A series of one row kept aside, decoded", xlabel="column", ylabel="value")
     axis.legend()
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

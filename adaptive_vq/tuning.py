@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -354,6 +354,8 @@ def _learned(codec: Any, rows: Any) -> Any:
 
 def _final_plan(codec: Any, state: State) -> Plan:
     """Plan of the codec with the bits as they ended."""
+    from adaptive_vq._tuning_bench import plan_of
+
     decided = codec.decisions_.reset_index()
     moved = [c for c in decided if str(c).startswith(("ratio_L", "bits"))]
     decisions = decided.drop(columns=moved).to_dict("records")
@@ -364,13 +366,5 @@ def _final_plan(codec: Any, state: State) -> Plan:
             verb = "added" if change > 0 else "taken away"
             entry["reason"] += f" Tuning of categories has {verb} {counted(abs(change), 'bit')}."
             entry["predicted_nmse"] = math.nan  # it is of the bits before
-    return Plan(
-        "tuned",
-        codec.budget_,
-        codec._layout["n_levels"],
-        codec.categories_,
-        codec.ratios_,
-        bits,
-        decisions,
-        getattr(codec, "curves_", None),
-    )
+    curves = getattr(codec, "curves_", None)
+    return replace(plan_of(codec), bits=bits, decisions=decisions, curves=curves)
