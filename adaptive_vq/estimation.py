@@ -76,13 +76,8 @@ def fit_estimator(
         fitted.history[0]["moves"] = fitted.moves
     coded = [category.name for category in fitted.module.layout.categories]
     warn_of_idle_encoders(options.encoders, coded, stacklevel=2)
-    if options.may_move and before is None and not options.early_stopping:
-        warnings.warn(
-            "strategy='learned' has moved no bit: with early_stopping=False no rows are kept aside "
-            "to judge by. Set early_stopping=True.",
-            UserWarning,
-            stacklevel=2,
-        )
+    if plan.strategy == "learned" and before is None:
+        _warn_if_nothing_may_move(estimator, fitted)
     store(estimator, plan, specs, fitted, Z, observed, weight)
 
 
@@ -264,6 +259,24 @@ def _spent(module: CodecModule) -> dict[str, float]:
         category.name: sum(math.log2(len(book.weight)) for book in module.codebooks[start:end])
         for (start, end), category in spans
     }
+
+
+def _warn_if_nothing_may_move(estimator: Any, fitted: Fitted) -> None:
+    """Tell that a strategy which is to learn where bits belong could not."""
+    if not isinstance(estimator.codebook_sizes, str):
+        why = "codebook_sizes say how many each codebook has. Leave them at 'auto'."
+    elif not estimator.early_stopping:
+        why = (
+            "with early_stopping=False no rows are kept aside to judge by. Set early_stopping=True."
+        )
+    elif fitted.optimism is None:
+        why = (
+            f"validation_fraction={estimator.validation_fraction} keeps fewer than two of the rows "
+            "aside to judge by. Raise it, or give more rows."
+        )
+    else:
+        return
+    warnings.warn(f"strategy='learned' has moved no bit: {why}", UserWarning, stacklevel=3)
 
 
 def _warn_if_diverged(fitted: Fitted, estimator: Any, Z: NDArray[np.float32]) -> None:

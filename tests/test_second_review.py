@@ -117,9 +117,14 @@ def test_moves_of_learning_are_kept_and_told_without_epochs():
 
 def test_learning_says_that_it_had_no_rows_to_judge_by():
     learned = AdaptiveRatioSelector("learned", bits=6, characterizer=HALVES)
-    with pytest.warns(UserWarning, match="'learned' has moved no bit.*early_stopping"):
-        vq = codec(learned, early_stopping=False).fit(F)
-    assert vq.moves_ == []
+    for parameters, named in (
+        ({"early_stopping": False}, "Set early_stopping=True"),
+        ({"validation_fraction": 0.001}, "validation_fraction=0.001 keeps fewer than two"),
+        ({"codebook_sizes": 2}, "codebook_sizes"),
+    ):
+        with pytest.warns(UserWarning, match=f"'learned' has moved no bit.*{named}"):
+            vq = codec(learned, **parameters).fit(F)
+        assert vq.moves_ == []
 
 
 def test_bits_do_not_come_from_elsewhere_where_there_is_nothing_else():
