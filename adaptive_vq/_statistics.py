@@ -127,6 +127,16 @@ def center_and_scale(
     return center, np.where(constant, np.maximum(np.abs(center), 1.0), spread)
 
 
+def roots_of(column_weights: FloatArray) -> FloatArray:
+    """Return what columns are multiplied by, for their squared errors to count by their weights.
+
+    Relative to their mean: training takes steps of a fixed size, whatever the units.
+    """
+    # In units of a power of two, which rounds nothing, no sum overflows.
+    near_one = np.ldexp(column_weights, -np.frexp(column_weights.max())[1])
+    return np.asarray(np.sqrt(near_one / near_one.mean()))
+
+
 def _observed(
     X: FloatArray, weight: FloatArray | None
 ) -> Iterator[tuple[FloatArray, FloatArray | None]]:

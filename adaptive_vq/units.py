@@ -19,6 +19,7 @@ from adaptive_vq._statistics import (
     column_moments,
     column_quantiles,
     flattened,
+    roots_of,
     weighted_rows,
 )
 from adaptive_vq._unit_choice import (
@@ -143,10 +144,7 @@ class CodecUnits:
         clip = check_clip(self.clip)
         self.names_ = list(names) if names else [f"x{j}" for j in range(X.shape[1])]
         X, weight = weighted_rows(np.asarray(X, dtype=np.float64), sample_weight)
-        roots = np.ones(X.shape[1])
-        if column_weights is not None:
-            # Relative to their mean: training takes steps of a fixed size, whatever the units.
-            roots = np.sqrt(column_weights / column_weights.mean())
+        roots = np.ones(X.shape[1]) if column_weights is None else roots_of(column_weights)
         n_blocks = math.ceil(X.size / _CELLS_AT_ONCE)
         if self._kind() == "custom" or n_blocks < 2 or X.shape[1] < 2:
             self._fit_columns(X, weight, clip, roots)

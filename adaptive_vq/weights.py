@@ -223,6 +223,9 @@ def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
         return None
     weights = np.ones(len(names))
     if isinstance(given, pd.Series) and not isinstance(given.index, pd.RangeIndex):
+        if not given.index.is_unique:
+            twice = given.index[given.index.duplicated()][0]
+            raise ValueError(f"column_weights names {twice!r} more than once: give it once.")
         given = given.to_dict()  # by its labels, as pandas would
     if isinstance(given, Mapping):
         for name, weight in given.items():

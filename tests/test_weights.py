@@ -429,9 +429,10 @@ def test_bits_follow_the_weights_of_columns(X):
         assert sum(selector.fit(X).bits_["a"]) > even
 
 
-def test_equal_weights_change_nothing(X):
+@pytest.mark.parametrize("weight", [4.0, 1e-320, 1e308])
+def test_equal_weights_change_nothing(X, weight):
     even = codec().fit(X)
-    weighed = codec(column_weights=np.full(8, 4.0)).fit(X)
+    weighed = codec(column_weights=np.full(8, weight)).fit(X)
     np.testing.assert_array_equal(weighed.transform(X), even.transform(X))
     np.testing.assert_allclose(weighed.reconstruct(X), even.reconstruct(X), rtol=1e-5)
     assert weighed.score(X) == pytest.approx(even.score(X), rel=1e-5)
@@ -497,6 +498,7 @@ def test_weights_given_twice_must_agree(X):
         ({"b": 1 + 1j}, r"'b' is \(1\+1j\): give a number"),
         ({"b": np.datetime64("2020-01-01")}, r"'b' is .*2020-01-01.*: give a number"),
         ({"aa": 2}, "'aa', which is no column of X. Did you mean 'a'"),
+        (pd.Series([2.0, 3.0], index=["a", "a"]), "'a' more than once"),
     ],
 )
 def test_bad_column_weights_are_named(X, weights, message):
