@@ -66,7 +66,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         `score` and `diagnose` count what it caps, but neither what it drops nor that it fills.
     encoders : dict of str to torch.nn.Module, default=None
         Own encoder body per category: takes its columns (n, k) in codec units, returns (n, any
-        width). What is given here is copied, not trained.
+        width). A copy is trained; what is given here stays as it is.
     scaler : {"auto", "standard", "robust", "quantile"}, None or transformer, default="auto"
         How columns become comparable; ``"auto"`` follows an earlier step, else ``"standard"``.
     clip : tuple of (float, float), None or "auto", default="auto"
