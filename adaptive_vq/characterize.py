@@ -9,18 +9,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._category_rules import warn_of_idle_limits
 from adaptive_vq._overlap import warn_of_overlap
 from adaptive_vq._partitions import Partitions
+from adaptive_vq._pass_through import PassesThrough
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weighted_sample import Weighted, rows_and_weights, with_weights
-from adaptive_vq.annotations import ROLES, annotate, annotation, play_same_role
+from adaptive_vq.annotations import ROLES, annotate, annotation
 from adaptive_vq.categories import CategorySet, resolve_categories
 from adaptive_vq.column_specs import without_callables
 from adaptive_vq.sampling import RowSample
@@ -35,13 +36,7 @@ __all__ = ["FeatureCharacterizer", "category_scores"]
 PROFILE_ROWS = 10_000
 
 
-class FeatureCharacterizer(
-    CallbackSupportMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    auto_wrap_output_keys=None,  # type: ignore[call-arg]
-):
+class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
     """Find categories of columns and measure how compressible each one is.
 
     The table itself passes through unchanged, as a :class:`pandas.DataFrame` with a note for the
@@ -150,11 +145,6 @@ class FeatureCharacterizer(
     }
 
     _sample: RowSample | None
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
-        super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
-        play_same_role(cls)
 
     def __init__(
         self,
@@ -286,39 +276,6 @@ class FeatureCharacterizer(
         writers = [name for name in earlier.get("by", []) if ROLES.get(name) != "selector"]
         return annotate(frame, {**self._note(), "by": [*writers, type(self).__name__]})
 
-    def inverse_transform(self, X: Any) -> Any:
-        """Return `X` as it is, since `transform` changes no cell.
-
-        Parameters
-        ----------
-        X : object of shape (n_samples, n_features)
-            What a later step's ``inverse_transform`` gave.
-
-        Returns
-        -------
-        object of shape (n_samples, n_features)
-            `X` itself.
-        """
-        check_is_fitted(self)
-        return X
-
-    def set_output(self, *, transform: str | None = None) -> Self:
-        """Do nothing: the output is always a pandas DataFrame, which carries the note.
-
-        A pipeline sets the output of every step; the one that counts is that of its last step.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"} or None, default=None
-            Without effect here.
-
-        Returns
-        -------
-        FeatureCharacterizer
-            The estimator itself.
-        """
-        return self
-
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     @undone_on_error
     def _fit_drawn(self, partitions: Partitions) -> Self:
@@ -427,12 +384,6 @@ class FeatureCharacterizer(
         if not state.get("_streams", True):
             state["_sample"] = None
         return state
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
-        return tags
 
 
 def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:

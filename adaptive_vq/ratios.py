@@ -9,14 +9,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,10 +19,11 @@ from adaptive_vq import _budgets, _reasons
 from adaptive_vq._codec_constraints import BITS, LEVELS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._memory import return_freed
+from adaptive_vq._pass_through import PassesThrough
 from adaptive_vq._profile import profile_of
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weight_notes import warn_of_other_weights
-from adaptive_vq.annotations import annotate, annotation, play_same_role, repeat_weights
+from adaptive_vq.annotations import annotate, annotation, repeat_weights
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan, default_budget
@@ -66,13 +62,7 @@ __all__ = [
 Categories = dict[str, NDArray[np.int64]]
 
 
-class AdaptiveRatioSelector(
-    CallbackSupportMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    auto_wrap_output_keys=None,  # type: ignore[call-arg]
-):
+class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
     """Divide a budget of bits per row over categories of columns and over levels.
 
     The table itself passes through unchanged, as a :class:`pandas.DataFrame` with a note that
@@ -190,11 +180,6 @@ class AdaptiveRatioSelector(
         "random_state": ["random_state"],
     }
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # scikit-learn's opt-out of output wrapping is not inherited; the note would be lost.
-        super().__init_subclass__(**{"auto_wrap_output_keys": None, **kwargs})
-        play_same_role(cls)
-
     def __init__(
         self,
         strategy: str | Sequence[Any] | Callable[..., float] = "rate_distortion",
@@ -298,39 +283,6 @@ class AdaptiveRatioSelector(
         check_is_fitted(self)
         return annotate(as_frame(X, check_table(self, X, reset=False)), self._note)
 
-    def inverse_transform(self, X: Any) -> Any:
-        """Return `X` as it is, since `transform` changes no cell.
-
-        Parameters
-        ----------
-        X : object of shape (n_samples, n_features)
-            What a later step's ``inverse_transform`` gave.
-
-        Returns
-        -------
-        object of shape (n_samples, n_features)
-            `X` itself.
-        """
-        check_is_fitted(self)
-        return X
-
-    def set_output(self, *, transform: str | None = None) -> Self:
-        """Do nothing: the output is always a pandas DataFrame, which carries the note.
-
-        A pipeline sets the output of every step; the one that counts is that of its last step.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"} or None, default=None
-            Without effect here.
-
-        Returns
-        -------
-        AdaptiveRatioSelector
-            The estimator itself.
-        """
-        return self
-
     def _check_parameters(self) -> None:
         check_strategy(self.strategy, self.n_levels)
         if self.bits is not None and self.max_nmse is not None:
@@ -430,12 +382,6 @@ class AdaptiveRatioSelector(
             "scores": scores,
             "plan": plan.to_note(),
         }
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []  # a DataFrame has no dtype of its own
-        return tags
 
 
 def _as_arrays(categories: dict[str, list[int]]) -> Categories:
