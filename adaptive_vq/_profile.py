@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from adaptive_vq._unit_choice import is_auto
+from adaptive_vq._wording import shown
 from adaptive_vq.annotations import annotation
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.tables import first_row
 
 __all__ = ["profile_of"]
+
+_SHOWN = 80
+"""Most characters of a characterizer in a message."""
 
 
 def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[str, Any]:
@@ -36,11 +41,15 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
         If what was given as characterizer is none.
     """
     note = annotation(X)
-    if selector.characterizer is None and note is not None and "categories" in note:
+    known = note is not None and "categories" in note
+    if selector.characterizer is None and known:
+        assert note is not None
         return note
     nested = FeatureCharacterizer(random_state=selector.random_state)
     if selector.characterizer is not None:
         nested = clone(selector.characterizer)
+        if known:
+            _warn_of_idle_categories(selector)
     follows = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key, None))]
     for key in follows:
         setattr(nested, key, getattr(selector, key))
@@ -54,3 +63,14 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
     decided = [key for key in follows if not is_auto(getattr(selector, key))]
     given = found["units"]["given"] | dict.fromkeys(decided, type(selector).__name__)
     return {**found, "units": {**found["units"], "given": given}}
+
+
+def _warn_of_idle_categories(selector: Any) -> None:
+    """Tell that categories of an earlier step give way to those of the characterizer given here."""
+    warnings.warn(
+        f"{type(selector).__name__}(characterizer={shown(selector.characterizer, _SHOWN)}) "
+        "replaces the categories that an earlier step has found. Leave characterizer at None to "
+        "follow them, or take that step out.",
+        UserWarning,
+        stacklevel=7,
+    )

@@ -99,8 +99,8 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         ``(0.5, 99.5)``.
     characterizer : FeatureCharacterizer, default=None
         Finds the categories. None takes those of an earlier step, or a default characterizer where
-        there is none. A given one takes over this estimator's `scaler` and `clip` where its own
-        are ``"auto"``.
+        there is none. A given one replaces these, with a warning, and takes over this estimator's
+        `scaler` and `clip` where its own are ``"auto"``.
     column_weights : array-like of shape (n_features,), dict or None, default=None
         How much the squared error of each column counts, in codec units, in the curves and so in
         the bits; a dict holds those that are not 1, by column name. `HierarchicalVQVAE` follows.

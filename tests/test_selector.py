@@ -214,7 +214,9 @@ def test_missing_cells(table):
 
 def test_given_characterizer_wins_over_the_note(table):
     noted = FeatureCharacterizer().fit(table).transform(table)
-    assert list(selector().fit(noted).categories_) == list(CATEGORIES)
+    with pytest.warns(UserWarning, match="characterizer=.*replaces the categories") as told:
+        assert list(selector().fit(noted).categories_) == list(CATEGORIES)
+    assert told[0].filename == __file__
 
 
 def test_nested_characterizer_takes_the_units_over(table):
