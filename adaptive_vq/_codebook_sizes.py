@@ -62,28 +62,20 @@ def specs_of(
             f"codebook_sizes={codebook_sizes!r} take {asked:.1f} bits per row, the budget is "
             f"{plan.budget}. Raise bits to {math.ceil(asked - 1e-6)}, or give smaller sizes."
         )
-    if not isinstance(codebook_sizes, str):
-        _warn_of_idle_sizes(specs, codebook_sizes, plan.strategy)
+    if not (isinstance(codebook_sizes, str) or asked):
+        _warn_of_no_code(codebook_sizes)
     return specs
 
 
-def _warn_of_idle_sizes(specs: Sequence[CategorySpec], codebook_sizes: Any, strategy: str) -> None:
-    """Tell that sizes given by the user leave no code, or nothing to a strategy."""
-    if not any(size for spec in specs for level in spec.sizes for size in level):
-        warnings.warn(
-            f"codebook_sizes={codebook_sizes!r} leaves no code: a codebook of one codeword tells "
-            "no rows apart, and every row decodes to the training mean. Give sizes of at least 2, "
-            "or leave codebook_sizes at 'auto'.",
-            UserWarning,
-            stacklevel=3,
-        )
-    if strategy == "learned":
-        warnings.warn(
-            f"strategy='learned' moves no bit: codebook_sizes={codebook_sizes!r} says how many "
-            "codewords each category has. Leave codebook_sizes at 'auto', or use another strategy.",
-            UserWarning,
-            stacklevel=3,
-        )
+def _warn_of_no_code(codebook_sizes: Any) -> None:
+    """Tell that sizes given by the user leave no code."""
+    warnings.warn(
+        f"codebook_sizes={codebook_sizes!r} leaves no code: a codebook of one codeword tells no "
+        "rows apart, and every row decodes to the training mean. Give sizes of at least 2, or "
+        "leave codebook_sizes at 'auto'.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _reaching(widths: list[int], sizes: Sequence[Sequence[int]]) -> list[int]:

@@ -23,11 +23,6 @@ def test_sizes_that_leave_no_code_are_told(sizes):
     assert codec(codebook_sizes=[2, 1, 1], **plan).fit(X).n_bits_ == 2
 
 
-def test_learning_that_sizes_leave_nothing_to_is_told():
-    with pytest.warns(UserWarning, match="'learned' moves no bit: codebook_sizes=2 says"):
-        assert codec(codebook_sizes=2, auto_compression_strategy="learned").fit(X).moves_ == []
-
-
 def test_codes_in_half_precision_decode():
     vq = codec(encode="onehot", sparse_output=False).fit(X)
     codes = vq.transform(X)
