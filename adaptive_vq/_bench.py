@@ -164,6 +164,11 @@ class Bench:
             node.forget_gains()
         return True
 
+    @property
+    def may_judge_many_cuts(self) -> bool:
+        """Whether enough rows are kept aside for cuts not to look good by chance."""
+        return sum(len(fold.valid) for fold in self.folds) >= ENOUGH_JUDGED
+
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
         left = budget

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import DOUBTED, MOST_BLOCKS, each_alone, kept_whole, search_cuts
+from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, search_cuts
 from adaptive_vq._device import ordinary_torch
 from adaptive_vq._indicators import one_hot_codes
 from adaptive_vq._parallel import each, n_workers, one_thread_each
@@ -30,6 +30,9 @@ _HOPELESS = 1.05
 _DRAWS_GAIN, _GROWTH_GAINS = 1.15, 1.06
 """Draws, and codebooks that are grown, lower the error of few categories more than that of many,
 but hardly by more than this."""
+_MOST_MOVED, _MOST_MOVED_BY_FEW = 12, 8
+"""Columns up to which they move one by one: of more there are so many cuts that some look good by
+chance, the sooner the fewer rows judge, and to estimate them takes longer than all else."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -104,7 +107,7 @@ def measure(
         How much more error than the best cut, as a share, a finer one may cost.
     most_alone : int, default=0
         Most categories there may be if every column becomes one, which is tried where columns take
-        few values and no cut codes all rows. Up to `MOST_BLOCKS` columns also move one by one.
+        few values and no cut codes all rows. Few columns also move one by one.
 
     Returns
     -------
@@ -127,7 +130,8 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     alone = each_alone(cuts, np.flatnonzero(np.ptp(Z, axis=0) == 0.0) if most_alone else ())
-    few = alone if len(alone) <= min(most_alone, MOST_BLOCKS) else None
+    may_move = _MOST_MOVED if bench.may_judge_many_cuts else _MOST_MOVED_BY_FEW
+    few = alone if len(alone) <= min(most_alone, may_move) else None
     trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, few)
     behind = _coarser_are_behind(trials, cut_tolerance)
     if behind < _DRAWS_GAIN and bench.settle_close_calls(budget, behind < _GROWTH_GAINS):

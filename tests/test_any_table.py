@@ -139,6 +139,7 @@ def test_any_table_fits_or_is_refused_by_name(X, strategy, bits, epochs, scaler,
             np.testing.assert_allclose(decoded[:, j], seen[0], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:strategy=.learned. has moved no bit")
 @few
 @given(X=cells(scales=st.integers(-3, 3)), strategy=strategy_names(), epochs=st.integers(0, 1))
 def test_transform_is_fit_transform_and_the_seed_decides(X, strategy, epochs):
@@ -291,6 +292,7 @@ def test_chunks_never_change_a_code(X, strategy, data):
     assert_array_equal(fitted.set_params(batch_size=7).transform(many), codes)
 
 
+@pytest.mark.filterwarnings("ignore:strategy=.learned. has moved no bit")
 @few
 @given(X=cells(scales=st.integers(-6, 6)), strategy=strategy_names(), bits=st.integers(1, 20))
 def test_the_three_steps_keep_every_column(X, strategy, bits):

@@ -478,6 +478,25 @@ def test_few_unrelated_columns_are_coded_one_by_one():
 
 
 @pytest.mark.parametrize(
+    ("n_rows", "n_columns", "move"),
+    [(2_000, 8, True), (2_900, 9, False), (3_000, 9, True), (3_000, 12, True), (3_000, 13, False)],
+)
+def test_more_columns_move_one_by_one_where_more_rows_judge(n_rows, n_columns, move, monkeypatch):
+    class Searched(Exception):  # noqa: N818
+        pass
+
+    def search(try_cuts, cuts, tolerance, *, sparse, alone):
+        raise Searched(alone)
+
+    monkeypatch.setattr("adaptive_vq.curves.search_cuts", search)
+    X = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
+    with pytest.raises(Searched) as found:
+        measure(X, [{"all": np.arange(n_columns)}], 16, "total", 1, 0, most_alone=25)
+    (alone,) = found.value.args
+    assert (alone is not None and len(alone) == n_columns) == move
+
+
+@pytest.mark.parametrize(
     ("limits", "alone"),
     [({}, True), ({"max_categories": 5}, False), ({"min_category_size": 3}, False)],
 )

@@ -155,12 +155,12 @@ def test_chunks_of_parquet_and_a_pipeline(X, named, tmp_path):
 def test_passes_over_all_rows_lower_the_error_whatever_the_chunks(X, expected, cuts, monkeypatch):
     monkeypatch.setattr("adaptive_vq.streaming.CHUNK_ROWS", 90)
     fresh = np.repeat(np.random.default_rng(9).normal(size=(500, 2)), 2, axis=1)
-    few = codec(fit_rows=60)
+    few = codec(fit_rows=30)
     start = fit_chunks(few, X).score(fresh)
     moved = fit_chunks(few, np.split(X, cuts), n_passes=2)
     assert moved.score(fresh) > start
     assert moved.training_["n_rows"] > N
-    assert_same(moved, fit_chunks(codec(fit_rows=60), [X], n_passes=2))
+    assert_same(moved, fit_chunks(codec(fit_rows=30), [X], n_passes=2))
 
 
 def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monkeypatch):
