@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
+from adaptive_vq._wording import more_than
 from adaptive_vq.units import CodecUnits
 
 __all__ = ["judge_rows_to_learn_from", "report_training_columns", "warn_of_far_cells"]
@@ -67,10 +68,10 @@ def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
     elif not units.variance_.any() and not _ranks_differ(units):
         low, high = np.fmin.reduce(table, axis=0), np.fmax.reduce(table, axis=0)
         differ = units.scaler in _SHIFTING and bool((low < high).any())
-        how = "Give rows that differ" + " by more than rounding: subtract the mean before" * differ
+        how = "differ by more than rounding: subtract the mean before" if differ else "differ"
         yield (
             "No column of X varies in the training rows: the codec has no codes and spends 0 bits, "
-            f"and every row decodes to the same one. {how}."
+            f"and every row decodes to the same one. Give rows that {how}."
         )
     turned = _not_led_back(units, table)
     if turned.any():
@@ -223,5 +224,4 @@ def _way_out(units: CodecUnits) -> str:
 
 def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> str:
     names = [units.names_[j] for j in np.flatnonzero(columns)]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{names[:_SHOWN]}{more}"
+    return f"{names[:_SHOWN]}{more_than(_SHOWN, len(names))}"

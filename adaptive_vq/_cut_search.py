@@ -111,7 +111,8 @@ def each_alone(cuts: Sequence[Categories], still: Iterable[int] = ()) -> Categor
     constant = sorted(left.intersection(map(int, still)))
     groups = [[c] for c in sorted(left.difference(constant))]
     if constant:
-        groups[:1] = [[*(groups[0] if groups else []), *constant]]
+        groups = groups or [[]]
+        groups[0] += constant
     return {f"cluster_{i}": np.array(g) for i, g in enumerate(groups, start=1)} | fixed
 
 
@@ -202,12 +203,12 @@ class _Search(Generic[T]):
 
     def _improved_by_columns(self, best: Groups, alone: Groups) -> Groups:
         """Let single columns move as well; cuts that only are finer for it are forgotten."""
-        before = list(self.pool)
+        before = dict(self.pool)
         self.blocks = sorted({*self.blocks, *alone})
         self._add([alone])
         better = self._improved(self._descend(best))
         if better == best:
-            self.pool = {groups: self.pool[groups] for groups in before}
+            self.pool = before
         return better
 
     def _improved(self, best: Groups) -> Groups:

@@ -40,15 +40,15 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
     TypeError
         If what was given as characterizer is none.
     """
-    note = annotation(X)
-    known = note is not None and "categories" in note
-    if selector.characterizer is None and known:
-        assert note is not None
-        return note
+    earlier = annotation(X)
+    if earlier is not None and "categories" not in earlier:
+        earlier = None
+    if selector.characterizer is None and earlier is not None:
+        return earlier
     nested = FeatureCharacterizer(random_state=selector.random_state)
     if selector.characterizer is not None:
         nested = clone(selector.characterizer)
-        if known:
+        if earlier is not None:
             _warn_of_idle_categories(selector)
     follows = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key, None))]
     for key in follows:

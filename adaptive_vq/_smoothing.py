@@ -55,9 +55,9 @@ def choose_bootstrap(
     A single codebook is tried with draws only, where rows are sparse and differ in more than it can
     tell: grown it is no better, and spreads would multiply nothing. Rows come in random order.
     """
-    sizes, (sparse, gaussian) = spec.flat()[0], worth_trying(table, spec, weight)
+    sizes = spec.flat()[0]
     single = len(sizes) == 1
-    if not sizes or (single and not (sparse and _tells_too_little(table, spec))):
+    if not sizes or (single and not _may_learn_from_draws(table, spec)):
         return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
     quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
@@ -76,6 +76,7 @@ def choose_bootstrap(
         )
         return classical.row_errors(part, table[others], options.beam, weight[others])
 
+    sparse, gaussian = worth_trying(table, spec, weight)
     # What is tried in any case, side by side.
     asked = [] if single else [(0.0, True)]
     asked += [(0.0, False), (BOOTSTRAP_WIDTH, False)]
@@ -91,9 +92,10 @@ def choose_bootstrap(
     return replace(spec, grown=grown, spread=spread), width
 
 
-def _tells_too_little(table: Tensor, spec: CategorySpec) -> bool:
-    """Whether the first codebook of a category has fewer codewords than there are distinct rows."""
-    return n_distinct(table[:, spec.columns].numpy()) > spec.flat()[0][0]
+def _may_learn_from_draws(table: Tensor, spec: CategorySpec) -> bool:
+    """Whether rows are sparse for a single codebook, and differ in more than it can tell."""
+    (size,) = spec.flat()[0]
+    return are_sparse(len(table), spec) and n_distinct(table[:, spec.columns].numpy()) > size
 
 
 def clearly_better(plain: Tensor, other: Tensor) -> bool:

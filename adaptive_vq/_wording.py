@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["counted", "listed", "printable", "shortened", "shown"]
+__all__ = ["counted", "listed", "more_than", "printable", "shortened", "shown"]
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
@@ -32,8 +32,19 @@ def listed(names: Iterable[object], most: int) -> str:
     ("'rain', 'wind'", "'rain', 'wind' and 1 more")
     """
     quoted = [repr(name) for name in names]
-    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + more
+    return ", ".join(quoted[:most]) + more_than(most, len(quoted))
+
+
+def more_than(most: int, number: int) -> str:
+    """Write how many names of a number are left out where at most so many are shown.
+
+    Examples
+    --------
+    >>> from adaptive_vq._wording import more_than
+    >>> more_than(5, 7), more_than(5, 5)
+    (' and 2 more', '')
+    """
+    return f" and {number - most} more" if number > most else ""
 
 
 def printable(text: str) -> str:
