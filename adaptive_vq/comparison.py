@@ -134,8 +134,8 @@ def compare(
 ) -> Comparison:
     """Judge several fitted codecs on the same rows.
 
-    Errors are in the codec units of the first one, so that codecs with other units are compared
-    fairly; put the one whose units matter first.
+    Errors are in the codec units of the first one, and shares of the deviation from its training
+    mean, so that codecs with other units are compared fairly; put the one whose units matter first.
 
     Parameters
     ----------
@@ -242,11 +242,14 @@ def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Ev
             "that before both, and compare the codecs."
         )
     run, units = other.run, first.codec.units_
-    if other is first or np.array_equal(run.target, first.run.target, equal_nan=True):
+    if other is first:
         return run
-    output = units.to_codec(other.restored, cap=False).astype(np.float64)
-    # Where the first one has no units (a column empty in its training rows), there is no error.
-    output[:, units.empty_] = 0.0
+    output = run.output
+    if not np.array_equal(run.target, first.run.target, equal_nan=True):
+        output = units.to_codec(other.restored, cap=False).astype(np.float64)
+        # Where the first one has no units (a column empty in its training rows), there is no error.
+        output[:, units.empty_] = 0.0
+    # Of equal units too the training means may differ, which errors are shares against.
     return Evaluation(
         first.run.target, output, first.run.reference, run.codes, run.categories, run.codebooks
     )

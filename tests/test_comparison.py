@@ -65,6 +65,18 @@ def test_other_units_are_turned_into_those_of_the_first(codecs, given):
     assert found.units == "uniform"
 
 
+def test_errors_are_shares_against_the_mean_of_the_first(table, given):
+    # Without a scaler rows are the same to both, and only the training means differ.
+    first, second = (
+        fit(rows, scaler=None, clip=None) for rows in (table.iloc[:200], table.iloc[200:400] + 3)
+    )
+    found = compare({"first": first, "second": second}, given, n_bootstrap=0)
+    away = given.to_numpy() - first.units_.reference_
+    error = (given - second.reconstruct(given)).to_numpy()
+    expected = (error**2).sum() / (away**2).sum()
+    assert found.table.loc["second", "nmse"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_intervals_are_those_of_redrawn_rows(codecs, given):
     pair = {k: codecs[k] for k in ("uniform", "water")}
     found = compare(pair, given, n_bootstrap=40, random_state=3)
