@@ -42,8 +42,14 @@ def frontier(judged: Judged) -> pd.DataFrame | None:
 
 
 def weights_of(codec: Any) -> dict[str, float]:
-    """Variance of every category in codec units: its part of the total error at no bits."""
-    return {name: float(codec.units_.variance_[c].sum()) for name, c in codec.categories_.items()}
+    """Energy of every category per training row: its part of the total error at no bits.
+
+    Of observed cells, in codec units; of all cells where the codec does not hold how many were.
+    """
+    energy, record = codec.units_.variance_, getattr(codec, "training_", None)
+    if record is not None:
+        energy = energy * (record["observed"] / record["n_rows"])
+    return {name: float(energy[columns].sum()) for name, columns in codec.categories_.items()}
 
 
 def least(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq._knee import frontier
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 from adaptive_vq.metrics import diagnostics_scorer
 
@@ -245,6 +247,20 @@ def test_frontier_falls_and_meets_the_plan(report, pipe):
         for name, columns in pipe[-1].categories_.items()
     ]
     assert predicted[32] == pytest.approx(sum(parts) / weights.sum(), rel=0.02)
+
+
+def test_frontier_counts_cells_that_are_there():
+    # Of equal spreads: with nine of ten cells goes as much of a column's part of the error.
+    codec = SimpleNamespace(
+        curves_={"all": np.array([1.0, 0.0]), "gappy": np.array([1.0, 1.0])},
+        categories_={"all": np.array([0]), "gappy": np.array([1])},
+        units_=SimpleNamespace(variance_=np.ones(2)),
+        training_={"observed": np.array([100, 10]), "n_rows": 100},
+        codebook_sizes="auto",
+        budget_=1,
+    )
+    predicted = frontier(SimpleNamespace(codec=codec))["predicted_nmse"]
+    assert predicted[1] == pytest.approx(10 / 110)
 
 
 def test_worst_columns(report):
