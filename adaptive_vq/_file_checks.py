@@ -71,6 +71,12 @@ def _finite(value: Any, shape: tuple[int, ...], what: str) -> None:
     _require(np.isfinite(value).all(), what)
 
 
+def _counts(value: Any, n: int, what: str) -> None:
+    """Raise unless `value` holds numbers of rows, or sums of weights that are no whole numbers."""
+    _require(isinstance(value, np.ndarray) and value.dtype in (np.int64, np.float64), what)
+    _require(value.shape == (n,) and np.isfinite(value).all(), what)
+
+
 def _caps(holder: Any, d: int, what: str = "") -> None:
     """Raise unless columns have caps in order; one without has infinite ones."""
     for name in ("lower_", "upper_"):
@@ -232,11 +238,12 @@ def _training(estimator: Any, d: int) -> None:
     if record is None:
         return
     _require(type(record["n_rows"]) is int, "training_")
-    for name, kind in (("observed", np.int64), ("error", float), ("energy", float)):
-        _array(record[name], kind, (d,), "training_")
+    _counts(record["observed"], d, "training_")
+    for name in ("error", "energy"):
+        _array(record[name], float, (d,), "training_")
     _require(set(record["codes"]) == set(estimator.codebooks_), "training_")
     for name, hits in record["codes"].items():
-        _array(hits, np.int64, (len(estimator.codebooks_[name]),), "training_")
+        _counts(hits, len(estimator.codebooks_[name]), "training_")
 
 
 def _weights(estimator: Any, d: int) -> None:

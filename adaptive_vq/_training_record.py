@@ -41,12 +41,16 @@ def remember(
     The record holds ``n_rows``; per column ``observed`` (cells), ``error`` and ``energy`` (sums of
     squared errors, and of squared deviations from the training mean, over observed capped cells in
     codec units) and ``capped`` (share of cells, of the rows that fixed the units); and ``codes``:
-    hits per codeword of each codebook. NMSE of any set of columns: sum of error / sum of energy.
+    hits per codeword of each codebook. Cells and hits are sums of weights, whole numbers where
+    these are. NMSE of any set of columns: sum of error / sum of energy.
     Rows of later chunks count with the codec as it was after them.
     """
     mass = np.ones(len(Z)) if weight is None else weight
     # Summed as they are, where they count alike: as numbers they would be a table of float64.
-    cells = observed.sum(axis=0) if weight is None else _whole(mass @ observed)
+    cells, n_rows = observed.sum(axis=0), len(Z)
+    if weight is not None:
+        cells = _counted(np.round(mass @ observed, _EXACT_DIGITS), mass)
+        n_rows = math.ceil(round(float(mass.sum()), _EXACT_DIGITS))
     record = getattr(estimator, "training_", None) or _empty(estimator, cells)
     error, energy = _sums(estimator, Z, observed, codes, mass)
     hits = {
@@ -54,7 +58,7 @@ def remember(
         for j, (name, book) in enumerate(estimator.codebooks_.items())
     }
     estimator.training_ = {
-        "n_rows": record["n_rows"] + int(_whole(mass.sum())),
+        "n_rows": record["n_rows"] + n_rows,
         "observed": record["observed"] + cells,
         "error": record["error"] + error,
         "energy": record["energy"] + energy,
@@ -63,17 +67,17 @@ def remember(
     }
 
 
-def _hits(codes: NDArray[np.int64], mass: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+def _hits(codes: NDArray[np.int64], mass: NDArray[np.float64], size: int) -> NDArray[Any]:
     """Hits per codeword."""
-    return _whole(np.bincount(codes, mass, size))
+    return _counted(np.bincount(codes, mass, size), mass)
 
 
-def _whole(mass: Any) -> NDArray[np.int64]:
-    """Sums of weights rounded up, so that none gets lost, but for what summing has added."""
-    return np.asarray(np.ceil(np.round(mass, _EXACT_DIGITS)), dtype=np.int64)
+def _counted(sums: NDArray[Any], mass: NDArray[np.float64]) -> NDArray[Any]:
+    """Sums of weights, as whole numbers where all weights are."""
+    return sums.astype(np.int64) if (mass == np.rint(mass)).all() else sums
 
 
-def _empty(estimator: Any, cells: NDArray[np.int64]) -> dict[str, Any]:
+def _empty(estimator: Any, cells: NDArray[Any]) -> dict[str, Any]:
     d = len(cells)
     return {
         "n_rows": 0,

@@ -21,6 +21,7 @@ from adaptive_vq import (
     save,
 )
 from adaptive_vq.association import correlation_matrix
+from adaptive_vq.metrics import code_entropy
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.scores import category_profile, category_scores
 from adaptive_vq.spectra import category_statistics
@@ -179,6 +180,21 @@ def test_few_rows_give_equal_codes():
     theirs = codec().fit(np.repeat(X, weight, axis=0)[order])
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
     assert ours.training_["n_rows"] == theirs.training_["n_rows"] == weight.sum()
+
+
+def test_use_of_codewords_in_training_goes_by_weights_of_any_size(X, tmp_path):
+    parts = np.random.default_rng(0).pareto(1.0, size=120)
+    X = X.copy()
+    X[::3, 0] = np.nan
+    vq = codec(max_epochs=0, auto_compression_strategy="uniform").fit(X, sample_weight=parts)
+    save(vq, tmp_path / "m.safetensors")
+    for fitted in (vq, load(tmp_path / "m.safetensors")):
+        found = diagnose(fitted, X, embedding=None)
+        expected = code_entropy(fitted.transform(X), sample_weight=parts)
+        np.testing.assert_allclose(found.codebooks["training_entropy"], expected, rtol=1e-6)
+        missing = parts[::3].sum() / parts.sum()
+        assert found.columns["training_missing"].iloc[0] == pytest.approx(missing)
+        assert found.columns["training_missing"].iloc[1] == 0.0
 
 
 # --- rows: the codec -----------------------------------------------------------------------------
