@@ -60,7 +60,7 @@ NEW_CODES = 0.05
 """Share of rows with a code that no training row had."""
 
 ROWS_FOR_SHIFT = 30
-"""Rows it takes to speak of a shift."""
+"""Rows it takes to speak of a shift, and observed cells of a column."""
 
 
 @dataclass(frozen=True)

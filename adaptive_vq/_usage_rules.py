@@ -120,20 +120,22 @@ def shift(d: Diagnosis) -> Found:
     if d.summary["n_rows"] < ROWS_FOR_SHIFT:
         return
     c = d.columns
-    # With few rows the mean moves by chance: allow for three standard errors.
-    slack = 3 / math.sqrt(d.summary["n_rows"])
+    # The fewer cells there are, the more figures move by chance: allow for three standard errors.
+    cells, rows = _chance(d), pd.Series(3 / math.sqrt(d.summary["n_rows"]), index=c.index)
     # A column that is constant here may just be a flag that is rarely set.
     spread = c["spread_ratio"].where(c["spread_ratio"] > 0)
     spread = pd.Series(np.fmax(spread, 1 / spread), index=c.index)
+    lacks = c["missing"] - c["training_missing"]
     signs = {
-        "capped": ("beyond the caps", c["capped"] - c["training_capped"], CAPPED_ABOVE + slack / 3),
-        "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + slack),
-        "spread": ("another spread", spread, SPREAD_RATIO + slack),
-        "missing": ("missing", c["missing"] - c["training_missing"], MISSING_ABOVE + slack / 3),
+        "capped": ("beyond the caps", c["capped"] - c["training_capped"], CAPPED_ABOVE + cells / 3),
+        "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + cells),
+        "spread": ("another spread", spread, SPREAD_RATIO + cells),
+        "missing": ("missing", lacks, MISSING_ABOVE + rows / 3),
     }
-    for key, (words, values, limit) in signs.items():
-        moved = values[values > limit].sort_values(ascending=False)
+    for key, (words, values, limits) in signs.items():
+        moved = values[values > limits].sort_values(ascending=False)
         if len(moved):
+            limit = float(limits[moved.index[0]])
             yield Recommendation(
                 f"shift_{key}",
                 str(moved.index[0]),
@@ -145,6 +147,14 @@ def shift(d: Diagnosis) -> Found:
                 f"{moved.iloc[0]:.3g}. Check units and source of these rows; if they are what is "
                 "to come, fit again with them.",
             )
+
+
+def _chance(d: Diagnosis) -> pd.Series:
+    """Three standard errors per column, by its observed cells; NaN where these are too few."""
+    given = d.summary["n_rows"] * (1.0 - d.columns["missing"])
+    trained = d.summary["n_training_rows"] * (1.0 - d.columns["training_missing"])
+    enough = given.where(given >= ROWS_FOR_SHIFT)
+    return 3.0 * np.sqrt(1.0 / enough + (1.0 / trained).fillna(0.0))
 
 
 def new_codes(d: Diagnosis) -> Found:

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq._knee import least
+from adaptive_vq._usage_rules import shift
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 from adaptive_vq.recommendations import Recommendation, recommend
 
@@ -187,6 +189,27 @@ def test_rows_of_the_same_kind_show_no_shift(vq):
         other = make_table(1300, seed=0).sample(60, random_state=seed)
         own = report(vq, other)
         assert not [r for r in own.recommendations if r.rule.startswith("shift")]
+
+
+def test_few_cells_show_no_shift():
+    # Their means, spreads and shares vary by chance, whatever the number of rows around them.
+    columns = pd.DataFrame(
+        {
+            "missing": [0.0, 0.8, 0.95],
+            "training_missing": [0.0, 0.8, 0.95],
+            "capped": [0.0, 0.1, 0.5],
+            "training_capped": 0.0,
+            "mean_shift": [0.6, 0.8, 1.5],
+            "spread_ratio": [1.0, 2.3, 4.0],
+        },
+        index=["full", "gappy", "rare"],
+    )
+    summary = {"n_rows": 200, "n_training_rows": 600}
+    assert not list(shift(SimpleNamespace(columns=columns, summary=summary)))
+    moved = columns.assign(mean_shift=[0.0, 1.2, 9.0])
+    (advice,) = shift(SimpleNamespace(columns=moved, summary=summary))
+    assert (advice.rule, advice.subject) == ("shift_mean", "gappy")
+    assert advice.threshold == pytest.approx(0.5 + 3 * (1 / 40 + 1 / 120) ** 0.5)
 
 
 def test_tails_beyond_the_caps(vq, split):
