@@ -183,7 +183,17 @@ def test_ratios_must_match_the_levels():
 
 
 @pytest.mark.parametrize(
-    ("k", "ratio", "width"), [(1, 0.1, 4), (24, 0.31, 8), (24, 1.91, 48), (10, 1.2, 12), (8, 1, 8)]
+    ("k", "ratio", "width"),
+    [
+        (1, 0.1, 4),
+        (24, 0.31, 8),
+        (24, 1.91, 48),
+        (10, 1.2, 12),
+        (8, 1, 8),
+        (25, 1.12, 28),
+        (100, 0.28, 28),
+        (100, 0.281, 32),
+    ],
 )
 def test_latent_width(k, ratio, width):
     assert latent_width(k, ratio) == width
