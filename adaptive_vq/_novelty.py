@@ -27,7 +27,7 @@ def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
     ----------
     rows : ndarray of shape (n, k)
     weight : ndarray of shape (n,)
-        Rows without weight do not count.
+        Rows without weight do not count; one of weight 2 came twice, where all are whole numbers.
 
     Returns
     -------
@@ -48,6 +48,8 @@ def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
     _, first, index, count = np.unique(
         row_items(rows), return_index=True, return_inverse=True, return_counts=True
     )
+    if (weight == np.rint(weight)).all():
+        count = np.bincount(index.ravel(), weight)
     distance = cdist(rows[first], rows[first], "sqeuclidean")
     np.fill_diagonal(distance, np.inf)
     # A single row, or all alike: nothing says what another one would cost.

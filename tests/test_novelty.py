@@ -17,13 +17,28 @@ def rare(n, seed=0):
     return (values.astype(np.float32) ** 2) / 4.0
 
 
-def test_rows_that_came_once_stand_for_those_that_did_not_come():
-    rows, weight = rare(600), np.arange(600.0) % 3
-    counted = rows[weight > 0]
+@pytest.mark.parametrize("unit", [1, 1.5])  # numbers of rows, and fractions, which are none
+def test_rows_that_came_once_stand_for_those_that_did_not_come(unit):
+    rows, weight = rare(600), np.arange(2.0, 602.0) % 3
+    repeats = weight.astype(int) if unit == 1 else weight > 0
+    counted = np.repeat(rows, repeats, axis=0)
     away = ((counted[:, None] - counted[None]) ** 2).sum(2)
     np.fill_diagonal(away, np.inf)
-    expected = np.average(away.min(1), weights=weight[weight > 0])
-    assert novel_error(rows, weight) == pytest.approx(expected)
+    mass = None if unit == 1 else weight[weight > 0]
+    expected = np.average(away.min(1), weights=mass)
+    assert expected > 0
+    assert novel_error(rows, unit * weight) == pytest.approx(expected)
+
+
+def test_a_table_of_frequencies_holds_no_row_that_came_once():
+    values = np.stack(np.meshgrid(np.arange(10.0), np.arange(10.0)), -1).reshape(-1, 2)
+    often = np.random.default_rng(0).integers(20, 40, size=100)
+    assert novel_error(values.astype(np.float32), often.astype(float)) == 0.0
+    vq = HierarchicalVQVAE(auto_compression_strategy="uniform", bits=8, max_epochs=0)
+    told = vq.fit(values, sample_weight=often).decisions_["predicted_nmse"]
+    assert told.to_numpy() == pytest.approx(
+        vq.training_["error"].sum() / vq.training_["energy"].sum()
+    )
 
 
 def test_the_estimate_is_right_on_average():
