@@ -22,11 +22,15 @@ MOST_CODEWORDS = 2**quantize.MAX_CODEBOOK_BITS
 """Most codewords of a codebook whose size is not given."""
 
 
-def most_codewords(estimator: Any, observed: NDArray[np.bool_]) -> int:
-    """Most codewords of a codebook that the rows with any observed cell allow."""
-    n_rows, least = int(observed.any(axis=1).sum()), estimator.min_rows_per_codeword
+def most_codewords(
+    estimator: Any, observed: NDArray[np.bool_], weight: NDArray[np.float64] | None = None
+) -> int:
+    """Most codewords of a codebook that the rows with any observed cell allow, by their weights."""
+    least = estimator.min_rows_per_codeword
     if least is None:
         return MOST_CODEWORDS
+    counted = observed.any(axis=1)
+    n_rows = int(counted.sum() if weight is None else np.rint(weight @ counted))
     most = min(MOST_CODEWORDS, int(n_rows / least))
     if most < 2:
         raise ValueError(

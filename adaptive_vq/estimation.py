@@ -59,7 +59,7 @@ def fit_estimator(
     weight: NDArray[np.float64] | None,
 ) -> None:
     """Fit the network of a plan and store everything on the estimator as numpy arrays."""
-    options = fit_options(estimator, plan, observed)
+    options = fit_options(estimator, plan, observed, weight)
     specs = specs_of(plan, estimator.codebook_sizes, options.most_codewords)
     before = None
     if estimator.warm_start and getattr(estimator, "_request", None) == _request(estimator, specs):
@@ -172,7 +172,12 @@ def _request(estimator: Any, specs: Sequence[CategorySpec]) -> dict[str, Any]:
     }
 
 
-def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitOptions:
+def fit_options(
+    estimator: Any,
+    plan: Plan,
+    observed: NDArray[np.bool_],
+    weight: NDArray[np.float64] | None = None,
+) -> FitOptions:
     """What the parameters of an estimator ask of a fit on rows with these cells."""
     seed = 0
     if estimator.random_state is not None:
@@ -204,7 +209,7 @@ def fit_options(estimator: Any, plan: Plan, observed: NDArray[np.bool_]) -> FitO
         training=training,
         encoders=checked_encoders(estimator.encoders, plan.categories),
         activation=estimator.activation,
-        most_codewords=most_codewords(estimator, observed),
+        most_codewords=most_codewords(estimator, observed, weight),
     )
 
 

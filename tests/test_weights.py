@@ -197,6 +197,14 @@ def test_use_of_codewords_in_training_goes_by_weights_of_any_size(X, tmp_path):
         assert found.columns["training_missing"].iloc[1] == 0.0
 
 
+@pytest.mark.parametrize("repeated", [True, False])
+def test_rows_per_codeword_count_repeated_rows_as_often_as_they_come(repeated):
+    rows = make_rows(15)
+    table, weight = (np.repeat(rows, 3, axis=0), None) if repeated else (rows, np.full(15, 3))
+    vq = codec(max_epochs=0, min_rows_per_codeword=10).fit(table, sample_weight=weight)
+    assert max(map(len, vq.codebooks_.values())) == 4  # of 45 rows, not 15
+
+
 # --- rows: the codec -----------------------------------------------------------------------------
 
 
