@@ -61,6 +61,9 @@ __all__ = [
 
 Categories = dict[str, NDArray[np.int64]]
 
+_WIDEST_FILLED = 512
+"""Columns of a category beyond which equations for each pattern of missing cells take too long."""
+
 
 class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
     """Divide a budget of bits per row over categories of columns and over levels.
@@ -259,7 +262,8 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
             table, weight, names=column_names(self), column_weights=importance
         )
         Z = units_here.to_codec(table)
-        Z = ConditionalMeanImputer().fit(Z, categories, weight).transform(Z)
+        together = _coarsest(self._cuts(note, categories), categories)
+        Z = ConditionalMeanImputer().fit(Z, together, weight).transform(Z)
         plan = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()
         own = {"units": units, "column_weights": listed, "weighted": weighted}
@@ -323,6 +327,12 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         scores = category_scores(table, measured.categories, weight)
         return plan_from_bits(label, measured, budget, Z, scores, goal, weight)
 
+    def _cuts(self, note: Any, categories: Categories) -> list[Categories]:
+        """Candidates for categories, the coarsest first; one where they are not to be chosen."""
+        if self.strategy not in CUTTING or not _may_cut(note):
+            return [categories]
+        return [_as_arrays(cut) for cut in note["cuts"]]
+
     def _measure(
         self,
         Z: NDArray[np.float32],
@@ -335,9 +345,8 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         # Loads torch, which the formula strategies do without.
         from adaptive_vq.curves import CUT_TOLERANCE, measure
 
-        free = not note.get("given") and note.get("cuts")
-        most = note.get("most_alone", 0) if free else 0
-        cuts = [_as_arrays(cut) for cut in note["cuts"]] if free else [categories]
+        cuts = self._cuts(note, categories)
+        most = note.get("most_alone", 0) if _may_cut(note) else 0
         objective = "minimax" if self.strategy == "minimax" else "total"
         seed = 0
         if self.random_state is not None:
@@ -382,6 +391,21 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
             "scores": scores,
             "plan": plan.to_note(),
         }
+
+
+def _coarsest(cuts: list[Categories], otherwise: Categories) -> Categories:
+    """Coarsest cut to fill missing cells by, of categories that are not too wide for that.
+
+    What finer ones know less of would count as error where their columns are coded together.
+    """
+    widths = (max(map(len, cut.values())) for cut in cuts)
+    narrow = (cut for cut, width in zip(cuts, widths, strict=True) if width <= _WIDEST_FILLED)
+    return next(narrow, otherwise)
+
+
+def _may_cut(note: Any) -> bool:
+    """Whether categories are still to be chosen among candidates."""
+    return bool(not note.get("given") and note.get("cuts"))
 
 
 def _as_arrays(categories: dict[str, list[int]]) -> Categories:

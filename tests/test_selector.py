@@ -372,3 +372,23 @@ def test_cut_tolerance_without_cuts_to_measure_is_refused():
     selector = AdaptiveRatioSelector(bits=8).fit(np.random.default_rng(0).normal(size=(300, 4)))
     assert selector.cut_errors_
     assert not hasattr(selector.set_params(strategy="uniform").fit(X), "cut_errors_")
+
+
+def test_missing_cells_are_filled_by_all_columns_that_may_be_coded_together(monkeypatch):
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 12)) + 0.3 * rng.normal(size=(200, 12))
+    holes = rng.random(X.shape) < 0.1
+    seen = []
+
+    def look(Z, cuts, *_):
+        seen.extend((Z, cuts))
+        raise InterruptedError
+
+    monkeypatch.setattr("adaptive_vq.curves.measure", look)
+    characterizer = FeatureCharacterizer(clip=None, scaler=None)
+    with pytest.raises(InterruptedError):
+        AdaptiveRatioSelector(bits=8, characterizer=characterizer).fit(np.where(holes, np.nan, X))
+    Z, cuts = seen
+    assert [len(cut) for cut in cuts][:2] == [1, 2]
+    # The spread of what four factors leave is .3; a category of few columns knows not all four.
+    assert np.sqrt(np.mean((Z - X)[holes] ** 2)) < 0.5
