@@ -266,10 +266,11 @@ def kmeans_path(
     path, norms = [], _squared_norms(rows)
     for b in range(1, bits + 1):
         distance, _ = nearest(rows, codebook, norms)
-        n_open = int((distance > 0).sum())
+        mass = distance * weight  # of next to no weight it is 0 at a distance
+        n_open = int((mass > 0).sum())
         if n_open:
             n_drawn = min(2**b - len(codebook), n_open)
-            drawn = torch.multinomial(distance * weight, n_drawn, generator=generator)
+            drawn = torch.multinomial(mass, n_drawn, generator=generator)
             codebook = torch.cat([codebook, rows[drawn]])
             iterations = n_iter if b == bits else n_iter // 2
             codebook, _ = _lloyd(rows, codebook, weight, iterations, norms)

@@ -252,6 +252,12 @@ def test_a_path_follows_weights_and_its_generator():
     assert max(float(c.abs().max()) for c in paths[0]) < 10
 
 
+def test_a_path_draws_no_row_of_next_to_no_weight():
+    rows, weight = 1e-3 * torch.arange(4.0)[:, None], torch.tensor([1.0, 1.0, 1e-42, 1e-42])
+    path = kmeans.kmeans_path(rows, 3, generator(), weight=weight)
+    assert [len(c) for c in path] == [2, 2, 2]
+
+
 # --- the steps of k-means ------------------------------------------------------------------------
 
 
