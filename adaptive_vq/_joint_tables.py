@@ -51,27 +51,27 @@ def fit_tables(
     beam: int,
 ) -> None:
     """Fit the joint tables of every prefix; rows kept aside choose ridges not yet set."""
+    own, levels = own_tables(codec.parts, codec.n_features), level_of_books(codec.parts)
+    prefixes = range(1, codec.n_levels + 1)
+    books = [[j for j, level in enumerate(levels) if level < prefix] for prefix in prefixes]
+    tried = [math.inf] if valid is None else [math.inf, *JOINT_RIDGES]
+    asked = [codec.ridges[place : place + 1] or tried for place in range(codec.n_levels)]
+    if all(math.isinf(ridge) for ridges in asked for ridge in ridges):  # own tables stay
+        codec.tables = [[own[j] for j in some] for some in books]
+        codec.ridges = [math.inf] * codec.n_levels
+        return
     codes = encode(codec.parts, table, beam)
     valid_codes = None if valid is None else encode(codec.parts, valid[0], beam)
-    own, levels = own_tables(codec.parts, codec.n_features), level_of_books(codec.parts)
-    known = list(codec.ridges)
     codec.tables, codec.ridges = [], []
-    for prefix in range(1, codec.n_levels + 1):
-        books = [j for j, level in enumerate(levels) if level < prefix]
-        start = [own[j] for j in books]
+    for prefix, some, ridges in zip(prefixes, books, asked, strict=True):
+        start, chosen = [own[j] for j in some], codes[:, some]
         target = _linear_target(codec, own, prefix, table, codes)
-        right = quantize.right_sides(
-            _with_decoded_holes(target, codes[:, books], start, missing),
-            codes[:, books],
-            start,
-            weight,
-        )
-        ridges = known[prefix - 1 : prefix]
-        fits = _ridge_path(right, codes[:, books], start, weight, ridges, missing)
+        target = _with_decoded_holes(target, chosen, start, missing)
+        fits = _ridge_path(target, chosen, start, weight, ridges, missing)
         best = 0
         if valid is not None and valid_codes is not None:
             judged = _linear_target(codec, own, prefix, valid[0], valid_codes), valid[1]
-            best = _best_tables(fits, judged, valid_codes[:, books])
+            best = _best_tables(fits, judged, valid_codes[:, some])
         codec.tables.append(fits[best][1])
         codec.ridges.append(fits[best][0])
 
@@ -86,17 +86,20 @@ def _with_decoded_holes(
 
 
 def _ridge_path(
-    right: list[Tensor],
+    target: Tensor,
     codes: Tensor,
     start: Chain,
     weight: Tensor,
-    known: list[float],
+    ridges: Sequence[float],
     missing: Tensor | None,
 ) -> list[tuple[float, Chain]]:
-    ridges = known or [math.inf, *JOINT_RIDGES]
+    """Tables for several ridges; where they stand for one that is infinite."""
     finite = [ridge for ridge in ridges if math.isfinite(ridge) and start]
-    fits = quantize.solve_path(right, codes, start, finite, weight, missing)
-    moved = dict(zip(finite, fits, strict=True))
+    moved = dict[float, Chain]()
+    if finite:
+        right = quantize.right_sides(target, codes, start, weight)
+        fits = quantize.solve_path(right, codes, start, finite, weight, missing)
+        moved = dict(zip(finite, fits, strict=True))
     return [(ridge, moved.get(ridge, start)) for ridge in ridges]
 
 
