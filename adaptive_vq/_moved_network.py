@@ -132,7 +132,7 @@ def _books(module: CodecModule, category: int) -> range:
 
 def _counts(part: CategoryCodec, rows: Rows, batch_size: int) -> list[Tensor]:
     """Rows per batch of the codewords of every new codebook."""
-    codes, _ = quantize.search(part.latents(rows.table), part.chain, 1)
+    codes = quantize.codes_of(part.latents(rows.table), part.chain, 1)
     share = min(1.0, batch_size / max(len(rows), 1))
     mass = rows.even().weight.amax(1)
     return [

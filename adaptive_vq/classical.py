@@ -282,9 +282,8 @@ def _refitted(
     error, pays = math.inf, True
     for _ in range(options.n_refits):
         if codes is None:
-            codes, left = quantize.search_in_fit(latents, chain, options.beam)
-        else:
-            left = latents - quantize.decode(codes, chain, latents.shape[1])
+            codes = quantize.codes_in_fit(latents, chain, options.beam)
+        left = latents - quantize.decode(codes, chain, latents.shape[1])
         before, error = error, float((left.square().sum(1) * weight).sum())
         pays = error <= (1.0 - must_gain) * before
         if pays or not memorizes:
@@ -300,9 +299,9 @@ def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
 
     They would cost bits and serve none.
     """
-    codes, _ = quantize.search_in_fit(latents, chain, beam)
+    codes = quantize.codes_in_fit(latents, chain, beam)
     chain = nudged(latents, chain, weight, codes)
-    codes, _ = quantize.search_in_fit(latents, chain, beam)
+    codes = quantize.codes_in_fit(latents, chain, beam)
     return selected(chain, [codes[:, j].unique() for j in range(len(chain))])
 
 
@@ -336,7 +335,7 @@ def row_errors(
 ) -> Tensor:
     """Squared error of a category's own reconstruction per row (n,), weighted."""
     latents = part.latents(table)
-    codes, _ = quantize.search_in_fit(latents, part.chain, beam)
+    codes = quantize.codes_in_fit(latents, part.chain, beam)
     own = quantize.decode(codes, part.chain, latents.shape[1]) @ part.basis.T + part.mean
     error = ((table[:, part.spec.columns] - own) ** 2).sum(1)
     return error if weight is None else error * weight
@@ -344,5 +343,5 @@ def row_errors(
 
 def encode(parts: Sequence[CategoryCodec], table: Tensor, beam: int) -> Tensor:
     """Codes of every category, side by side (n, number of codebooks)."""
-    codes = [quantize.search_in_fit(part.latents(table), part.chain, beam)[0] for part in parts]
+    codes = [quantize.codes_in_fit(part.latents(table), part.chain, beam) for part in parts]
     return torch.cat([torch.zeros(len(table), 0, dtype=torch.long), *codes], 1)

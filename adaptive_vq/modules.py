@@ -300,7 +300,7 @@ class CodecModule(nn.Module):
         for g, z in enumerate(latents):
             chain = self.chain(g)
             with torch.no_grad():
-                found, _ = quantize.search(z, chain, beam, tile)
+                found = quantize.codes_of(z, chain, beam, tile)
                 values.append(quantize.decode(found, chain, z.shape[1]))
             codes.append(found)
         empty = table.new_zeros((len(table), 0), dtype=torch.long)
@@ -426,7 +426,7 @@ class CodecModule(nn.Module):
             if start == end:
                 continue
             latents = self.encoders[g](table)
-            codes, _ = quantize.search(latents, self.chain(g), beam)
+            codes = quantize.codes_of(latents, self.chain(g), beam)
             moved = quantize.refit(latents, codes, self.chain(g), _ABSORB_RIDGE, row_weight)
             for j, codebook in zip(range(start, end), moved, strict=True):
                 self.codebooks[j].start(codebook, self.codebooks[j].count)

@@ -71,10 +71,8 @@ def most_bits(most_codewords: int) -> int:
 
 
 @torch.no_grad()
-def search(
-    rows: Tensor, chain: Chain, beam: int = 1, tile: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Codes of rows by beam search, and what they leave.
+def codes_of(rows: Tensor, chain: Chain, beam: int = 1, tile: int | None = None) -> Tensor:
+    """Codes of rows by beam search.
 
     Parameters
     ----------
@@ -87,22 +85,26 @@ def search(
 
     Returns
     -------
-    codes : long Tensor of shape (n, len(chain))
-    residual : Tensor of shape (n, width)
+    long Tensor of shape (n, len(chain))
     """
     if not chain or len(rows) == 0:
-        return rows.new_zeros((len(rows), len(chain)), dtype=torch.long), rows.clone()
+        return rows.new_zeros((len(rows), len(chain)), dtype=torch.long)
     found = ChainSearch(chain, rows.shape[1], beam, None if tile is None else len(rows))
     if tile is None:
-        codes = in_tiles(found.codes, rows, tile=tile_of(beam))
-    else:
-        codes = torch.cat([found.codes(part) for part in rows.split(tile)])
+        return in_tiles(found.codes, rows, tile=tile_of(beam))
+    return torch.cat([found.codes(part) for part in rows.split(tile)])
+
+
+def codes_in_fit(rows: Tensor, chain: Chain, beam: int) -> Tensor:
+    """`codes_of` where the rows are always the same ones: few are not filled up to a tile."""
+    return codes_of(rows, chain, beam, len(rows) if len(rows) < tile_of(beam) else None)
+
+
+@torch.no_grad()
+def search(rows: Tensor, chain: Chain, beam: int = 1) -> tuple[Tensor, Tensor]:
+    """`codes_of`, and what they leave of the rows, shape (n, width)."""
+    codes = codes_of(rows, chain, beam)
     return codes, rows - decode(codes, chain, rows.shape[1])
-
-
-def search_in_fit(rows: Tensor, chain: Chain, beam: int) -> tuple[Tensor, Tensor]:
-    """`search` where the rows are always the same ones: few are not filled up to a tile."""
-    return search(rows, chain, beam, len(rows) if len(rows) < tile_of(beam) else None)
 
 
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:

@@ -51,5 +51,5 @@ def test_a_beam_of_one_searches_greedily(spread, monkeypatch):
     assert torch.equal(quantize.search(rows, chain, 1)[0], expected)
     asked = []
     monkeypatch.setattr(GreedySearch, "codes", lambda self, rows: asked.append(rows) or expected)
-    quantize.search_in_fit(rows, chain, 1)
+    quantize.codes_in_fit(rows, chain, 1)
     assert asked

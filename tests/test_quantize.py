@@ -81,11 +81,10 @@ def test_few_rows_of_a_fit_are_not_filled_up_to_a_tile(chain, monkeypatch, n, n_
         "codes",
         lambda self, part: seen.append(len(part)) or codes(self, part),
     )
-    found = quantize.search_in_fit(rows, chain, 4)
+    found = quantize.codes_in_fit(rows, chain, 4)
     assert sum(seen) == n_searched
-    for one, other in zip(found, quantize.search(rows, chain, 4), strict=True):
-        assert torch.equal(one, other)
-    assert len(quantize.search_in_fit(rows[:0], chain, 4)[0]) == 0
+    assert torch.equal(found, quantize.codes_of(rows, chain, 4))
+    assert len(quantize.codes_in_fit(rows[:0], chain, 4)) == 0
 
 
 def test_chain_stops_where_nothing_is_left():
