@@ -408,6 +408,8 @@ def update_estimator(
     rows = rows_of(Z, observed, weight)
     joint = estimator.context == "joint"
     with one_thread_each():
-        module.absorb(rows.table, rows.weight, int(estimator.beam_width), joint=joint)
+        found = module.absorb(rows.table, rows.weight, int(estimator.beam_width), joint=joint)
     keep(estimator, module)
-    remember(estimator, Z, observed, estimator._codes(Z), weight)
+    # Tables that have moved change joint codes, and no others.
+    codes = estimator._codes(Z) if joint else found.numpy()
+    remember(estimator, Z, observed, codes, weight)

@@ -415,10 +415,11 @@ class CodecModule(nn.Module):
         return in_tiles(correct, codes)
 
     @torch.no_grad()
-    def absorb(self, table: Tensor, weight: Tensor, beam: int, *, joint: bool = False) -> None:
+    def absorb(self, table: Tensor, weight: Tensor, beam: int, *, joint: bool = False) -> Tensor:
         """Move codewords, then the tables of every prefix, towards new rows; sizes and units stay.
 
-        Least squares with a ridge towards where they stand.
+        Least squares with a ridge towards where they stand. Returns the codes of the rows (n, m),
+        with `joint` those found before the tables moved.
         """
         self.eval()
         row_weight, holes = weight.amax(1), holes_of(weight)
@@ -436,8 +437,8 @@ class CodecModule(nn.Module):
             if not books:
                 continue
             # The tables are to fit what the learned correction leaves.
-            target = torch.where(weight > 0, table, self.decode(codes, prefix))
-            target = target - self.offsets[prefix - 1]
+            decoded = table if holes is None else self.decode(codes, prefix)
+            target = torch.where(weight > 0, table, decoded) - self.offsets[prefix - 1]
             excess = self.excess(codes, prefix)
             target = target if excess is None else target - excess
             if prefix == self.layout.n_levels:
@@ -446,3 +447,4 @@ class CodecModule(nn.Module):
             moved = quantize.refit(target, chosen, tables, _ABSORB_RIDGE, row_weight, holes)
             for j, old, new in zip(books, tables, moved, strict=True):
                 getattr(self, f"delta_{prefix}_{j}").add_(new - old)
+        return codes
