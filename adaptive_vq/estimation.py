@@ -118,9 +118,7 @@ def store(
     estimator.budget_ = plan.budget
     if plan.curves is not None:
         estimator.curves_ = plan.curves
-    local = estimator.context == "local"
-    codes = fitted.codes.numpy() if local else estimator._codes(Z)
-    remember(estimator, Z, observed, codes, weight)
+    remember(estimator, Z, observed, fitted.codes.numpy(), weight)
     _keep_predictions(estimator, fitted.optimism, plan)
 
 
