@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
@@ -87,15 +88,23 @@ def fit_chunks(estimator: Any, chunks: Any, *, n_passes: int = 0) -> Any:
     seed, lengths = copy.deepcopy(draw_seed(_codec_of(estimator))), list[int]()
     with unchanged_on_failure(_codec_of(estimator)):
         estimator.fit(_drawn(estimator, chunks, lengths))
+    quality: float | None = None
     for _ in range(n_passes):
         with unchanged_on_failure(_codec_of(estimator)):
-            if not _pass(estimator, chunks, sum(lengths), copy.deepcopy(seed)):
-                break
+            quality = _pass(estimator, chunks, sum(lengths), copy.deepcopy(seed), quality)
+        if quality is None:
+            break
     return estimator
 
 
-def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
-    """Let all rows but those kept aside move the codec; undo it where that does not help these."""
+def _pass(
+    estimator: Any, chunks: Any, n_rows: int, seed: Any, quality: float | None
+) -> float | None:
+    """Let all rows but those kept aside move the codec; undo it where that does not help these.
+
+    Returns the score of these, NaN if there are none, or None if the pass is undone; `quality` is
+    what the pass before, if there was one, returned.
+    """
     codec = _codec_of(estimator)
     # The draw took the smallest numbers, so the largest belong to rows that it has not seen.
     least = 1.0 - min(_MOST_SHARE, _MOST_ASIDE / n_rows)
@@ -107,13 +116,14 @@ def _pass(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> bool:
         if rest.shape[0]:
             codec.partial_fit(_as_the_codec_gets_it(estimator, rest))
     if aside.n_rows == 0:
-        return True
+        return math.nan
     judged = _as_the_codec_gets_it(estimator, aside.joined())
-    if codec.score(judged) > before.score(judged):
-        return True
+    after = codec.score(judged)
+    if after > (before.score(judged) if quality is None else quality):
+        return float(after)
     vars(codec).clear()
     vars(codec).update(vars(before))
-    return False
+    return None
 
 
 def _codec_of(estimator: Any) -> Any:
