@@ -34,6 +34,7 @@ BY_NUMBER = {"a": [0, 1, 2], "b": [3, 4, 5, 6, 7]}
 def codec(**parameters):
     quick = {
         "max_epochs": 1,
+        "early_stopping": False,
         "beam_width": 2,
         "group_hidden_dim": 8,
         "group_embedding_dim": 8,
@@ -81,6 +82,12 @@ def test_array_frame_and_polars_give_the_same_codes(small_frame, small_polars, e
     array = small_frame.to_numpy()
     for X in (array, small_polars):
         np.testing.assert_array_equal(three_steps().fit_transform(X), expected)
+    aside = [
+        three_steps(early_stopping=True).fit_transform(X)
+        for X in (small_frame, array, small_polars)
+    ]
+    np.testing.assert_array_equal(aside[0], aside[1])
+    np.testing.assert_array_equal(aside[0], aside[2])
     fitted = three_steps().fit(small_frame)
     decoded = fitted.inverse_transform(expected)
     assert isinstance(decoded, pd.DataFrame)
