@@ -21,6 +21,11 @@ from adaptive_vq.diagnosis import Diagnosis, diagnose
 mpl.use("Agg")
 
 
+def quick(**parameters) -> HierarchicalVQVAE:
+    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
+    return HierarchicalVQVAE(**settings | parameters)
+
+
 @pytest.fixture(scope="module")
 def report() -> Diagnosis:
     """Diagnosis with all pictures, of a table with an odd family name."""
@@ -32,6 +37,11 @@ def report() -> Diagnosis:
     note = FeatureCharacterizer(categories="prefix").fit_transform(table)
     vq = HierarchicalVQVAE(bits=24, max_epochs=1, random_state=0).fit(note.iloc[:200])
     return diagnose(vq, table.iloc[200:], n_map_rows=40)
+
+
+@pytest.fixture(scope="module")
+def whole_page(report: Diagnosis) -> str:
+    return report.to_html()
 
 
 def test_json_follows_its_schema(report, tmp_path):
@@ -59,7 +69,7 @@ def test_text_tells_long_names_apart():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(80, 3)), 2, axis=1) + 0.1 * rng.normal(size=(80, 6))
     given = FeatureCharacterizer({name: [2 * i, 2 * i + 1] for i, name in enumerate(names)})
-    vq = HierarchicalVQVAE(bits=12, max_epochs=0, random_state=0).fit(given.fit_transform(X))
+    vq = quick(bits=12).fit(given.fit_transform(X))
     text = diagnose(vq, X, embedding=None).to_text()
     assert all(f"pressure_at_t...ng_station_{i} " in text for i in range(3))
     compared = compare(dict.fromkeys(names, vq), X, n_bootstrap=0).to_text()
@@ -106,24 +116,23 @@ def test_html_is_one_self_contained_page(report, tmp_path):
     assert {v[1:] for v in loaded if v.startswith("#")} <= set(ids)
 
 
-def test_html_has_two_color_schemes_and_a_phone_width(report):
-    text = report.to_html()
+def test_html_has_two_color_schemes_and_a_phone_width(whole_page):
+    text = whole_page
     assert "prefers-color-scheme:dark" in text
     assert "width=device-width" in text
     assert "#010203" not in text
     assert "currentColor" in text
 
 
-def test_names_are_escaped(report):
-    text = report.to_html()
-    assert "price in US$ &lt;b&gt;" in text
-    assert "<b>__" not in text
+def test_names_are_escaped(report, whole_page):
+    assert "price in US$ &lt;b&gt;" in whole_page
+    assert "<b>__" not in whole_page
     assert "US$ <b>" not in report._repr_html_()
 
 
 def test_names_in_any_script():
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["日本", "ñ", "$x_$"])
-    vq = HierarchicalVQVAE("0.5:1", bits=16, max_epochs=0, n_levels=2).fit(
+    vq = quick(compression_ratios="0.5:1", bits=16, n_levels=2).fit(
         FeatureCharacterizer(categories=["日本", "日本", "$\\frac{$"]).fit_transform(X)
     )
     text = diagnose(vq, X, embedding=None).to_html()
@@ -131,13 +140,12 @@ def test_names_in_any_script():
     assert ">$\\frac{$<" in text
 
 
-def test_page_does_not_follow_the_style_of_other_pictures(report):
-    page = report.to_html()
-    for look in ("ggplot", {"text.usetex": True}, {"savefig.bbox": "tight", "font.size": 30}):
-        with style.context(look):
-            before = dict(mpl.rcParams)
-            assert report.to_html() == page
-            assert dict(mpl.rcParams) == before
+def test_page_does_not_follow_the_style_of_other_pictures(report, whole_page):
+    looks = "ggplot", {"text.usetex": True, "savefig.bbox": "tight", "font.size": 30}
+    with style.context(looks):
+        before = dict(mpl.rcParams)
+        assert report.to_html() == whole_page
+        assert dict(mpl.rcParams) == before
 
 
 def test_names_that_look_like_markup_stay_as_they_are_in_pictures():
@@ -145,7 +153,7 @@ def test_names_that_look_like_markup_stay_as_they_are_in_pictures():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(80, 3)), 2, axis=1) + 0.1 * rng.normal(size=(80, 6))
     given = FeatureCharacterizer({name: [2 * i, 2 * i + 1] for i, name in enumerate(names)})
-    vq = HierarchicalVQVAE(bits=12, max_epochs=0, random_state=0).fit(given.fit_transform(X))
+    vq = quick(bits=12).fit(given.fit_transform(X))
     texts = re.findall(r"<text[^>]*>([^<]*)<", diagnose(vq, X, embedding=None).to_html())
     assert set(names) <= set(texts)
 
@@ -164,8 +172,8 @@ def test_names_are_shown_in_full():
     assert "ellipsis" not in STYLE
 
 
-def test_heads_are_words(report):
-    page = Heads(report.to_html())
+def test_heads_are_words(whole_page):
+    page = Heads(whole_page)
     assert {
         "NMSE, capped",
         "error beyond caps",
@@ -187,32 +195,31 @@ class Heads(Page):
             self.heads.add(data)
 
 
-def test_reason_stands_beside_its_category(report):
+def test_reason_stands_beside_its_category(report, whole_page):
     """A narrow screen shows the first columns; the section is there for the reason."""
-    text = report.to_html()
+    text = whole_page
     start = text.index("<table", text.index("Why each ratio was chosen"))
     first_cell = re.search(r"<td.*?</td>", text[start:])
     assert first_cell
     assert first_cell.group() == f'<td class="text">{report.decisions["reason"].iloc[0]}</td>'
 
 
-def test_style_stands_in_the_head_of_a_page(report):
+def test_style_stands_in_the_head_of_a_page(whole_page):
     runs = {"a": 1.0, "b": 2.0}
     table = pd.DataFrame({"nmse": runs}).rename_axis("codec")
     keys = ["nmse", "nmse_over_best", "worst_nmse", "max_median"]
     table = table.assign(**{f"{k}{end}": 0.5 for k in keys for end in ("", "_low", "_high")})
     rest = ["bits", "quality", "utilization", "max_min", "gini", "perplexity_share", "entropy"]
     table = table.assign(worst_category="x", **dict.fromkeys(rest, 1.0))
-    for text in (report.to_html(), Comparison(table, 10, 5, "a").to_html()):
+    for text in (whole_page, Comparison(table, 10, 5, "a").to_html()):
         assert not Page(text).open
         # A picture may have a style of its own.
         assert "<style" not in re.sub(r"<svg.*?</svg>", "", text.split("</head>")[1], flags=re.S)
 
 
-def test_words_of_the_page_are_explained(report):
-    text = report.to_html()
+def test_words_of_the_page_are_explained(whole_page):
     for word in ("NMSE", "codec units", "capped", "level", "perplexity", "topographic similarity"):
-        assert f"<dt>{word}</dt>" in re.sub(r"<dt>([^,<]+),[^<]*</dt>", r"<dt>\1</dt>", text)
+        assert f"<dt>{word}</dt>" in re.sub(r"<dt>([^,<]+),[^<]*</dt>", r"<dt>\1</dt>", whole_page)
 
 
 def test_matplotlib_is_loaded_for_pictures_only():
@@ -221,7 +228,7 @@ def test_matplotlib_is_loaded_for_pictures_only():
         "from adaptive_vq import HierarchicalVQVAE, diagnose\n"
         "import adaptive_vq.displays\n"
         "X = np.random.default_rng(0).normal(size=(40, 4))\n"
-        "report = diagnose(HierarchicalVQVAE(bits=16, max_epochs=0).fit(X), X)\n"
+        "report = diagnose(HierarchicalVQVAE(bits=8, max_epochs=0).fit(X), X)\n"
         "str(report), report.to_json(), report._repr_html_()\n"
         "assert 'matplotlib' not in sys.modules\n"
         "sys.modules['matplotlib.pyplot'] = None\n"
