@@ -43,14 +43,20 @@ def frame():
     return table()
 
 
+def quick(**parameters):
+    settings = {"bits": 10, "max_epochs": 0, "early_stopping": False, "random_state": 0}
+    settings["auto_compression_strategy"] = "water_filling"
+    return HierarchicalVQVAE(**settings | parameters)
+
+
 @pytest.fixture(scope="module")
 def codec(frame):
-    return HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0).fit(frame)
+    return quick().fit(frame)
 
 
 @pytest.fixture(scope="module")
 def bare(frame):
-    return HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0).fit(frame.to_numpy())
+    return quick().fit(frame.to_numpy())
 
 
 @settings(max_examples=15, deadline=None)
@@ -129,7 +135,7 @@ def test_what_cannot_be_mapped_is_refused(codec, bare, frame):
         scale.transform(codec, frame)
     with pytest.raises(ValueError, match="rechunk"):
         scale.transform(bare, da.from_array(frame.to_numpy(), chunks=(50, 2)))
-    onehot = HierarchicalVQVAE(bits=10, max_epochs=0, encode="onehot").fit(frame)
+    onehot = quick(encode="onehot").fit(frame)
     with pytest.raises(ValueError, match="sparse_output=False"):
         scale.transform(onehot, dd.from_pandas(frame, npartitions=2))
 
@@ -179,7 +185,7 @@ def test_other_columns_are_refused_before_anything_is_computed(codec, bare, fram
 
 @pytest.mark.parametrize("kind", ["frame", "array", "cut array"])
 def test_a_codec_learns_from_a_collection_part_by_part(frame, kind):
-    cells, codec = frame.to_numpy(), HierarchicalVQVAE(bits=10, max_epochs=0, fit_rows=70)
+    cells, codec = frame.to_numpy(), quick(fit_rows=70, random_state=None)
     computed = []
 
     def seen(part):
@@ -194,7 +200,7 @@ def test_a_codec_learns_from_a_collection_part_by_part(frame, kind):
         X = X.map_blocks(seen, meta=cells[:0])
     whole = frame if kind == "frame" else cells
     assert fit_chunks(codec, X) is codec
-    expected = HierarchicalVQVAE(bits=10, max_epochs=0, fit_rows=70).fit(whole)
+    expected = quick(fit_rows=70, random_state=None).fit(whole)
     np.testing.assert_array_equal(codec.transform(whole), expected.transform(whole))
     assert codec.training_["n_rows"] == 70
     assert sum(computed) == N * (3 if kind == "cut array" else 1)  # no part twice
@@ -421,7 +427,7 @@ def test_columns_may_be_chosen_by_a_callable(frame):
 
 
 def test_the_best_codec_of_a_search(frame):
-    codec = HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0)
+    codec = quick()
     search = GridSearchCV(codec, {"beam_width": [2]}, cv=2).fit(frame)
     codes = scale.transform(search, dd.from_pandas(frame, npartitions=2, sort=False))
     found = codes.compute(scheduler="synchronous")
@@ -432,7 +438,7 @@ def test_the_best_codec_of_a_search(frame):
 
 def test_a_search_on_the_dask_backend(frame):
     distributed = pytest.importorskip("distributed", reason="extra 'scale'")
-    codec = HierarchicalVQVAE(bits=10, max_epochs=0, random_state=0)
+    codec = quick()
     search = GridSearchCV(codec, {"auto_compression_strategy": ["uniform", "water_filling"]}, cv=2)
     expected = search.fit(frame).cv_results_["mean_test_score"]
     with (
