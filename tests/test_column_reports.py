@@ -15,6 +15,7 @@ FAR = "more than 1,000,000 standard deviations.*no cap holds back"
 
 def codec(**parameters):
     settings = {"bits": 12, "max_epochs": 0, "random_state": 0, "clip": None}
+    settings["early_stopping"] = False
     return HierarchicalVQVAE(
         **{**settings, "auto_compression_strategy": "water_filling", **parameters}
     )

@@ -21,9 +21,13 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(X, columns=[f"c{j}" for j in range(9)])
 
 
+def codec(strategy: str = "uniform", **parameters) -> HierarchicalVQVAE:
+    quick = {"bits": 18, "max_epochs": 0, "early_stopping": False, "beam_width": 4}
+    return HierarchicalVQVAE(auto_compression_strategy=strategy, **quick | parameters)
+
+
 def fit(X: pd.DataFrame, strategy: str = "uniform", **parameters) -> HierarchicalVQVAE:
-    parameters = {"bits": 18, "max_epochs": 0, "beam_width": 4} | parameters
-    return HierarchicalVQVAE(auto_compression_strategy=strategy, **parameters).fit(X)
+    return codec(strategy, **parameters).fit(X)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +86,8 @@ def test_intervals_are_those_of_redrawn_rows(codecs, given):
     found = compare(pair, given, n_bootstrap=40, random_state=3)
     counts = np.random.default_rng(3).multinomial(100, np.full(100, 0.01), size=40)
     drawn = {}
-    for name, codec in pair.items():
-        run = codec._evaluate(given)
+    for name, own in pair.items():
+        run = own._evaluate(given)
         rows = [np.repeat(np.arange(100), c) for c in counts]
         drawn[name] = [
             ((run.target - run.output)[r] ** 2).sum() / ((run.target - run.reference)[r] ** 2).sum()
@@ -153,7 +157,7 @@ def test_rows_that_never_leave_the_mean_have_one_error_in_all_draws():
 
 
 def test_pipelines_that_see_the_same_rows(codecs, given, table):
-    piped = make_pipeline(HierarchicalVQVAE(bits=18, max_epochs=0, beam_width=4))
+    piped = make_pipeline(codec())
     found = compare({"a": codecs["uniform"], "b": piped.fit(table.iloc[:400])}, given)
     assert len(found.table) == 2
 
@@ -162,7 +166,7 @@ def test_pipelines_that_see_the_same_rows(codecs, given, table):
     "step", [StandardScaler().set_output(transform="pandas"), FeatureCleaner()]
 )
 def test_other_cells_are_refused(codecs, given, table, step):
-    model = make_pipeline(step, HierarchicalVQVAE(bits=18, max_epochs=0, beam_width=4))
+    model = make_pipeline(step, codec())
     with pytest.raises(ValueError, match="'b' and 'a' see different tables"):
         compare({"a": codecs["uniform"], "b": model.fit(table.iloc[:400])}, given)
 
@@ -203,7 +207,7 @@ def test_scores_in_other_units_may_order_codecs_otherwise(table):
     codecs = {scaler: fit(train, scaler=scaler) for scaler in ("standard", "quantile")}
     assert codecs["quantile"].score(rows) > codecs["standard"].score(rows)
     found = compare(codecs, rows, n_bootstrap=0)
-    decoded = {name: codec.reconstruct(rows) for name, codec in codecs.items()}
+    decoded = {name: own.reconstruct(rows) for name, own in codecs.items()}
     by_hand = {
         name: float((((back - rows) / train.std()) ** 2).to_numpy().sum())
         for name, back in decoded.items()

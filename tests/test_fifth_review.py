@@ -44,7 +44,10 @@ NAMES = list("abcdefghi")
 
 
 def codec(**parameters) -> HierarchicalVQVAE:
-    return HierarchicalVQVAE(**{"bits": 12, "max_epochs": 0, "random_state": 0} | parameters)
+    quick = {"bits": 12, "max_epochs": 0, "early_stopping": False, "random_state": 0}
+    if "compression_ratios" not in parameters:
+        quick["auto_compression_strategy"] = "water_filling"
+    return HierarchicalVQVAE(**quick | parameters)
 
 
 @pytest.fixture(scope="module")

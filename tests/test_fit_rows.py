@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.base import clone
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -19,7 +20,10 @@ NAMES = list("abcd")
 
 
 def codec(**parameters):
-    defaults = {"bits": 8, "max_epochs": 1, "fit_rows": MOST, "random_state": 3}
+    defaults = {"bits": 8, "max_epochs": 1, "early_stopping": False, "fit_rows": MOST}
+    defaults["random_state"] = 3
+    if parameters.get("bits", 8) is not None:  # where it is, a step before makes the plan
+        defaults["auto_compression_strategy"] = "water_filling"
     return HierarchicalVQVAE(**(defaults | parameters))
 
 
@@ -53,6 +57,8 @@ def test_a_large_table_is_learned_from_drawn_rows(X, expected):
     assert fitted.training_["n_rows"] == MOST
     assert_same(fitted, expected)
     assert fitted.transform(X).shape[0] == N
+    aside = codec(early_stopping=True, auto_compression_strategy="rate_distortion")
+    assert_same(clone(aside).fit(X), aside.fit(sample_rows(X, MOST, random_state=3)))
 
 
 @pytest.mark.parametrize("most", [N, N + 1, None])
@@ -155,12 +161,13 @@ def test_chunks_of_parquet_and_a_pipeline(X, named, tmp_path):
 def test_passes_over_all_rows_lower_the_error_whatever_the_chunks(X, expected, cuts, monkeypatch):
     monkeypatch.setattr("adaptive_vq.streaming.CHUNK_ROWS", 90)
     fresh = np.repeat(np.random.default_rng(9).normal(size=(500, 2)), 2, axis=1)
-    few = codec(fit_rows=30)
+    judged = {"early_stopping": True, "auto_compression_strategy": "rate_distortion"}
+    few = codec(fit_rows=30, **judged)
     start = fit_chunks(few, X).score(fresh)
     moved = fit_chunks(few, np.split(X, cuts), n_passes=2)
     assert moved.score(fresh) > start
     assert moved.training_["n_rows"] > N
-    assert_same(moved, fit_chunks(codec(fit_rows=30), [X], n_passes=2))
+    assert_same(moved, fit_chunks(codec(fit_rows=30, **judged), [X], n_passes=2))
 
 
 def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monkeypatch):

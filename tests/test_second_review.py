@@ -37,7 +37,8 @@ PLAN = AdaptiveRatioSelector("water_filling", bits=12, characterizer=HALVES)
 
 
 def codec(*args, **parameters):
-    return HierarchicalVQVAE(*args, **{"max_epochs": 0, "random_state": 0, **parameters})
+    quick = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
+    return HierarchicalVQVAE(*args, **{**quick, **parameters})
 
 
 class MySelector(AdaptiveRatioSelector):
@@ -99,7 +100,8 @@ def test_moves_of_learning_are_kept_and_told_without_epochs():
     own = np.random.default_rng(1)  # the one of the module depends on the tests before
     table = np.c_[X[:, :3], own.normal(size=(160, 3)), own.exponential(size=(160, 3)) ** 2]
     thirds = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5], "c": [6, 7, 8]})
-    vq = codec(AdaptiveRatioSelector("learned", bits=6, characterizer=thirds)).fit(table)
+    learned = AdaptiveRatioSelector("learned", bits=6, characterizer=thirds)
+    vq = codec(learned, early_stopping=True).fit(table)
     assert vq.history_ == []
     assert vq.moves_
     for name, reason in vq.decisions_["reason"].items():
@@ -123,7 +125,7 @@ def test_learning_says_that_it_had_no_rows_to_judge_by():
         ({"codebook_sizes": 2}, "codebook_sizes"),
     ):
         with pytest.warns(UserWarning, match=f"'learned' has moved no bit.*{named}"):
-            vq = codec(learned, **parameters).fit(F)
+            vq = codec(learned, **{"early_stopping": True} | parameters).fit(F)
         assert vq.moves_ == []
 
 
@@ -174,8 +176,9 @@ def test_what_metadata_were_asked_for_is_saved(tmp_path):
 @pytest.mark.parametrize("fit_rows", [None, 60, 160, 1000])
 def test_chunks_are_drawn_from_a_generator_as_fit_draws(fit_rows):
     ours, theirs = np.random.RandomState(0), np.random.RandomState(0)
-    whole = codec(bits=10, random_state=ours, fit_rows=fit_rows).fit(F)
-    parts = fit_chunks(codec(bits=10, random_state=theirs, fit_rows=fit_rows), [F[:50], F[50:]])
+    given = {"bits": 6, "early_stopping": True, "fit_rows": fit_rows}
+    whole = codec(random_state=ours, **given).fit(F)
+    parts = fit_chunks(codec(random_state=theirs, **given), [F[:50], F[50:]])
     assert (whole.transform(F) == parts.transform(F)).all(axis=None)
     assert ours.randint(1000) == theirs.randint(1000)
 
@@ -444,7 +447,7 @@ def test_reasons_agree_with_the_bits_beside_them():
     thirds = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4], "c": [5]})
     plan = AdaptiveRatioSelector("uniform", bits=32, characterizer=thirds)
     planned = plan.fit(table).decisions_["bits"]
-    decisions = codec(plan).fit(table).decisions_
+    decisions = codec(plan, early_stopping=True).fit(table).decisions_
     told = set()
     for name, row in decisions.iterrows():
         sizes = re.findall(r"([\d.]+)(?: bits?)? (freed elsewhere|of its bits)", row["reason"])
