@@ -336,7 +336,8 @@ def test_an_interval_set_meanwhile_stays(threads, switching):
 def test_codecs_are_float32_whatever_torch_makes_of_numbers(context, threads, tmp_path):
     threads(1)
     X = np.random.default_rng(0).normal(size=(300, 5))
-    codec = HierarchicalVQVAE(bits=16, context=context, max_epochs=1, random_state=0)
+    quick = {"max_epochs": 1, "early_stopping": False, "random_state": 0}
+    codec = HierarchicalVQVAE(bits=16, context=context, **quick)
     expected = codec.fit(X).transform(X)
     torch.set_default_dtype(torch.float64)
     try:

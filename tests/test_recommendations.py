@@ -36,7 +36,11 @@ def make_table(n: int, noise: bool = False, seed: int = 0) -> pd.DataFrame:
 def fit(X: pd.DataFrame, **parameters) -> HierarchicalVQVAE:
     note = FeatureCharacterizer(categories="prefix").fit_transform(X)
     return HierarchicalVQVAE(
-        parameters.pop("compression_ratios", "0.5:1"), max_epochs=0, random_state=0, **parameters
+        parameters.pop("compression_ratios", "0.5:1"),
+        max_epochs=0,
+        early_stopping=False,
+        random_state=0,
+        **parameters,
     ).fit(note)
 
 

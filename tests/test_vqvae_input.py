@@ -22,6 +22,7 @@ QUICK = {
     "auto_compression_strategy": "balanced",
     "bits": 12,
     "max_epochs": 2,
+    "early_stopping": False,
     "beam_width": 2,
     "group_hidden_dim": 8,
     "group_embedding_dim": 8,

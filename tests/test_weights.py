@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import sklearn
 import torch
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from adaptive_vq import (
@@ -31,6 +32,7 @@ QUICK = {
     "auto_compression_strategy": "balanced",
     "bits": 12,
     "max_epochs": 1,
+    "early_stopping": False,
     "beam_width": 2,
     "group_hidden_dim": 8,
     "group_embedding_dim": 8,
@@ -175,9 +177,9 @@ def test_units_of_the_codec(X, weight):
 
 def test_few_rows_give_equal_codes():
     X, weight = make_rows(16), np.random.default_rng(0).integers(0, 4, size=16)
-    ours = codec().fit(X, sample_weight=weight)
+    ours = codec(early_stopping=True).fit(X, sample_weight=weight)
     order = np.random.default_rng(1).permutation(weight.sum())
-    theirs = codec().fit(np.repeat(X, weight, axis=0)[order])
+    theirs = codec(early_stopping=True).fit(np.repeat(X, weight, axis=0)[order])
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
     assert ours.training_["n_rows"] == theirs.training_["n_rows"] == weight.sum()
 
@@ -211,14 +213,16 @@ def test_rows_per_codeword_count_repeated_rows_as_often_as_they_come(repeated):
 @pytest.mark.parametrize("strategy", ["balanced", "rate_distortion", "learned"])
 def test_weight_zero_is_no_row(X, weight, strategy):
     some = (weight > 0).astype(float)
-    ours = codec(auto_compression_strategy=strategy).fit(X, sample_weight=some)
-    theirs = codec(auto_compression_strategy=strategy).fit(X[weight > 0])
+    given = {"auto_compression_strategy": strategy, "early_stopping": True}
+    ours = codec(**given).fit(X, sample_weight=some)
+    theirs = codec(**given).fit(X[weight > 0])
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
     np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
 
 
 def test_weight_one_is_no_weight(X):
-    ours, theirs = codec().fit(X, sample_weight=np.ones(120)), codec().fit(X)
+    vq = codec(early_stopping=True)
+    ours, theirs = clone(vq).fit(X, sample_weight=np.ones(120)), vq.fit(X)
     np.testing.assert_array_equal(ours.reconstruct(X), theirs.reconstruct(X))
 
 
@@ -234,7 +238,7 @@ def test_equal_fractions_are_no_weights(X, weight, scaler):
 
 def test_only_the_proportions_of_fractions_count(X):
     weight = np.random.default_rng(0).random(120)
-    ours, theirs = (codec().fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
+    ours, theirs = (codec(early_stopping=True).fit(X, sample_weight=c * weight) for c in (1.0, 8.0))
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
 
 
