@@ -49,6 +49,12 @@ def X():
     return make_rows()
 
 
+@pytest.fixture(scope="module")
+def whole(X):
+    """What a fit without an interruption learns."""
+    return content(codec().fit(X))
+
+
 def content(estimator):
     """All that was learned, as bytes."""
     state = {key: value.tobytes() for key, value in estimator._state.items()}
@@ -104,17 +110,16 @@ def test_interrupted_at_every_write(X, tmp_path, interrupted):
         assert list(tmp_path.iterdir()) == []  # the fit is complete: nothing stays
 
 
-def test_interrupted_again_and_again(X, tmp_path, interrupted):
+def test_interrupted_again_and_again(X, tmp_path, interrupted, whole):
     path = tmp_path / "fit.safetensors"
-    whole = codec(max_epochs=2).fit(X)
     for _ in range(30):
         interrupted(1)
         try:
-            resumed = codec(max_epochs=2, checkpoint=path).fit(X)
+            resumed = codec(checkpoint=path).fit(X)
         except KeyboardInterrupt:
             continue
         break
-    assert content(resumed) == content(whole)
+    assert content(resumed) == whole
 
 
 @pytest.mark.parametrize(
@@ -262,15 +267,14 @@ def test_another_version_is_refused(X, left_over, monkeypatch):
         codec(checkpoint=left_over).fit(X)
 
 
-def test_another_number_of_threads_goes_on_to_the_same_bits(X, left_over, threads):
-    expected = content(codec().fit(X))
+def test_another_number_of_threads_goes_on_to_the_same_bits(X, left_over, threads, whole):
     threads(2)
-    assert content(codec(checkpoint=left_over).fit(X)) == expected
+    assert content(codec(checkpoint=left_over).fit(X)) == whole
 
 
-def test_what_does_not_change_the_fit_does_not_matter(X, left_over):
+def test_what_does_not_change_the_fit_does_not_matter(X, left_over, whole):
     resumed = codec(checkpoint=left_over, encode="onehot").fit(X)
-    assert content(resumed) == content(codec().fit(X))
+    assert content(resumed) == whole
 
 
 def test_damaged_checkpoint_is_named(X, left_over):

@@ -36,7 +36,8 @@ def X():
 
 
 def codec(**params):
-    return HierarchicalVQVAE(**({"bits": 12, "max_epochs": 2, "random_state": 0} | params))
+    quick = {"bits": 12, "max_epochs": 2, "early_stopping": False, "random_state": 0}
+    return HierarchicalVQVAE(**(quick | params))
 
 
 def test_names_of_devices(monkeypatch):
@@ -239,7 +240,9 @@ def everything(X, encoder):
     codes = fitted.transform(X)
     figures = diagnose(fitted, X).to_json()
     tuned, _ = tune_categories(
-        HierarchicalVQVAE(bits=8, **{**quick, "max_epochs": 0}), X, max_rounds=1
+        HierarchicalVQVAE(bits=8, early_stopping=False, **{**quick, "max_epochs": 0}),
+        X,
+        max_rounds=1,
     )
     score = tuned.score(X)
     return codes, fitted.inverse_transform(codes), figures, score, fitted.partial_fit(X).score(X)
