@@ -1046,7 +1046,7 @@ def test_new_processes_agree_with_python(form, n_processes, table, tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), [("online_news", 16), ("credit_default", 8)])
 def test_new_processes_agree_with_python_on_real_tables(name, bits, real_table, tmp_path):
-    X = real_table(name).data[:400].astype(np.float64)  # what a CSV file holds
+    X = real_table(name).data[:200].astype(np.float64)  # what a CSV file holds
     assert_processes_agree_with_python(X, "csv", tmp_path, bits)
 
 

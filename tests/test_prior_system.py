@@ -260,10 +260,10 @@ def test_categories_by_other_associations(correlation):
     assert sorted(map(tuple, found.categories_.values())) == [(0, 1, 2), (3, 4, 5)]
 
 
-def test_categories_refined_by_measured_error(families):
+def test_categories_refined_by_measured_error(table):
     """In place of the gradient refinement, which its own tests did not support."""
-    selector = AdaptiveRatioSelector("rate_distortion", bits=24).fit(families.data)
-    characterizer = FeatureCharacterizer().fit(families.data)
+    selector = AdaptiveRatioSelector("rate_distortion", bits=24).fit(table)
+    characterizer = FeatureCharacterizer().fit(table)
     cuts = [{tuple(c) for c in cut.values()} for cut in characterizer.cuts_]
     assert {tuple(columns) for columns in selector.categories_.values()} in cuts
 
