@@ -100,13 +100,6 @@ def codes_in_fit(rows: Tensor, chain: Chain, beam: int) -> Tensor:
     return codes_of(rows, chain, beam, len(rows) if len(rows) < tile_of(beam) else None)
 
 
-@torch.no_grad()
-def search(rows: Tensor, chain: Chain, beam: int = 1) -> tuple[Tensor, Tensor]:
-    """`codes_of`, and what they leave of the rows, shape (n, width)."""
-    codes = codes_of(rows, chain, beam)
-    return codes, rows - decode(codes, chain, rows.shape[1])
-
-
 def decode(codes: Tensor, chain: Chain, width: int) -> Tensor:
     """Sum of the chosen codewords, times the spreads of those before them, shape (n, width)."""
     out = torch.zeros(len(codes), width, dtype=torch.float32, device=codes.device)

@@ -49,10 +49,10 @@ def test_codes_depend_on_neither_cut_nor_threads(n, threads):
     rows = normal(2500, 6)
     chain = [normal(32, 3, seed=1), normal(64, 6, seed=2), 0.5 * normal(17, 6, seed=3)]
     threads(1)
-    every, _ = quantize.search(rows, chain, 8)
+    every = quantize.codes_of(rows, chain, 8)
     for n_threads in (1, 3):
         threads(n_threads)
-        assert torch.equal(quantize.search(rows[:n], chain, 8)[0], every[:n])
+        assert torch.equal(quantize.codes_of(rows[:n], chain, 8), every[:n])
         assert torch.get_num_threads() == n_threads
 
 
@@ -65,13 +65,6 @@ def test_tiles_hand_on_what_goes_wrong(threads):
         with pytest.raises(ZeroDivisionError):
             beam.in_tiles(fail, normal(600, 2))
         assert torch.get_num_threads() == n_threads
-
-
-def test_search_returns_what_is_left():
-    rows, chain = normal(300, 4), [normal(8, 2), normal(8, 4)]
-    codes, left = quantize.search(rows, chain, 4)
-    torch.testing.assert_close(left, rows - quantize.decode(codes, chain, 4))
-    assert codes.shape == (300, 2)
 
 
 @pytest.mark.parametrize("tile", [beam.TILE, 1024])
@@ -115,7 +108,8 @@ def test_candidates_know_codewords_beyond_a_byte():
     for codebook in chain:
         left = found.residuals(1, 4)[:, 0]
         found.extend(codebook, 4)
-    codes, expected = quantize.search(rows, chain, 4)
+    codes = quantize.codes_of(rows, chain, 4)
+    expected = rows - quantize.decode(codes, chain, 4)
     assert torch.equal(found.best(), codes)
     assert int(codes[:, 0].max()) > 255
     torch.testing.assert_close(found.residuals(1, 4)[:, 0], expected)

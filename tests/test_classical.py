@@ -180,8 +180,13 @@ def test_refits_end_when_they_no_longer_pay(table, monkeypatch):
         chain = classical._refitted(latents, start, ones, StartOptions(0, n_refits=50), ridge)
         counts[memorizes] = len(done)
         assert set(done) == {classical.STRONG_RIDGE if memorizes else classical.CHAIN_RIDGE}
-        left = [quantize.search(latents, c, 8)[1].square().sum() for c in (start, chain)]
-        assert left[1] < left[0]
+        before, after = (
+            (latents - quantize.decode(quantize.codes_of(latents, c, 8), c, latents.shape[1]))
+            .square()
+            .sum()
+            for c in (start, chain)
+        )
+        assert after < before
     assert 1 <= counts[True] <= counts[False] < 50
 
 
@@ -234,7 +239,7 @@ def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
     latents, chain = table[:, :3], [table[:8, :3]]
     codes = torch.zeros(len(table), 1, dtype=torch.long)
     done = []
-    monkeypatch.setattr(quantize, "search", lambda *arguments: (codes, latents))
+    monkeypatch.setattr(quantize, "codes_of", lambda *arguments: codes)
     monkeypatch.setattr(quantize, "refit", lambda *arguments: done.append(arguments[1]) or chain)
     ones = torch.ones(len(table))
     ridge = classical.STRONG_RIDGE if memorizes else None

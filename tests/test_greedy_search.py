@@ -48,7 +48,7 @@ def test_a_beam_of_one_searches_greedily(spread, monkeypatch):
     before = rows.clone()
     expected = GreedySearch(chain).codes(rows)
     assert torch.equal(rows, before)
-    assert torch.equal(quantize.search(rows, chain, 1)[0], expected)
+    assert torch.equal(quantize.codes_of(rows, chain, 1), expected)
     asked = []
     monkeypatch.setattr(GreedySearch, "codes", lambda self, rows: asked.append(rows) or expected)
     quantize.codes_in_fit(rows, chain, 1)

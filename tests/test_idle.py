@@ -32,7 +32,7 @@ def chain(rows):
 
 def found(rows, chain):
     """Codes by exhaustive search: as many candidates as there are combinations."""
-    return quantize.search(rows, chain, 1024)[0]
+    return quantize.codes_of(rows, chain, 1024)
 
 
 def errors(rows, chain, codes):
@@ -189,6 +189,6 @@ def test_a_resumed_search_finds_what_one_from_the_start_finds(spread):
         chain[j][0] += 0.1
         words = torch.arange(1, len(chain[j]), 2)
         kept = [words if k == j else torch.arange(len(book)) for k, book in enumerate(chain)]
-        expected, _ = quantize.search(rows[at], selected(chain, kept), 4)
+        expected = quantize.codes_of(rows[at], selected(chain, kept), 4)
         assert torch.equal(resumed.codes(at, j, words), expected)
     assert resumed.codes(at[:0], 1, words).shape == (0, 3)

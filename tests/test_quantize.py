@@ -38,7 +38,7 @@ def test_split_bits():
 
 
 def test_wide_beam_is_exhaustive(rows, chain):
-    codes, _ = quantize.search(rows, chain, beam=256)
+    codes = quantize.codes_of(rows, chain, beam=256)
     every = torch.cartesian_prod(*[torch.arange(len(c)) for c in chain])
     sums = quantize.decode(every, chain, 4)
     best = (torch.cdist(rows.double(), sums.double()) ** 2).amin(1)
@@ -46,29 +46,29 @@ def test_wide_beam_is_exhaustive(rows, chain):
 
 
 def test_wider_beams_are_better(rows, chain):
-    found = [squared(rows, quantize.search(rows, chain, b)[0], chain) for b in (1, 2, 8, 64)]
+    found = [squared(rows, quantize.codes_of(rows, chain, b), chain) for b in (1, 2, 8, 64)]
     assert found == sorted(found, reverse=True)
     assert found[-1] < found[0]
 
 
 def test_search_of_nothing(rows):
-    assert quantize.search(rows, [])[0].shape == (300, 0)
-    assert quantize.search(rows[:0], [normal(4, 4)])[0].shape == (0, 1)
+    assert quantize.codes_of(rows, []).shape == (300, 0)
+    assert quantize.codes_of(rows[:0], [normal(4, 4)]).shape == (0, 1)
 
 
 def test_codes_do_not_depend_on_the_cut(rows, chain):
     many = rows.repeat(5, 1)
-    codes, _ = quantize.search(many, chain, 4)
+    codes = quantize.codes_of(many, chain, 4)
     for start in (0, 17, 700):
         part = many[start : start + 333]
-        assert torch.equal(quantize.search(part, chain, 4)[0], codes[start : start + 333])
+        assert torch.equal(quantize.codes_of(part, chain, 4), codes[start : start + 333])
 
 
 def test_stages_are_trained_on_good_candidates_only():
     rows = normal(400, 4)
     sizes = [2, 2, 32]
     chain, _ = quantize.fit_chain(rows, sizes, [4, 4, 4], generator(), beam=5)
-    codes, _ = quantize.search(rows, chain, 16)
+    codes = quantize.codes_of(rows, chain, 16)
     used = [len(codes[:, j].unique()) for j in range(3)]
     assert used[2] >= 28  # half of them used to serve combinations that no search ends with
 
@@ -99,7 +99,7 @@ def test_a_chain_comes_with_the_codes_of_its_rows(rows, beam, n_books):
     sizes, widths = [8, 8, 4][:n_books], [2, 4, 4][:n_books]
     chain, codes = quantize.fit_chain(rows, sizes, widths, generator(), beam=beam)
     assert codes.dtype == torch.long
-    assert torch.equal(codes, quantize.search(rows, chain, beam)[0])
+    assert torch.equal(codes, quantize.codes_of(rows, chain, beam))
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -124,12 +124,12 @@ def test_draws_of_candidates_are_residuals_with_the_weights_of_their_rows():
 
 def test_narrow_codebooks_leave_later_coordinates_alone(rows, chain):
     assert [c.shape[1] for c in chain] == [2, 4, 4]
-    decoded = quantize.decode(quantize.search(rows, chain)[0], chain[:1], 4)
+    decoded = quantize.decode(quantize.codes_of(rows, chain), chain[:1], 4)
     assert (decoded[:, 2:] == 0).all()
 
 
 def test_refit_solves_the_least_squares_problem(rows, chain):
-    codes, _ = quantize.search(rows, chain, 4)
+    codes = quantize.codes_of(rows, chain, 4)
     weight = torch.rand(300, generator=generator(1))
     ridge = 0.5
     moved = quantize.refit(rows, codes, chain, ridge, weight)
@@ -152,7 +152,7 @@ def test_refit_solves_the_least_squares_problem(rows, chain):
 
 
 def test_refit_lowers_the_error_and_a_large_ridge_moves_nothing(rows, chain):
-    codes, _ = quantize.search(rows, chain, 4)
+    codes = quantize.codes_of(rows, chain, 4)
     moved = quantize.refit(rows, codes, chain, 1e-3)
     assert squared(rows, codes, moved) < squared(rows, codes, chain)
     still = quantize.refit(rows, codes, chain, 1e12)
@@ -162,13 +162,13 @@ def test_refit_lowers_the_error_and_a_large_ridge_moves_nothing(rows, chain):
 
 def test_refine_never_raises_any_error(rows, chain):
     tables = [torch.nn.functional.pad(c, (0, 4 - c.shape[1])) for c in chain]
-    codes = quantize.search(rows, chain)[0]
+    codes = quantize.codes_of(rows, chain)
     before = ((rows - quantize.decode(codes, tables, 4)) ** 2).sum(1)
     after = quantize.refine(rows, codes, tables, 3)
     error = ((rows - quantize.decode(after, tables, 4)) ** 2).sum(1)
     assert float((error - before).max()) <= 1e-5
     assert float(error.sum()) < float(before.sum())
-    assert torch.equal(codes, quantize.search(rows, chain)[0])  # its input stays
+    assert torch.equal(codes, quantize.codes_of(rows, chain))  # its input stays
 
 
 # --- chains: what a stage is trained on ----------------------------------------------------------
@@ -214,7 +214,7 @@ def test_rows_without_weight_do_not_move_a_chain(rows):
 def test_a_chain_of_tiny_rows_is_as_long_as_one_of_large_rows(rows):
     for scale in (1e-6, 1.0, 1e6):
         chain, _ = quantize.fit_chain(scale * rows, [8, 8], [4, 4], generator())
-        codes, _ = quantize.search(scale * rows, chain)
+        codes = quantize.codes_of(scale * rows, chain)
         assert [len(c) for c in chain] == [8, 8]
         assert squared(scale * rows, codes, chain) < 0.5 * float((scale * rows).square().sum())
 
@@ -238,7 +238,7 @@ def test_refine_of_no_rows(rows, chain):
 
 
 def test_freed_memory_is_returned_before_a_large_system(rows, chain, monkeypatch):
-    codes, _ = quantize.search(rows, chain, 4)
+    codes = quantize.codes_of(rows, chain, 4)
     calls = []
     monkeypatch.setattr(quantize, "return_freed", lambda: calls.append(1))
     expected = quantize.refit(rows, codes, chain, 1.0)

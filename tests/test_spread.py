@@ -131,19 +131,20 @@ def test_a_wide_search_finds_the_best_of_all_combinations(rows, chain):
     every = torch.tensor(list(itertools.product(range(16), range(8), range(4))))
     sums = decoded(every, chain, 5)
     best = (torch.cdist(rows.double(), sums.double()) ** 2).amin(1)
-    codes, left = quantize.search(rows, chain, 512)
+    codes = quantize.codes_of(rows, chain, 512)
+    left = rows - decoded(codes, chain, 5)
     torch.testing.assert_close(left.square().sum(1).double(), best, rtol=1e-3, atol=1e-4)
-    narrow = left_of(rows, chain, quantize.search(rows, chain, 1)[0])
+    narrow = left_of(rows, chain, quantize.codes_of(rows, chain, 1))
     assert float(narrow.sum()) > float(best.sum())
-    torch.testing.assert_close(left, rows - decoded(codes, chain, 5), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(quantize.decode(codes, chain, 5), rows - left, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 255, 600])
 def test_codes_depend_on_neither_cut_nor_threads(rows, chain, threads, n):
     threads(1)
-    every, _ = quantize.search(rows, chain, 8)
+    every = quantize.codes_of(rows, chain, 8)
     threads(3)
-    assert torch.equal(quantize.search(rows[:n], chain, 8)[0], every[:n])
+    assert torch.equal(quantize.codes_of(rows[:n], chain, 8), every[:n])
 
 
 def test_candidates_leave_what_decoding_does_not_say(rows, chain):
@@ -162,7 +163,7 @@ def test_candidates_leave_what_decoding_does_not_say(rows, chain):
 
 def test_codes_of_a_fit_are_those_of_the_search(rows):
     chain, codes = quantize.fit_chain(rows, [16, 8, 8], [5, 5, 5], generator(), beam=4, spread=True)
-    again, _ = quantize.search(rows, chain, 4)
+    again = quantize.codes_of(rows, chain, 4)
     assert float((codes == again).all(1).float().mean()) > 0.99
 
 
@@ -171,7 +172,7 @@ def test_uneven_rows_are_coded_better_with_spreads():
     errors = {}
     for spread in (False, True):
         chain, _ = quantize.fit_chain(table, [32, 32, 32], [5, 5, 5], generator(), spread=spread)
-        errors[spread] = float(left_of(unseen, chain, quantize.search(unseen, chain, 8)[0]).sum())
+        errors[spread] = float(left_of(unseen, chain, quantize.codes_of(unseen, chain, 8)).sum())
     assert errors[True] < 0.8 * errors[False]
 
 
@@ -181,13 +182,11 @@ def test_a_chain_that_needs_none_has_no_spreads_to_lose(sizes):
     chain, codes = quantize.fit_chain(rows, sizes, [3] * len(sizes), generator(), spread=True)
     assert codes.shape == (8, len(chain))
     assert (spreads_of(chain) is None) == (len(chain) == 1)
-    torch.testing.assert_close(
-        quantize.decode(codes, chain, 3), rows - quantize.search(rows, chain)[1]
-    )
+    assert torch.equal(codes, quantize.codes_of(rows, chain))
 
 
 def test_a_refit_is_the_least_squares_solution(rows, chain):
-    codes, _ = quantize.search(rows, chain, 8)
+    codes = quantize.codes_of(rows, chain, 8)
     weight = torch.rand(600, generator=generator(3)) + 0.5
     moved = quantize.refit(rows, codes, chain, 1e-2, weight)
     assert same(spreads_of(moved), chain.spreads)
@@ -214,10 +213,10 @@ def test_a_refit_is_the_least_squares_solution(rows, chain):
 def test_idle_codewords_become_the_choice_of_a_row(rows, chain):
     chain[1][3] += 300.0
     chain[2][1] -= 300.0
-    codes, _ = quantize.search(rows, chain, 512)
+    codes = quantize.codes_of(rows, chain, 512)
     assert not (codes[:, 1] == 3).any()
     closer = _idle.nudged(rows, chain, torch.ones(600), codes)
-    after, _ = quantize.search(rows, closer, 512)
+    after = quantize.codes_of(rows, closer, 512)
     assert (after[:, 1] == 3).any()
     assert (after[:, 2] == 1).any()
     assert same(spreads_of(closer), chain.spreads)
@@ -225,7 +224,7 @@ def test_idle_codewords_become_the_choice_of_a_row(rows, chain):
 
 def test_the_row_served_worst_is_coded_exactly(rows, chain):
     chain[0][5] += 1000.0
-    codes, _ = quantize.search(rows, chain, 64)
+    codes = quantize.codes_of(rows, chain, 64)
     worst = int(left_of(rows, chain, codes).argmax())
     before = [spread.clone() for spread in chain.spreads]
     new = _idle.replaced(rows, chain, torch.ones(600), codes)
