@@ -36,6 +36,9 @@ MUCH = 0.3
 GENTLE_RIDGE = 20.0
 """Ridge of refits of any number of rows where those kept aside tell that others memorize."""
 SEARCH_BEAM_IN_FIT = 8
+_WIDE_BEAM = 32
+"""Beam by which codewords of few rows are told to be idle: narrower ones overlook what rows would
+use in their final search, and unseen rows even more so."""
 MOST_CANDIDATES = 400_000
 """Candidates of all rows while a chain grows: of many rows each can have few, since a stage is
 trained on no more than `quantize.MOST_RESIDUALS` of them."""
@@ -257,9 +260,10 @@ def _settled(
         ridge = GENTLE_RIDGE if gentle else STRONG_RIDGE
         memorizes = gentle or n_rows < MEMORIZING * max(map(len, chain))
         chain = _refitted(latents, chain, weight, options, ridge if memorizes else None, codes)
-    if options.prunes or n_rows < CROWDED * max(map(len, chain), default=0):
-        count = weight[:n_rows] > 0
-        chain = _used(latents[:n_rows][count], chain, weight[:n_rows][count], options.beam)
+    few = n_rows < CROWDED * max(map(len, chain), default=0)
+    if few or options.prunes:
+        count, beam = weight[:n_rows] > 0, _WIDE_BEAM if few else options.beam
+        chain = _used(latents[:n_rows][count], chain, weight[:n_rows][count], beam)
     return chain
 
 
@@ -300,9 +304,10 @@ def _used(latents: Tensor, chain: Chain, weight: Tensor, beam: int) -> Chain:
     They would cost bits and serve none.
     """
     codes = quantize.codes_in_fit(latents, chain, beam)
-    chain = nudged(latents, chain, weight, codes)
-    codes = quantize.codes_in_fit(latents, chain, beam)
-    return selected(chain, [codes[:, j].unique() for j in range(len(chain))])
+    moved = nudged(latents, chain, weight, codes)
+    if moved is not chain:
+        codes = quantize.codes_in_fit(latents, moved, beam)
+    return selected(moved, [codes[:, j].unique() for j in range(len(moved))])
 
 
 def _copies(width: float, n_rows: int) -> int:

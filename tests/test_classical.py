@@ -232,6 +232,17 @@ def test_each_of_many_rows_has_fewer_candidates_while_a_chain_grows(table, monke
     assert beams == [16, 10, classical.SEARCH_BEAM_IN_FIT]
 
 
+def test_of_few_rows_a_codeword_is_idle_only_if_a_wide_search_has_no_use_for_it(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(300, 8, generator=generator) / torch.rand(300, 1, generator=generator)
+    asked, kept = CategorySpec("all", torch.arange(8), [[64] * 4], [8]), []
+    for beam in (classical.SEARCH_BEAM_IN_FIT, classical._WIDE_BEAM):
+        monkeypatch.setattr(classical, "_WIDE_BEAM", beam)
+        part = classical.fit_category(rows, asked, torch.ones(300), StartOptions(0), 0.0)
+        kept.append(sum(map(len, part.chain)))
+    assert kept[0] + 10 < kept[1] <= 256
+
+
 @pytest.mark.parametrize(("memorizes", "n_refits"), [(True, 1), (False, 2)])
 def test_codes_of_the_last_search_are_refitted_to_unless_rows_are_few(
     table, monkeypatch, memorizes, n_refits
