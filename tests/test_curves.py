@@ -626,6 +626,15 @@ def test_long_chains_may_gain_what_short_ones_have_not():
     assert bench.gains.usual(np.array([4.0])) == pytest.approx(before)
 
 
+def test_gains_serve_for_chains_of_as_many_codebooks_as_these_have_bits():
+    bench = Bench(make_table(), seed=0)
+    (node,) = bench.nodes([np.arange(4)])
+    node.note_gain(18, 0.5)
+    assert [node.may_gain(bits) for bits in (17, 18, 19)] == [False, False, False]
+    bench.max_bits = 6  # three codebooks of 18 bits, four of 19
+    assert [node.may_gain(bits) for bits in (17, 18, 19)] == [False, False, True]
+
+
 def test_chain_over_all_columns_is_measured_where_rows_are_sparse():
     # On a sphere no column is worth less than others; greedy codebooks of two halves look better.
     rows = np.random.default_rng(0).normal(size=(1_700, 8))
