@@ -96,7 +96,7 @@ class Diagnosis:
     >>> from adaptive_vq import HierarchicalVQVAE, diagnose
     >>> rng = np.random.default_rng(0)
     >>> X = np.repeat(rng.normal(size=(200, 2)), 3, axis=1) + 0.1 * rng.normal(size=(200, 6))
-    >>> vq = HierarchicalVQVAE(bits=16, max_epochs=0).fit(X[:150])
+    >>> vq = HierarchicalVQVAE(bits=12, max_epochs=0).fit(X[:150])
     >>> report = diagnose(vq, X[150:], embedding="pca")
     >>> list(report.categories.index), report.summary["quality"] > 0.9
     (['cluster_1', 'cluster_2'], True)

@@ -84,12 +84,12 @@ def test_rows_of_few_distinct_values_keep_the_codebook_that_tells_them_apart():
 
 
 def test_no_codeword_without_a_row_survives_the_start():
-    part = classical.fit_category(ROWS, spec((128,), (128,)), ONES, StartOptions(0), 0.5)
-    codes = classical.encode([part], ROWS, StartOptions(0).beam)
+    rows = ROWS[:160]
+    part = classical.fit_category(rows, spec((128,), (128,)), ONES[:160], StartOptions(0), 0.5)
+    codes = classical.encode([part], rows, classical._WIDE_BEAM)
     used = [len(codes[:, j].unique()) for j in range(codes.shape[1])]
-    # One search later a few more may have lost theirs; a start that kept all would have 128.
-    assert all(0.9 * len(book) <= n for n, book in zip(used, part.chain, strict=True))
-    assert max(map(len, part.chain)) < 128
+    assert used == [len(book) for book in part.chain]
+    assert max(used) < 128  # a start that kept all would have 128, most of the second idle
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -104,13 +104,13 @@ def test_bits_that_codewords_without_rows_cost_are_spent(seed):
 def test_a_small_table_is_coded_better_than_by_full_codebooks():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(700, 3)) @ rng.normal(size=(3, 8)) + 0.3 * rng.normal(size=(700, 8))
-    fit, held = X[:300], X[300:]
+    fit, held = X[:150], X[150:]
     everything = FeatureCharacterizer({"all": list(range(8))})
     selector = AdaptiveRatioSelector("water_filling", bits=24, characterizer=everything)
     free = HierarchicalVQVAE(selector, max_epochs=0).fit(fit)
     full = HierarchicalVQVAE(selector, codebook_sizes=256, max_epochs=0).fit(fit)
     assert free.n_bits_ <= 24 + 1e-9
-    assert 1 - free.score(held) < 0.9 * (1 - full.score(held))
+    assert 1 - free.score(held) < 0.8 * (1 - full.score(held))
 
 
 @pytest.mark.parametrize(("noise", "turns"), [(0.0, 1), (2.0, 2)])
