@@ -332,8 +332,9 @@ class Node:
         return [min(count, len(values), most) / len(values) for count in counts]
 
     def _known(self, bits: int) -> bool:
-        books = len(quantize.split_bits(bits, self.max_bits))
-        same = [b for b in self._gains if len(quantize.split_bits(b, self.max_bits)) == books]
+        most = self.max_bits
+        books = len(quantize.split_bits(bits, most))
+        same = [b for b in self._gains if len(quantize.split_bits(b, most)) == books]
         return any(abs(b - bits) <= _NEAR * bits for b in same)
 
     def curve(self, budget: int, ahead: bool = False) -> Floats:

@@ -46,9 +46,9 @@ def remember(
     Rows of later chunks count with the codec as it was after them.
     """
     mass = np.ones(len(Z)) if weight is None else weight
-    # Summed as they are, where they count alike: as numbers they would be a table of float64.
-    cells, n_rows = observed.sum(axis=0), len(Z)
-    if weight is not None:
+    if weight is None:  # summed as they are: as numbers they would be a table of float64
+        cells, n_rows = observed.sum(axis=0), len(Z)
+    else:
         cells = _counted(np.round(mass @ observed, _EXACT_DIGITS), mass)
         n_rows = math.ceil(round(float(mass.sum()), _EXACT_DIGITS))
     record = getattr(estimator, "training_", None) or _empty(estimator, cells)
