@@ -74,7 +74,7 @@ class Extent:
         return within | (self.n_observed == 0)
 
     def missing_share(self) -> FloatArray:
-        return 1.0 - self.n_observed / self.n_rows
+        return (self.n_rows - self.n_observed) / self.n_rows
 
 
 def choose_caps(

@@ -257,6 +257,14 @@ def test_optional_rules():
     assert set(actions(alone, "dropped")) == {"big", "wild"}
 
 
+@pytest.mark.parametrize("missing", [1, 3, 6])
+def test_a_share_of_missing_cells_at_the_limit_is_not_beyond_it(missing):
+    X = np.random.default_rng(0).normal(size=(10, 2))
+    X[:missing, 1] = np.nan
+    assert FeatureCleaner(max_missing=missing / 10).fit(X).kept_.tolist() == [0, 1]
+    assert FeatureCleaner(max_missing=(missing - 1) / 10).fit(X).kept_.tolist() == [0]
+
+
 def test_near_constant_by_tolerance():
     X = np.column_stack([100 + 0.01 * np.arange(20), np.arange(20.0)])
     assert FeatureCleaner().fit(X.copy()).kept_.tolist() == [0]  # they are twins
