@@ -332,11 +332,11 @@ def _from_clusterer(clusterer: Any, columns: _Columns, random_state: Any) -> Cat
     return _numbered([np.sort(order[group]) for group in full], everything, {})
 
 
-def _prefixed(columns: _Columns) -> Categories:
+def _prefixed(columns: _Columns, word: str = "prefix") -> Categories:
     found = families(columns.names)
     if not found:
         raise ValueError(
-            f"categories='prefix' needs column names like 'family{SEPARATOR}feature'; X has "
+            f"categories={word!r} needs column names like 'family{SEPARATOR}feature'; X has "
             f"{columns.names[:3]}. Give X such names, or categories another value."
         )
     return found
@@ -344,7 +344,7 @@ def _prefixed(columns: _Columns) -> Categories:
 
 def _clustered_families(columns: _Columns) -> Categories:
     """Cluster within each family; a family of one cluster keeps its name."""
-    grouped = _prefixed(columns)
+    grouped = _prefixed(columns, "prefix_auto")
     rest = _left_over(grouped, columns)
     if len(rest):
         grouped[REMAINDER] = np.sort(np.concatenate([grouped.get(REMAINDER, rest[:0]), rest]))

@@ -183,8 +183,9 @@ def test_prefixes(frame):
     found = resolve("prefix", frame)
     assert as_lists(found.categories) == {"shape": [3, 4, 5], "time": [0, 1], "remainder": [2]}
     assert families(["a__b__c", "__x", "y"]) == {"a": [0]}
-    with pytest.raises(ValueError, match="needs column names like"):
-        resolve("prefix", pd.DataFrame(np.zeros((2, 2))))
+    for spec in ("prefix", "prefix_auto"):
+        with pytest.raises(ValueError, match=f"categories='{spec}' needs column names like"):
+            resolve(spec, pd.DataFrame(np.zeros((2, 2))))
 
 
 def test_clusters_within_each_family(blocks):
