@@ -264,7 +264,11 @@ def _bin_indicators(x: FloatArray, n_bins: int, weight: FloatArray | None) -> Fl
     observed = ~np.isnan(x)
     indicators = np.zeros((len(x), n_bins))
     if observed.any():
-        edges = np.unique(column_quantiles(x[:, None], weight, np.arange(1, n_bins) / n_bins))
+        quantiles = column_quantiles(x[:, None], weight, np.arange(1, n_bins) / n_bins)
+        edges, times = np.unique(quantiles, return_counts=True)
+        # A value that fills bins, or the upper end, does not share one with the rare ones below it.
+        alone = edges[(times > 1) | (edges == np.nanmax(x))]
+        edges = np.union1d(edges, np.nextafter(alone, -np.inf))
         bins = np.searchsorted(edges, x[observed], side="left")
         indicators[np.flatnonzero(observed), bins] = 1.0
     return indicators

@@ -14,6 +14,7 @@ from sklearn.cluster import (
     KMeans,
 )
 from sklearn.compose import make_column_selector
+from sklearn.metrics import normalized_mutual_info_score
 
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import resolve_categories
@@ -451,6 +452,25 @@ def test_mutual_information_of_known_tables():
     information = correlation_matrix(X, "mutual_information")
     assert information[0, 1] == pytest.approx(1)
     assert information[0, 2] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [40, 500])
+@pytest.mark.parametrize("ones", [0.06, 0.3, 0.7, 0.94])
+def test_mutual_information_of_flags_is_that_of_their_values(n, ones):
+    flag = np.arange(n) < ones * n
+    other = np.roll(flag, 2)
+    X = np.column_stack([flag, ~flag, other])
+    information = correlation_matrix(X, "mutual_information")
+    assert information[0, 1] == pytest.approx(1)
+    assert information[0, 2] == pytest.approx(normalized_mutual_info_score(flag, other))
+
+
+def test_mutual_information_is_that_of_negated_columns():
+    rng = np.random.default_rng(0)
+    mostly_zero = rng.normal(size=400) * (rng.random(400) < 0.08)
+    X = np.column_stack([mostly_zero, np.minimum(rng.normal(size=400), -1.5)])
+    information = correlation_matrix(np.hstack([X, -X]), "mutual_information")
+    np.testing.assert_allclose(information[[0, 1], [2, 3]], 1)
 
 
 def test_orphans_go_to_the_nearest_ties_to_the_larger_group():
