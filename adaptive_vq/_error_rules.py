@@ -24,6 +24,8 @@ from adaptive_vq._wording import counted, listed
 from adaptive_vq.allocation import allocate_minimax
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from adaptive_vq.diagnosis import Diagnosis
 
 
@@ -46,6 +48,12 @@ _EXTREMES = (
     "If these extremes matter, widen clip (None caps nothing), and caps of a FeatureCleaner that "
     "the codec has as cleaner; if not, read the capped figures, or set scaler='quantile', which "
     "leaves them capped and counts them by rank."
+)
+# Nor is any other parameter for what training has shown no second value of.
+_STILL = (
+    "did not vary in training, so that no code tells its values apart, whatever clip, scaler and "
+    "bits are. Check units and source of these rows; if they are what is to come, fit again with "
+    "them."
 )
 
 
@@ -97,7 +105,7 @@ def _bits(number: float) -> str:
 def dominant_column(d: Diagnosis) -> Found:
     """Columns with most of their category's error."""
     of_category = d.categories[["n_columns", "nmse"]].rename(columns={"nmse": "nmse_category"})
-    columns = d.columns.join(of_category, on="category")
+    columns = d.columns.join(of_category, on="category").assign(still=_still(d))
     stands_out = (
         (columns["share_of_category"] > DOMINANT_COLUMN)
         & (columns["n_columns"] >= 3)
@@ -112,11 +120,19 @@ def dominant_column(d: Diagnosis) -> Found:
             "categories",
             f"Column {name!r} carries {percent(row['share_of_category'])} of the error of category "
             f"{row['category']!r} (limit {percent(DOMINANT_COLUMN)}; {row['n_columns']} columns); "
-            f"its own NMSE is {row['nmse']:.3g}. " + _remedy(row["share_beyond_caps"]),
+            f"its own NMSE is {row['nmse']:.3g}. "
+            + _remedy(row["share_beyond_caps"], f"It {_STILL}" if row["still"] else ""),
         )
 
 
-def _remedy(beyond: float) -> str:
+def _still(d: Diagnosis) -> pd.Series:
+    """Which columns were constant in training and have cells here."""
+    return d.columns["mean_shift"].isna() & d.columns["nmse"].notna()
+
+
+def _remedy(beyond: float, still: str) -> str:
+    if still:
+        return still
     if beyond > BEYOND_CAPS:
         return f"{percent(beyond)} of that is in cells beyond the caps. {_EXTREMES}"
     return (
@@ -134,6 +150,10 @@ def beyond_caps(d: Diagnosis) -> Found:
     parts = d.columns["share"] * d.columns["share_beyond_caps"]
     parts = parts[parts > 0].sort_values(ascending=False)
     heavy = parts[parts.cumsum().shift(fill_value=0.0) < parts.sum() / 2]
+    still = heavy.index[_still(d)[heavy.index]]
+    remedies = [_EXTREMES] if len(still) < len(heavy) else []
+    if len(still):
+        remedies.append(f"{listed(still, 3)} {_STILL}")
     yield Recommendation(
         "beyond_caps",
         "all",
@@ -142,7 +162,7 @@ def beyond_caps(d: Diagnosis) -> Found:
         "clip, scaler",
         f"Cells beyond the training caps carry {percent(share)} of the error (limit "
         f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
-        f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. {_EXTREMES}",
+        f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. {' '.join(remedies)}",
     )
 
 

@@ -228,6 +228,32 @@ def test_tails_beyond_the_caps(vq, split):
     assert not found(own, "worst_category")  # more bits would not help
 
 
+@pytest.mark.parametrize("clip", ["auto", None])
+def test_column_constant_in_training(split, clip):
+    # No clip, scaler or category helps: they were advised, and leave the error as it is.
+    given = split[1].assign(a__0=np.arange(300) % 2)
+    own = report(fit(split[0].assign(a__0=0), bits=32, clip=clip), given)
+    (column,) = found(own, "dominant_column")
+    assert column.subject == "a__0"
+    capped = found(own, "beyond_caps")
+    assert len(capped) == (clip is not None)
+    for advice in [column, *capped]:
+        assert "did not vary in training" in advice.message
+        assert "fit again" in advice.message
+        assert "widen clip" not in advice.message
+        assert "categories=" not in advice.message
+
+
+def test_extremes_beside_a_column_constant_in_training(split):
+    given = split[1].assign(a__0=np.arange(300) % 2)
+    own = report(fit(split[0].assign(a__0=0), bits=32), given)
+    own.columns["share"] = [0.4, 0.3, 0.3, *[0.0] * 9]
+    own.columns["share_beyond_caps"] = 1.0
+    (advice,) = [r for r in recommend(own) if r.rule == "beyond_caps"]
+    assert "in 'a__0', 'a__1'. If these extremes matter, widen clip" in advice.message
+    assert "'a__0' did not vary in training" in advice.message
+
+
 def test_too_few_rows_and_far_above_training(split):
     own = report(fit(split[0].iloc[:80], bits=36), split[1])
     (few,) = found(own, "few_rows")
