@@ -64,9 +64,7 @@ def worst_category(d: Diagnosis) -> Found:
     errors = d.categories["nmse_capped"].dropna()
     if len(errors) < 2:
         return
-    # The median of two is their mean, which the worse one never exceeds by far.
-    two = len(errors) == 2
-    usual, of_which = (errors.min(), "other") if two else (errors.median(), "median")
+    usual, of_which = _usual(errors), "other" if len(errors) == 2 else "median"
     if not math.isfinite(usual):
         return
     limit = max(WORST_OVER_MEDIAN * usual, NOTABLE_NMSE)
@@ -80,11 +78,45 @@ def worst_category(d: Diagnosis) -> Found:
             str(name),
             float(ratio),
             WORST_OVER_MEDIAN,
-            "strategy='minimax', codebook_sizes, or bits",
-            f"Category {name!r} has capped NMSE {error:.3g} at "
-            f"{_bits(d.categories['bits'][str(name)])}, {far}. "
-            + (_MORE_BITS if _evens_out(d, str(name)) else _MORE_IN_TOTAL),
+            *_for_worst(
+                d,
+                str(name),
+                f"Category {name!r} has capped NMSE {error:.3g} at "
+                f"{_bits(d.categories['bits'][str(name)])}, {far}. ",
+            ),
         )
+
+
+def _usual(errors: pd.Series) -> float:
+    # The median of two is their mean, which the worse one never exceeds by far.
+    return float(errors.min() if len(errors) == 2 else errors.median())
+
+
+def _for_worst(d: Diagnosis, name: str, found: str) -> tuple[str, str]:
+    """Parameter and message for a category that is far worse than others."""
+    if _worst_only_here(d, name):
+        trained = d.categories["training_nmse"][name]
+        return "more training rows, or the rows", found + (
+            f"In training, where it has {trained:.3g}, it does not stand out: these rows differ "
+            "from the training rows, or those are few for so many codewords. Check units and "
+            "source of these rows, or fit on more; more bits would code training rows better."
+        )
+    return "strategy='minimax', codebook_sizes, or bits", found + (
+        _MORE_BITS if _evens_out(d, name) else _MORE_IN_TOTAL
+    )
+
+
+def _worst_only_here(d: Diagnosis, name: str) -> bool:
+    """Whether the training rows of a category are coded far better, and not far worse than others'.
+
+    NaN, where training is not known, says no.
+    """
+    trained = d.categories["training_nmse"].dropna()
+    if name not in trained:
+        return False
+    here = d.categories["nmse_capped"][name]
+    far = trained[name] > max(WORST_OVER_MEDIAN * _usual(trained), NOTABLE_NMSE)
+    return bool(here > ABOVE_TRAINING * trained[name] and not far)
 
 
 def _evens_out(d: Diagnosis, name: str) -> bool:

@@ -149,6 +149,25 @@ def test_category_starved_to_two_bits(split):
     assert "larger codebook_sizes where these are given" in advice.message
 
 
+def test_category_that_is_worst_on_these_rows_only(vq, split):
+    # Columns that no longer go together, as after a change of wiring: more bits do not help.
+    rng = np.random.default_rng(1)
+    given = split[1].apply(lambda c: rng.permutation(c) if c.name.startswith("d__") else c)
+    own = report(vq, given)
+    (advice,) = found(own, "worst_category")
+    assert advice.subject == "d"
+    assert advice.parameter == "more training rows, or the rows"
+    assert "In training" in advice.message
+    assert "Give it more bits" not in advice.message
+    starved = own.categories.assign(training_nmse=own.categories["nmse_capped"])
+    unknown = own.categories.assign(training_nmse=np.nan)  # a codec without such figures
+    for categories in (starved, unknown):
+        (advice,) = [
+            r for r in recommend(replace(own, categories=categories)) if r.rule == "worst_category"
+        ]
+        assert "Give it more bits" in advice.message
+
+
 def test_starved_one_of_two_categories(split):
     train, unseen = (part.filter(regex="^[ab]__") for part in split)
     starved = fit(train, bits=20, codebook_sizes={"a": [256, 256], "b": [2, 1]})
