@@ -39,17 +39,30 @@ def low_utilization(d: Diagnosis) -> Found:
         low = {rows: v for rows, v in values.items() if v < LOW_UTILIZATION}
         if low and book["size"] > 1:
             rows, value = min(low.items(), key=lambda item: item[1])
+            parameter, remedy = _for_idle(book)
             yield Recommendation(
                 "low_utilization",
                 str(name),
                 float(value),
                 LOW_UTILIZATION,
-                "bits, codebook_sizes",
+                parameter,
                 f"The {rows} use {percent(value)} of the {book['size']} codewords of {name!r} "
-                f"(limit {percent(LOW_UTILIZATION)}). Give it a smaller codebook (codebook_sizes) "
-                f"or category {book['category']!r} fewer bits; if only new rows leave it idle, "
-                "they differ from the training rows.",
+                f"(limit {percent(LOW_UTILIZATION)}). {remedy}",
             )
+
+
+def _for_idle(book: pd.Series) -> tuple[str, str]:
+    """Parameter and remedy for a codebook of which much is idle."""
+    trained = book["training_utilization"]
+    if trained >= LOW_UTILIZATION:
+        return "fit again, or the rows", (
+            f"The training rows use {percent(trained)}, so these differ from them. Check units and "
+            "source of these rows; if they are what is to come, fit again with them."
+        )
+    return "bits, codebook_sizes", (
+        f"Give it a smaller codebook (codebook_sizes) or category {book['category']!r} fewer bits; "
+        "if only new rows leave it idle, they differ from the training rows."
+    )
 
 
 def dead_codes(d: Diagnosis) -> Found:

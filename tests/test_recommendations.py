@@ -119,6 +119,15 @@ def test_codebook_with_half_its_codes_out_of_reach(vq, split):
     assert "codebook_sizes" in idle.parameter
 
 
+def test_codebook_that_only_these_rows_leave_idle(vq, split):
+    idle = found(report(vq, pd.concat([split[1].iloc[:1]] * 300)), "low_utilization")
+    assert idle
+    for advice in idle:
+        assert advice.parameter == "fit again, or the rows"
+        assert "The training rows use 100%, so these differ from them." in advice.message
+        assert "smaller codebook" not in advice.message
+
+
 def test_level_whose_codes_are_all_one(vq, split):
     name = next(n for n in vq.codebooks_ if n.startswith("b__L1"))
 
