@@ -257,13 +257,14 @@ def idle_level(d: Diagnosis) -> Found:
         zip(bits.diff().iloc[1:], (1 - nmse / nmse.shift()).iloc[1:], strict=True)
     ):
         if spent >= 0.1 * bits.iloc[-1] > 0 and gain < LEVEL_GAIN:
+            does = f"takes {gain:.1%} off" if gain >= 0 else f"adds {-gain:.1%} to"
             yield Recommendation(
                 "idle_level",
                 f"L{level}",
                 float(gain),
                 LEVEL_GAIN,
                 "n_levels, bits",
-                f"Level {level} takes {_bits(spent)} and takes {gain:.1%} off the capped NMSE "
+                f"Level {level} takes {_bits(spent)} and {does} the capped NMSE "
                 f"(limit {percent(LEVEL_GAIN)}). Lower n_levels or bits.",
             )
 

@@ -369,6 +369,10 @@ def test_level_that_gains_nothing(vq, split):
     (advice,) = [r for r in recommend(replace(own, levels=levels)) if r.rule == "idle_level"]
     assert advice.subject == "L1"
     assert advice.value == pytest.approx(0.005)
+    assert "takes 0.5% off the capped NMSE" in advice.message
+    levels.loc[2, "nmse_capped"] = 1.4 * levels.loc[1, "nmse_capped"]
+    (advice,) = [r for r in recommend(replace(own, levels=levels)) if r.rule == "idle_level"]
+    assert "adds 40.0% to the capped NMSE" in advice.message
 
 
 def test_worse_than_predicted_names_the_remedy(vq, split):
