@@ -62,9 +62,10 @@ class Diagnosis:
     columns : pandas.DataFrame
         Index ``column``: ``category``, the errors, ``mae_original``, ``share``,
         ``share_of_category``, ``share_beyond_caps``, ``missing`` and ``capped`` (shares of cells)
-        beside ``training_missing`` and ``training_capped``, ``mean_shift`` (against the training
-        mean, in training standard deviations) and ``spread_ratio`` (standard deviation over that of
-        training).
+        beside ``training_missing`` and ``training_capped``; of capped cells, so that a few extremes
+        do not decide, ``mean_shift`` (against the training mean, in training standard deviations)
+        and ``spread_ratio`` (standard deviation over that of training). A column that has left the
+        caps shows in ``capped``.
     codebooks : pandas.DataFrame
         Index ``codebook``: ``category``, ``level``, ``size``, ``bits``; ``utilization``,
         ``perplexity``, ``entropy`` (bits), ``dead`` (codewords without a row), ``rare`` (1 to 4
