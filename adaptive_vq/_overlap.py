@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from adaptive_vq._wording import more_than
+
 __all__ = ["warn_of_overlap"]
 
 OVERLAP = 0.1
@@ -12,7 +14,7 @@ OVERLAP = 0.1
 
 
 def warn_of_overlap(
-    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]]
+    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]], stacklevel: int
 ) -> None:
     """Warn where columns correlate more with another category than among themselves.
 
@@ -22,6 +24,8 @@ def warn_of_overlap(
         What `scores.category_separation` returned.
     scores : dict of str to dict
         Scores of the same categories.
+    stacklevel : int
+        Of the warning, counted from the caller.
     """
     # One-hot columns oppose each other: their aligned correlation is low, their strength is not.
     overlapping = [
@@ -33,8 +37,8 @@ def warn_of_overlap(
     if overlapping:
         warnings.warn(
             "Categories overlap, their columns correlate more with another category than among "
-            f"themselves: {'; '.join(overlapping[:3])}. Consider merging them or "
-            "categories='auto'.",
+            f"themselves: {'; '.join(overlapping[:3])}{more_than(3, len(overlapping))}. Consider "
+            "merging them or categories='auto'.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=stacklevel + 1,
         )

@@ -354,7 +354,7 @@ class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
         separation = separation_of(Z, found.categories, weight)
         silhouette = isinstance(self.categories, str) and self.categories == "silhouette"
         if found.given and not silhouette:
-            warn_of_overlap(separation, self._scores)
+            warn_of_overlap(separation, self._scores, stacklevel=7)
         figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
         table = pd.DataFrame.from_dict(figures, orient="index").drop(columns="neighbor")
         self.characteristics_ = table.rename_axis("category")

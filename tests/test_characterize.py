@@ -361,6 +361,14 @@ def test_overlapping_categories_warn(table):
         FeatureCharacterizer([["even", "odd"][i % 2] for i in range(12)]).fit(table)
 
 
+def test_overlapping_categories_are_counted_and_told_where_fit_is_called():
+    noise = np.random.default_rng(0).normal(size=(200, 12))
+    columns = noise.cumsum(axis=1)  # every other category is nearer than its own columns
+    with pytest.warns(UserWarning, match=r"Categories overlap.* and 3 more\. Consider") as told:
+        FeatureCharacterizer([*range(6), *range(6)]).fit(columns)
+    assert told[0].filename == __file__
+
+
 def test_opposed_columns_are_no_overlap():
     rng = np.random.default_rng(0)
     day = np.eye(5)[rng.integers(0, 5, 500)]
