@@ -23,7 +23,7 @@ from sklearn.cluster import FeatureAgglomeration
 from sklearn.utils import check_random_state
 
 from adaptive_vq import _memory
-from adaptive_vq._wording import counted
+from adaptive_vq._wording import counted, listed
 from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
 from adaptive_vq.clustering import Clustering, assign_to_nearest, cluster_columns, column_keys
 from adaptive_vq.column_specs import (
@@ -337,7 +337,7 @@ def _prefixed(columns: _Columns, word: str = "prefix") -> Categories:
     if not found:
         raise ValueError(
             f"categories={word!r} needs column names like 'family{SEPARATOR}feature'; X has "
-            f"{columns.names[:3]}. Give X such names, or categories another value."
+            f"{listed(columns.names, 3)}. Give X such names, or categories another value."
         )
     return found
 

@@ -187,6 +187,8 @@ def test_prefixes(frame):
     for spec in ("prefix", "prefix_auto"):
         with pytest.raises(ValueError, match=f"categories='{spec}' needs column names like"):
             resolve(spec, pd.DataFrame(np.zeros((2, 2))))
+    with pytest.raises(ValueError, match=r"needs column names like .*'x2' and 4 more"):
+        resolve("prefix", pd.DataFrame(np.zeros((2, 7))))
 
 
 def test_clusters_within_each_family(blocks):
