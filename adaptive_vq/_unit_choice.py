@@ -167,6 +167,16 @@ def check_clip(clip: Any) -> Clip:
     return low, high
 
 
+def refuse_other_columns(X: Any, names: list[str]) -> None:
+    """Refuse rows that have more or fewer columns than the units, or a frame in another order."""
+    if X.shape[1] != len(names):
+        raise ValueError(f"X has {X.shape[1]} columns; these units are of {len(names)}.")
+    given = [str(name) for name in getattr(X, "columns", ())]
+    # Other names may be those of a table that was fitted without any.
+    if given and given != names and sorted(given) == sorted(names):
+        raise ValueError("X has the columns of these units in another order than in the fit.")
+
+
 def fit_transformer(
     scaler: Any, X: NDArray[np.float64], weight: NDArray[np.float64] | None
 ) -> tuple[Any, NDArray[Any]]:

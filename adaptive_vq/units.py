@@ -29,6 +29,7 @@ from adaptive_vq._unit_choice import (
     check_clip,
     check_scaler,
     fit_transformer,
+    refuse_other_columns,
     resolve_units,
 )
 
@@ -210,7 +211,7 @@ class CodecUnits:
         Raises
         ------
         ValueError
-            If a cell is too large for float32 in codec units.
+            If a cell is too large for float32 in codec units, or X has other columns.
         """
         Z = self._as_float32(X, cap)
         self._refuse(np.isinf(Z), "cells too large for float32 in codec units. Cap or rescale it")
@@ -220,6 +221,7 @@ class CodecUnits:
 
     def _as_float32(self, X: FloatArray, cap: bool) -> NDArray[np.float32]:
         """Rows in codec units, infinite where float32 can not hold a cell."""
+        refuse_other_columns(X, self.names_)
         Z = np.empty(X.shape, dtype=np.float32)
         step = max(1, _CELLS_AT_ONCE // max(1, X.shape[1]))
         if self._kind() == "custom":  # what it does to a row may depend on the others
@@ -251,7 +253,7 @@ class CodecUnits:
         Raises
         ------
         ValueError
-            For cells beyond 1e150 in codec units.
+            For cells beyond 1e150 in codec units, or other columns.
         """
         Z = self._as_float32(X, cap).astype(np.float64)
         beyond = np.isinf(Z)

@@ -2,6 +2,7 @@ import json
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,6 +278,21 @@ def test_a_rare_flag_is_not_capped_to_a_fraction(n_rows, flag):
     repeated = CodecUnits().fit(np.r_[X[:1], X])
     np.testing.assert_array_equal(twice.uncapped_, repeated.uncapped_)
     np.testing.assert_allclose([twice.lower_, twice.upper_], [repeated.lower_, repeated.upper_])
+
+
+def test_columns_in_another_order_are_refused():
+    # The guide compares rows in codec units: a frame read back in another order was scaled by the
+    # units of other columns, without a word.
+    frame = pd.DataFrame({"small": [1.0, 2.0, 4.0], "large": [1e6, 3e6, 2e6]})
+    units = CodecUnits().fit(frame.to_numpy(), names=list(frame))
+    np.testing.assert_array_equal(units.to_codec(frame), units.to_codec(frame.to_numpy()))
+    for mapped in (units.to_codec, units.targets):
+        with pytest.raises(ValueError, match="another order"):
+            mapped(frame[["large", "small"]])
+        with pytest.raises(ValueError, match="3 columns; these units are of 2"):
+            mapped(frame.assign(more=1.0))
+    unnamed = CodecUnits().fit(frame.to_numpy())
+    np.testing.assert_array_equal(unnamed.to_codec(frame), units.to_codec(frame))
 
 
 def test_caps_of_two_rows_hold_later_ones():
