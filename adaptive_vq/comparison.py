@@ -17,6 +17,7 @@ from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged, judge
 from adaptive_vq._files import file_path
+from adaptive_vq._wording import counted
 from adaptive_vq.metrics import Evaluation, imbalance
 
 __all__ = ["Comparison", "compare"]
@@ -122,6 +123,13 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Comparison of {counted(len(self.table), 'codec')} on "
+            f"{counted(self.n_rows, 'row')}: least NMSE {self.table['nmse'].iloc[0]:.4f} of "
+            f"{self.best!r}>"
+        )
 
 
 def compare(

@@ -136,6 +136,8 @@ def test_output(codecs, given, tmp_path):
     assert "prefers-color-scheme:dark" in text
     assert "95&nbsp;% intervals of 30 draws" in text
     assert "<table>" in found._repr_html_()
+    least = f"{found.table['nmse'].min():.4f} of {found.best!r}>"
+    assert repr(found) == f"<Comparison of 2 codecs on {len(given):,} rows: least NMSE {least}"
     frame = found.to_frame()
     frame["nmse"] = 0.0
     assert (found.table["nmse"] > 0).all()
