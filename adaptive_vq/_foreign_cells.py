@@ -111,7 +111,8 @@ def name_unreadable_column(X: Any, error: Exception) -> None:
 def _object_columns(X: Any) -> list[tuple[Any, Any]]:
     """Return name and cells of the columns whose type does not promise numbers."""
     if isinstance(X, pd.DataFrame):
-        return [(name, X[name]) for name in X.columns if X[name].dtype.kind not in "biuf"]
+        types = zip(X.columns, X.dtypes, strict=True)  # taking columns out costs more than a row
+        return [(name, X[name]) for name, dtype in types if dtype.kind not in "biuf"]
     if is_polars(X) and hasattr(X, "columns"):
         kinds = {name: X[name].dtype for name in X.columns}
         numbers = [n for n, kind in kinds.items() if kind.is_numeric() or str(kind) == "Boolean"]
