@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import IOBase
 from os import PathLike
 from typing import Any
 
@@ -41,7 +42,24 @@ def refuse_no_table(X: Any) -> None:
         raise TypeError(f"X holds cells in {kind}, not as a table: give pandas.DataFrame(X).")
     if X is None:
         raise TypeError("X is None: give a table of rows and columns.")
+    _refuse_chunks(X)
     refuse_bfloat16(X)
+
+
+def _refuse_chunks(X: Any) -> None:
+    """Refuse what gives one table after the other, such as a reader of a long file."""
+    if isinstance(X, IOBase):
+        raise TypeError(
+            f"X is a {type(X).__name__}, a file and not a table: read it first, for example with "
+            "pandas.read_csv."
+        )
+    tables = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], pd.DataFrame)
+    if tables or (isinstance(X, Iterator) and not hasattr(X, "shape")):
+        raise TypeError(
+            f"X is a {type(X).__name__}{' of tables' if tables else ''}, not a table: fit with "
+            "adaptive_vq.streaming.fit_chunks, which takes chunks, or with pandas.concat(X); give "
+            "other methods one chunk at a time."
+        )
 
 
 def refuse_bfloat16(X: Any, name: str = "X") -> None:

@@ -1,3 +1,4 @@
+import io
 import warnings
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def test_other_columns_than_at_fit_are_named():
         ({"a": [1.0]}, TypeError, r"in dict, not as a table: give pandas.DataFrame\(X\)"),
         ([{"a": 1.0}], TypeError, r"in dicts, not as a table: give pandas.DataFrame\(X\)"),
         (None, TypeError, "X is None"),
+        (
+            iter([np.ones((2, 2))]),
+            TypeError,
+            r"X is a list_iterator, not a table: fit .*fit_chunks",
+        ),
+        (pd.read_csv(io.StringIO("a\n1\n"), chunksize=1), TypeError, "TextFileReader.*fit_chunks"),
+        ([pd.DataFrame({"a": [1.0]})], TypeError, r"X is a list of tables.*pandas.concat\(X\)"),
+        (io.StringIO("a\n1\n"), TypeError, "X is a StringIO, a file and not a table: read it"),
         (torch.ones(3, 2).bfloat16(), TypeError, r"X is a tensor of bfloat16.*tensor.float\(\)"),
     ],
 )
