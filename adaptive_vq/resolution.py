@@ -20,7 +20,7 @@ from adaptive_vq.plan import Goal, Plan
 from adaptive_vq.planning import plan_from_ratios
 from adaptive_vq.ratios import AdaptiveRatioSelector
 from adaptive_vq.sharing import parse_ratios
-from adaptive_vq.strategies import check_strategy, strategy_label
+from adaptive_vq.strategies import MEASURING, STRATEGIES, check_strategy, strategy_label
 from adaptive_vq.tables import first_row
 from adaptive_vq.units import CodecUnits, resolve_units
 from adaptive_vq.weights import learning_rows, settle_column_weights
@@ -233,6 +233,11 @@ def _per_category(ratios: Any, names: list[str]) -> dict[str, list[float]]:
         raise ValueError(
             f"compression_ratios={ratios!r} makes no plan: give an AdaptiveRatioSelector(...), "
             "which takes a FeatureCharacterizer as characterizer, or ratios."
+        )
+    if isinstance(ratios, str) and difflib.get_close_matches(ratios, [*MEASURING, *STRATEGIES], 1):
+        raise ValueError(
+            f"compression_ratios={ratios!r} looks like a strategy: give it as {STRATEGY}=..., or "
+            "in an AdaptiveRatioSelector(...)."
         )
     if not isinstance(ratios, Mapping):
         same = parse_ratios(ratios)

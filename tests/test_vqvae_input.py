@@ -247,6 +247,12 @@ def test_estimators_that_make_no_plan_are_refused(X, given):
         codec(compression_ratios=given).fit(X)
 
 
+@pytest.mark.parametrize("given", ["uniform", "minimax", "rate_distorsion"])
+def test_strategy_given_as_ratios_is_sent_to_its_parameter(X, given):
+    with pytest.raises(ValueError, match=r"looks like a strategy: .* auto_compression_strategy="):
+        codec(compression_ratios=given).fit(X)
+
+
 def test_category_naming_an_unknown_column(frame):
     characterizer = FeatureCharacterizer({"a": ["f0", "g1"]})
     with pytest.raises(ValueError, match="'a' names column 'g1'"):
