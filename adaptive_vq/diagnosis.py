@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 
+from adaptive_vq._advice import ROWS_FOR_SHIFT
 from adaptive_vq._diagnostic_tables import (
     Judged,
     category_table,
@@ -406,6 +407,11 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
     if found.categories["predicted_nmse"].isna().any():
         notes["predicted_nmse"] = (
             "no row was kept aside in the fit to predict by, and the plan predicts for other bits"
+        )
+    if found.summary["n_rows"] < ROWS_FOR_SHIFT:
+        notes["shift"] = (
+            f"fewer than {ROWS_FOR_SHIFT} rows: that columns differ from training is not told, "
+            "since means and spreads of so few vary by chance"
         )
     if not found.history:
         notes["history"] = "no epoch was trained (max_epochs=0)"

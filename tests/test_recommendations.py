@@ -216,6 +216,13 @@ def test_shifted_scale_of_the_whole_table(vq, split):
     assert found(own, "beyond_caps")
 
 
+def test_too_few_rows_for_a_shift_are_told(vq, split):
+    own = report(vq, split[1].iloc[:29] + 10)
+    assert not [r for r in own.recommendations if r.rule.startswith("shift")]
+    assert own.notes["shift"].startswith("fewer than 30 rows")
+    assert "shift" not in report(vq, split[1].iloc[:30] + 10).notes
+
+
 def test_rows_of_the_same_kind_show_no_shift(vq):
     for seed in range(5):
         other = make_table(1300, seed=0).sample(60, random_state=seed)
