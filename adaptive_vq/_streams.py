@@ -163,6 +163,14 @@ def parquet_rows(source: str | Path) -> int:
         return int(file.metadata.num_rows)
 
 
+_READ_BY = {
+    ".npy": "as a memory map: numpy.load(path, mmap_mode='r')",
+    ".npz": "as an array, which fits in memory: numpy.load(path)[name]",
+    ".feather": "as a table, which fits in memory: pandas.read_feather(path)",
+}
+"""How other files than CSV are given."""
+
+
 def _opened(source: str | Path, may_be_empty: bool = False) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -175,12 +183,10 @@ def _opened(source: str | Path, may_be_empty: bool = False) -> Any:
         # What is read ahead would be kept until the end of the file.
         file = pq.ParquetFile(source, pre_buffer=False)
     except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).split())
-        if Path(source).suffix.lower() not in (".parquet", ".pq"):
-            reason += (
-                " Only Parquet is read in parts; give the rows of other files as chunks, such as "
-                "pandas.read_csv(path, chunksize=10_000)."
-            )
+        reason, suffix = " ".join(str(error).split()), Path(source).suffix.lower()
+        if suffix not in (".parquet", ".pq"):
+            how = _READ_BY.get(suffix, "as chunks, such as pandas.read_csv(path, chunksize=10_000)")
+            reason += f" Only Parquet is read in parts; give the rows of other files {how}."
         raise ValueError(f"{source} can not be read as a table: {reason}") from error
     if file.metadata.num_rows == 0 and not may_be_empty:
         file.close()

@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from adaptive_vq import _console, _streams
+from adaptive_vq import HierarchicalVQVAE, _console, _streams
 from adaptive_vq._streams import can_stream, map_parquet
+from adaptive_vq.streaming import fit_chunks
 
 
 @pytest.fixture
@@ -96,3 +97,20 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
         lambda *_: held.append(pa.total_allocated_bytes() - before),
     )
     assert max(held) < cells.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        (".csv", "as chunks, such as pandas.read_csv(path, chunksize=10_000)."),
+        (".npy", "as a memory map: numpy.load(path, mmap_mode='r')."),
+        (".NPZ", "as an array, which fits in memory: numpy.load(path)[name]."),
+        (".feather", "as a table, which fits in memory: pandas.read_feather(path)."),
+    ],
+)
+def test_files_that_are_not_read_in_parts_are_told_how_to_be_given(tmp_path, suffix, how):
+    path = tmp_path / f"table{suffix}"
+    path.write_bytes(b"no Parquet, whatever else")
+    with pytest.raises(ValueError, match="Only Parquet is read in parts") as told:
+        fit_chunks(HierarchicalVQVAE(max_epochs=0), path)
+    assert str(told.value).endswith(f"give the rows of other files {how}")
