@@ -288,9 +288,15 @@ def _is_partition(categories: Any, n_columns: int) -> bool:
 
 
 def _refuse_changed_columns(X: Any, note: dict[str, Any]) -> None:
-    writer = (note.get("by") or ["the annotating step"])[-1]
+    writer, before = (note.get("by") or ["the annotating step"])[-1], note["columns"][0]
+    same = before == X.shape[1]
+    now = "these under other names or in another order" if same else str(X.shape[1])
+    # A table that was kept with its note is in no pipeline that could be put in order.
+    drop = (
+        ", or drop what it has noted on the table: X.attrs.clear()" if hasattr(X, "attrs") else ""
+    )
     raise ValueError(
-        f"The columns of X were changed after {writer}: it saw {note['columns'][0]} columns, X now "
-        f"has {X.shape[1]}, or other names or another order. Put every step that adds, drops, "
-        f"renames or reorders columns before {writer}."
+        f"The columns of X were changed after {writer}: it saw {before} columns, X now has "
+        f"{now}. Put every step that adds, drops, renames or reorders columns before "
+        f"{writer}{drop}."
     )

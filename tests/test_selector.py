@@ -257,6 +257,20 @@ def test_changed_columns_are_refused(table):
         AdaptiveRatioSelector().fit(noted.drop(columns="c3"))
 
 
+def test_changed_columns_are_told_as_they_were_changed_and_how_to_go_on(table):
+    noted = FeatureCharacterizer().fit(table).transform(table)
+    d, last = table.shape[1], table.columns[-1]
+    for changed, how in (
+        (noted.drop(columns=last), f"it saw {d} columns, X now has {d - 1}. Put"),
+        (noted.rename(columns={last: "other"}), "has these under other names or in another order."),
+    ):
+        with pytest.raises(ValueError, match=r"X\.attrs\.clear\(\)\.$") as told:
+            AdaptiveRatioSelector().fit(changed)
+        assert how in str(told.value)
+        changed.attrs.clear()
+        assert AdaptiveRatioSelector("water_filling").fit(changed).bits_
+
+
 def test_a_foreign_characterizer_is_refused(table):
     with pytest.raises(TypeError, match=r"characterizer=StandardScaler.* FeatureCharacterizer"):
         AdaptiveRatioSelector(characterizer=StandardScaler()).fit(table)
