@@ -13,6 +13,7 @@ IntArray = NDArray[np.int64]
 Categories = Mapping[str, IntArray]
 Group = tuple[int, ...]
 Groups = frozenset[Group]
+Change = tuple[Group, ...]
 
 MOST_BLOCKS = 8
 """Columns move from category to category in the blocks of candidate cuts with up to so many."""
@@ -26,6 +27,8 @@ _MISJUDGED = 1.5
 """Of sparse rows the coarsest cut is measured unless its estimate is so many times the least error.
 Chains as long as its own have not been measured before, and greedy ones, which estimates go by,
 memorize. More would be measured for nothing, which takes as long as all else of heavy tails."""
+_MUCH_WORSE = 1.5
+"""A change estimated at so many times the error is not tried again after others."""
 _HOPELESS = 2.0
 """After two candidates in a row estimated at so many times the least error finer ones are not even
 estimated."""
@@ -85,7 +88,59 @@ def search_cuts(
     list of Trial
         All that were corrected.
     """
-    return _Search(try_cuts, cuts, tolerance, sparse).run(alone)
+    fixed = _shared(cuts)
+    parts = [_groups_of(cut, fixed) for cut in cuts]
+    blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
+    n_coarse = sum(len(part) <= MOST_BLOCKS for part in parts)
+    trials = _estimated(try_cuts, cuts, n_coarse, tolerance)
+    pool = dict(zip(parts, trials, strict=False))
+    return _Search(try_cuts, fixed, pool, sorted(blocks)).run(tolerance, sparse, alone)
+
+
+def move_columns(
+    try_cuts: Callable[[Sequence[Categories]], list[T]],
+    cuts: Sequence[Categories],
+    measured: Sequence[tuple[Categories, T]],
+    columns: Iterable[int],
+) -> list[T]:
+    """Return the cuts that were measured on the way to one that no move of a column improves.
+
+    Parameters
+    ----------
+    try_cuts, cuts
+        As in `search_cuts`.
+    measured : sequence of (dict, Trial)
+        Some of the cuts, measured. From the best one moves start.
+    columns : iterable of int
+        Those that may move.
+
+    Returns
+    -------
+    list of Trial
+        Cuts that are not among those given.
+    """
+    fixed = _shared(cuts)
+    pool = {_groups_of(cut, fixed): trial for cut, trial in measured}
+    search = _Search(try_cuts, fixed, dict(pool), [(int(column),) for column in columns])
+    search.improve(min(pool, key=lambda groups: pool[groups].error))
+    return [t for groups, t in search.pool.items() if t.corrected and groups not in pool]
+
+
+def _estimated(
+    try_cuts: Callable[[Sequence[Categories]], list[T]],
+    cuts: Sequence[Categories],
+    n_coarse: int,
+    tolerance: float,
+) -> list[T]:
+    """Estimate the coarse candidates, and finer ones for as long as there is any hope."""
+    trials = try_cuts(cuts[: max(1, n_coarse)])
+    hopeless = max(_HOPELESS, DOUBTED * (1 + tolerance))
+    for cut in cuts[len(trials) :]:
+        least = min(trial.error for trial in trials)
+        if min(trial.error for trial in trials[-2:]) > hopeless * least:
+            break
+        trials += try_cuts([cut])
+    return trials
 
 
 def each_alone(cuts: Sequence[Categories], still: Iterable[int] = ()) -> Categories:
@@ -168,37 +223,20 @@ class _Search(Generic[T]):
     def __init__(
         self,
         try_cuts: Callable[[Sequence[Categories]], list[T]],
-        cuts: Sequence[Categories],
-        tolerance: float,
-        sparse: bool,
+        fixed: Categories,
+        pool: dict[Groups, T],
+        blocks: list[Group],
     ) -> None:
-        self.try_cuts, self.tolerance, self.sparse = try_cuts, tolerance, sparse
-        self.fixed = _shared(cuts)
-        parts = [_groups_of(cut, self.fixed) for cut in cuts]
-        blocks = {block for part in parts if len(part) <= MOST_BLOCKS for block in part}
-        self.blocks = sorted(blocks)
-        estimated = self._estimated(cuts, sum(len(part) <= MOST_BLOCKS for part in parts))
-        self.pool: dict[Groups, T] = dict(zip(parts, estimated, strict=False))
+        self.try_cuts, self.fixed, self.pool, self.blocks = try_cuts, fixed, pool, blocks
 
-    def _estimated(self, cuts: Sequence[Categories], n_coarse: int) -> list[T]:
-        """Estimate the coarse candidates, and finer ones for as long as there is any hope."""
-        trials = self.try_cuts(cuts[: max(1, n_coarse)])
-        hopeless = max(_HOPELESS, DOUBTED * (1 + self.tolerance))
-        for cut in cuts[len(trials) :]:
-            least = min(trial.error for trial in trials)
-            if min(trial.error for trial in trials[-2:]) > hopeless * least:
-                break
-            trials += self.try_cuts([cut])
-        return trials
-
-    def run(self, alone: Categories | None) -> list[T]:
-        best = self._improved(self._descend())
+    def run(self, tolerance: float, sparse: bool, alone: Categories | None) -> list[T]:
+        best = self.improve(self._descend())
         # Last: what long chains gain would mislead the estimates of the others.
-        if self.sparse and self._coarsest_is_better(best):
-            best = self._improved(min(self.pool, key=len))
+        if sparse and self._coarsest_is_better(best):
+            best = self.improve(min(self.pool, key=len))
         if alone is not None:
             best = self._improved_by_columns(best, _groups_of(alone, self.fixed))
-        self._finer(best)
+        self._finer(best, tolerance)
         return [trial for trial in self.pool.values() if trial.corrected]
 
     def _improved_by_columns(self, best: Groups, alone: Groups) -> Groups:
@@ -206,19 +244,24 @@ class _Search(Generic[T]):
         before = dict(self.pool)
         self.blocks = sorted({*self.blocks, *alone})
         self._add([alone])
-        better = self._improved(self._descend(best))
+        better = self.improve(self._descend(best))
         if better == best:
             self.pool = before
         return better
 
-    def _improved(self, best: Groups) -> Groups:
+    def improve(self, best: Groups) -> Groups:
         """Change a cut for as long as that lowers the error."""
+        changes = _Changes(best)
         while len(self.pool) > 1:
-            near = dict.fromkeys(_neighbours(best, self.blocks))
+            near = changes.worth_trying(best, self.blocks)
             self._add(near)
+            least = max(self._error(best), 1e-300)
+            for cut, change in near.items():
+                changes.note(change, self._error(cut) / least)
             better = self._descend(best)
             if better == best:
                 break
+            changes.follow(best, better)
             best = better
         return best
 
@@ -253,20 +296,18 @@ class _Search(Generic[T]):
             self._correct(coarsest)
         return self._error(coarsest) < (1 - _WORTH_IT) * least
 
-    def _finer(self, best: Groups) -> None:
+    def _finer(self, best: Groups, tolerance: float) -> None:
         """Measure finer cuts, the most promising of each number of categories."""
         for count in sorted({len(key) for key in self.pool if len(key) > len(best)}):
             keys = [key for key in self.pool if len(key) == count]
             measured = [key for key in keys if self.pool[key].corrected]
             key = min(measured or keys, key=self._error)
-            if not measured and self._error(key) <= DOUBTED * self._bar():
+            bar = (1 + tolerance) * min(t.error for t in self.pool.values() if t.corrected)
+            if not measured and self._error(key) <= DOUBTED * bar:
                 self._correct(key)
-            if self._error(key) > self._bar():
+                bar = min(bar, (1 + tolerance) * self._error(key))
+            if self._error(key) > bar:
                 break
-
-    def _bar(self) -> float:
-        """Error that a finer cut may have."""
-        return (1 + self.tolerance) * min(t.error for t in self.pool.values() if t.corrected)
 
     def _correct(self, key: Groups) -> None:
         """Measure a cut, and estimate the others by what that has taught."""
@@ -283,20 +324,58 @@ def _group(columns: IntArray) -> Group:
     return tuple(sorted(int(column) for column in columns))
 
 
-def _neighbours(cut: Groups, blocks: Sequence[Group]) -> Iterator[Groups]:
-    """Cuts one change away, in a fixed order."""
+class _Changes:
+    """Changes to a cut that is improved step by step, and by how much each was last worse.
+
+    What was much worse is not tried again where the categories that it concerns have changed but
+    little: hardly any would be better now, and to estimate them would take most of the time.
+    """
+
+    def __init__(self, cut: Groups) -> None:
+        self._origin = {group: group for group in cut}
+        self._ratios: dict[Change, float] = {}
+
+    def worth_trying(self, cut: Groups, blocks: Sequence[Group]) -> dict[Groups, Change]:
+        """Cuts one change away, each with that change to where its categories come from."""
+        near: dict[Groups, Change] = {}
+        for other, block, groups in _neighbours(cut, blocks):
+            change = (block, *(self._origin[group] for group in groups))
+            if self._ratios.get(change, 0.0) <= _MUCH_WORSE:
+                near.setdefault(other, change)
+        return near
+
+    def note(self, change: Change, ratio: float) -> None:
+        """Remember a change's error over that of the cut before it."""
+        self._ratios[change] = ratio
+
+    def follow(self, before: Groups, after: Groups) -> None:
+        """Tell where the categories of a changed cut come from."""
+        for group in after - before:
+            nearest = max(sorted(before), key=lambda other: _n_shared(other, group))
+            alike = 2 * _n_shared(nearest, group) > len(group)
+            self._origin[group] = self._origin[nearest] if alike else group
+
+
+def _neighbours(
+    cut: Groups, blocks: Sequence[Group]
+) -> Iterator[tuple[Groups, Group, tuple[Group, ...]]]:
+    """Cuts one change away in a fixed order, with the block that moves and the groups changed."""
     groups = sorted(cut)
     for pair in combinations(groups, 2):
-        yield frozenset([*cut.difference(pair), _union(*pair)])
+        yield frozenset([*cut.difference(pair), _union(*pair)]), (), pair
     for block in blocks:
         for group in groups:
             left = tuple(sorted(set(group).difference(block)))
             if not left or len(left) + len(block) != len(group):
                 continue
             others = cut - {group}
-            yield others | {left, block}
+            yield others | {left, block}, block, (group,)
             for other in sorted(others):
-                yield (others - {other}) | {left, _union(other, block)}
+                yield (others - {other}) | {left, _union(other, block)}, block, (group, other)
+
+
+def _n_shared(one: Group, other: Group) -> int:
+    return len(set(one).intersection(other))
 
 
 def _union(*groups: Group) -> Group:

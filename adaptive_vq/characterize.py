@@ -70,7 +70,7 @@ class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
     min_category_size : int, default=2
         Least number of columns in a category found by clustering; smaller groups join the nearest.
         Up to 2, a measuring strategy may yet code every column alone where they take few values,
-        and any column of a table with up to 12.
+        and any column of a table with up to 25.
     max_categories : int, default=25
         Largest number of categories found by clustering (by ``"prefix_auto"``: within a family), or
         by coding every column alone. Beside categories that are given, or a number of them, it has

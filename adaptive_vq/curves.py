@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq import quantize
 from adaptive_vq._bench import Bench, Node
-from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, search_cuts
+from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, move_columns, search_cuts
 from adaptive_vq._device import ordinary_torch
 from adaptive_vq._indicators import one_hot_codes
 from adaptive_vq._parallel import each, n_workers, one_thread_each
@@ -30,9 +30,10 @@ _HOPELESS = 1.05
 _DRAWS_GAIN, _GROWTH_GAINS = 1.15, 1.06
 """Draws, and codebooks that are grown, lower the error of few categories more than that of many,
 but hardly by more than this."""
-_MOST_MOVED, _MOST_MOVED_BY_FEW = 12, 8
-"""Columns up to which they move one by one: of more there are so many cuts that some look good by
-chance, the sooner the fewer rows judge, and to estimate them takes longer than all else."""
+_MOST_MOVED = 25
+_ALL_MOVED, _ALL_MOVED_BY_FEW = 12, 8
+"""Columns up to which all move one by one: of more there are so many cuts that to estimate them
+takes longer than all else, and some look good by chance, the sooner the fewer rows judge."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
 
@@ -107,7 +108,7 @@ def measure(
         How much more error than the best cut, as a share, a finer one may cost.
     most_alone : int, default=0
         Most categories there may be if every column becomes one, which is tried where columns take
-        few values and no cut codes all rows. Few columns also move one by one.
+        few values and no cut codes all rows. Up to 25 columns also move one by one.
 
     Returns
     -------
@@ -130,9 +131,8 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     alone = each_alone(cuts, np.flatnonzero(np.ptp(Z, axis=0) == 0.0) if most_alone else ())
-    may_move = _MOST_MOVED if bench.may_judge_many_cuts else _MOST_MOVED_BY_FEW
-    few = alone if len(alone) <= min(most_alone, may_move) else None
-    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, few)
+    may_move = alone if len(alone) <= min(most_alone, _MOST_MOVED) else None
+    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, may_move)
     behind = _coarser_are_behind(trials, cut_tolerance)
     if behind < _DRAWS_GAIN and bench.settle_close_calls(budget, behind < _GROWTH_GAINS):
         trials = _as_they_start(trials, cut_tolerance)
@@ -187,7 +187,7 @@ class _Trial:
     """One cut with its measured curves and its division of the budget."""
 
     def __init__(self, bench: Bench, cut: Categories, budget: int) -> None:
-        self.names = sorted(cut)
+        self.cut, self.names = cut, sorted(cut)
         self.columns = [np.asarray(cut[name], dtype=np.int64) for name in self.names]
         self.order = list(cut)
         self.budget = budget
@@ -330,22 +330,27 @@ def _try_cuts(
 ) -> list[_Trial]:
     """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
-    Candidates are nested cuts, and the same `with_codes` kept whole; few columns also move `alone`.
+    Candidates are nested cuts, and the same `with_codes` kept whole. Not too many columns also move
+    `alone`: all of very few, else those that take few values, which gain most by it.
     """
-    if bench.rows_are_few:
-        return [
-            trial
-            for candidates in (cuts, with_codes)
-            for trial in _walk(bench, candidates, budget, tolerance)
-        ]
+
+    def try_cuts(tried: Sequence[Categories]) -> list[_Trial]:
+        return _trials(bench, tried, budget)
+
     candidates = sorted([*cuts, *with_codes], key=len)
-    return search_cuts(
-        lambda tried: _trials(bench, tried, budget),
-        candidates,
-        tolerance,
-        sparse=bench.rows_are_sparse,
-        alone=alone,
-    )
+    few, judged = bench.rows_are_few, bench.may_judge_many_cuts
+    most = _ALL_MOVED if judged else _ALL_MOVED_BY_FEW
+    every = alone is not None and not few and len(alone) <= most
+    if few:
+        parts = (_walk(bench, some, budget, tolerance) for some in (cuts, with_codes))
+        trials = [trial for part in parts for trial in part]
+    else:
+        single, sparse = alone if every else None, bench.rows_are_sparse
+        trials = search_cuts(try_cuts, candidates, tolerance, sparse=sparse, alone=single)
+    if alone is None or every or (few and not judged):
+        return trials
+    measured = [(trial.cut, trial) for trial in trials]
+    return trials + move_columns(try_cuts, candidates, measured, bench.few_valued_columns())
 
 
 def _walk(bench: Bench, cuts: Sequence[Categories], budget: int, tolerance: float) -> list[_Trial]:

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from adaptive_vq._cut_search import each_alone, kept_whole, search_cuts
+from adaptive_vq._cut_search import _Changes, each_alone, kept_whole, move_columns, search_cuts
 
 ALL = [(0, 1, 2, 3, 4, 5, 6, 7)]
 HALVES = [(0, 1, 2, 3), (4, 5, 6, 7)]
@@ -89,6 +89,64 @@ def test_columns_move_only_where_that_lowers_the_error():
     plain = search_cuts(World(HALVES), cuts, 0.9)
     trials = search_cuts(World(HALVES), cuts, 0.9, alone=each_alone(cuts))
     assert [trial.groups for trial in trials] == [trial.groups for trial in plain]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [(range(8), CROSSED), ([2, 6], [(0, 1, 2), (3,), (4, 5), (6, 7)])],
+)
+def test_named_columns_move_from_the_best_cut_measured(columns, found):
+    fixed = {"constant": [8]}
+    world = World(found)
+    cuts = named(*NESTED, **fixed)
+    measured = [(cut, trial) for cut, trial in zip(cuts, world(cuts), strict=True)][1:]
+    for _, trial in measured:
+        trial.correct()
+    new = move_columns(world, cuts, measured, columns)
+    assert min(new, key=lambda trial: trial.error).groups == found
+    assert not {id(trial) for trial in new} & {id(trial) for _, trial in measured}
+    assert all(trial.corrected and trial.cut["constant"].tolist() == [8] for trial in new)
+    still = {pair for pair in _pairs(QUARTERS) if not set(pair).intersection(columns)}
+    assert all(still <= _pairs(trial.groups) for trial in new)
+
+
+def test_changes_that_were_much_worse_are_not_tried_again(monkeypatch):
+    class Steep(World):
+        seen = 0
+
+        def error(self, groups):
+            return 1.3 ** super().error(groups)
+
+        def __call__(self, cuts):
+            self.seen += len(cuts)
+            return super().__call__(cuts)
+
+    cuts = named(*NESTED)
+    worlds = [Steep(CROSSED), Steep(CROSSED)]
+    for world, much in zip(worlds, (1.5, np.inf), strict=True):
+        monkeypatch.setattr("adaptive_vq._cut_search._MUCH_WORSE", much)
+        trials = search_cuts(world, cuts, 0.0, alone=each_alone(cuts))
+        assert min(trials, key=lambda trial: trial.error).groups == CROSSED
+    assert worlds[0].seen < 0.8 * worlds[1].seen
+
+
+@pytest.mark.parametrize(
+    ("after", "tried"),
+    [
+        ([(0, 1, 2), (3, 4, 5), (6, 7)], False),  # still the category that 0 had better not join
+        ([(0, 1, 2), (3, 5, 6, 7), (4,)], True),  # half of it is gone, and most of this is new
+    ],
+)
+def test_categories_that_changed_but_little_are_still_the_same(after, tried):
+    before, after = frozenset([(0, 1, 2), (3, 4), (5,), (6, 7)]), frozenset(after)
+    changes = _Changes(before)
+    for cut, change in changes.worth_trying(before, [(0,)]).items():
+        changes.note(change, 1.0 if (0,) in cut else 2.0)
+    assert len(changes.worth_trying(before, [(0,)])) == 1
+    changes.follow(before, after)
+    (joined,) = ((0, *group) for group in after if 3 in group)
+    assert any(joined in cut for cut in changes.worth_trying(after, [(0,)])) == tried
+    assert any((0,) in cut for cut in changes.worth_trying(after, [(0,)]))
 
 
 def test_constant_columns_are_not_alone():
