@@ -65,8 +65,6 @@ def worst_category(d: Diagnosis) -> Found:
     if len(errors) < 2:
         return
     usual, of_which = _usual(errors), "other" if len(errors) == 2 else "median"
-    if not math.isfinite(usual):
-        return
     limit = max(WORST_OVER_MEDIAN * usual, NOTABLE_NMSE)
     for name, error in errors[errors > limit].sort_values(ascending=False).items():
         ratio = error / usual if usual > 0 else math.inf
