@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
+from adaptive_vq import _error_rules as rules
 from adaptive_vq._knee import least
 from adaptive_vq._usage_rules import shift
 from adaptive_vq.diagnosis import Diagnosis, diagnose
@@ -393,3 +394,112 @@ def test_worse_than_predicted_names_the_remedy(vq, split):
     assert advice.value == pytest.approx(2.0)
     assert "4 categories" in advice.message
     assert "validation_fraction" in advice.message
+
+
+# ------------------------------------------------------------------- rules on given figures
+def categories(**figures) -> pd.DataFrame:
+    """Table of the categories a, b, c and so on."""
+    n = len(next(iter(figures.values())))
+    return pd.DataFrame(figures, index=list("abcdef"[:n]))
+
+
+def told(rule, **tables) -> list[Recommendation]:
+    tables = {"frontier": None, "curves": None, **tables}
+    return list(rule(SimpleNamespace(**tables)))
+
+
+def worst_of(errors: list[float], bits: float = 8.0, **tables) -> list[Recommendation]:
+    table = categories(nmse_capped=errors, bits=[bits] * len(errors))
+    return told(rules.worst_category, categories=table, **tables)
+
+
+def test_categories_far_worse_than_the_median_are_told_worst_first():
+    assert [advice.subject for advice in worst_of([0.1, 0.1, 0.1, 0.5, 0.9])] == ["e", "d"]
+    assert not worst_of([0.1, 0.1, 0.1, 0.25])
+    assert not worst_of([0.0001, 0.0001, 0.009])  # next to nothing, whatever the others are
+    (advice,) = worst_of([1e-12, 1e-12, 0.2])
+    assert "while the median category is coded exactly" in advice.message
+
+
+@pytest.mark.parametrize(("at_three_bits", "helps"), [(0.1, True), (0.245, False)])
+def test_another_division_is_advised_where_it_is_predicted_to_help(at_three_bits, helps):
+    curves = {"a": [1.0, 0.01], "b": [1.0, 0.01], "c": [1.0, 0.5, 0.25, at_three_bits]}
+    (advice,) = worst_of(
+        [0.01, 0.01, 0.25],
+        bits=2.0,
+        curves={name: np.array(curve) for name, curve in curves.items()},
+        frontier=frontier(0.2, 0.1, 0.5),
+        summary={"budget": 5, "bits": 4.0},  # the plan need not have spent all
+    )
+    assert ("strategy='minimax'" in advice.message) == helps
+    assert ("more bits in total." in advice.message.partition("No other division")[2]) != helps
+
+
+def test_columns_with_half_of_the_error_beyond_the_caps_are_named():
+    columns = pd.DataFrame(
+        {"share": [0.2, 0.5, 0.3], "share_beyond_caps": 0.9}, index=["some", "most", "more"]
+    )
+    shares = categories(share=[0.2, 0.8], share_beyond_caps=[0.9, 0.9])
+    figures = {"categories": shares, "columns": columns}
+    (advice,) = told(rules.beyond_caps, summary={"nmse": 0.5, "nmse_capped": 0.1}, **figures)
+    assert advice.value == pytest.approx(0.9)
+    assert "is in 'most'. " in advice.message
+    assert not told(rules.beyond_caps, summary={"nmse": 0.009, "nmse_capped": 0.001}, **figures)
+
+
+def test_single_columns_are_told_that_have_bits_and_others_to_join():
+    def alone(n_columns, bits, nmse=0.2):
+        table = categories(n_columns=n_columns, bits=bits)
+        return told(rules.singletons, categories=table, summary={"nmse_capped": nmse})
+
+    (advice,) = alone([1, 1, 4], [0.0, 8.0, 8.0])
+    assert (advice.subject, advice.value) == ("b", 1)
+    assert alone([1, 4], [8.0, 8.0], nmse=0.001)
+    assert not alone([1, 1], [8.0, 8.0], nmse=0.001)
+    assert not alone([1], [8.0])
+
+
+def knee_at(budget: int, predicted: dict[int, float]) -> list[Recommendation]:
+    table = pd.DataFrame({"predicted_nmse": predicted})
+    return told(rules.knee, frontier=table, summary={"budget": budget})
+
+
+def test_a_budget_that_leaves_nothing_may_be_lowered_but_not_to_nothing():
+    (advice,) = knee_at(32, {16: 0.0, 32: 0.0, 40: 0.0})
+    assert (advice.rule, advice.value) == ("budget_too_large", 1.0)
+    assert "bits=16 or fewer" in advice.message
+    assert not knee_at(16, {0: 0.0, 16: 0.0, 24: 0.0})
+
+
+def test_levels_of_few_bits_may_gain_little():
+    def idle(bits):
+        levels = pd.DataFrame({"bits": bits, "nmse_capped": [1.0, 0.1, 0.0995]})
+        return [advice.subject for advice in told(rules.idle_level, levels=levels)]
+
+    assert idle([0.0, 10.0, 20.0]) == ["L1"]
+    assert idle([0.0, 10.0, 11.0]) == []
+
+
+def above(given: float, trained: float, share: list[float]) -> list[Recommendation]:
+    table = categories(
+        nmse_capped=[0.2, 0.3, 0.4, 0.9], training_nmse=[0.1, 0.1, 0.0, 0.1], share=share
+    )
+    summary = {"nmse_capped": given, "training_nmse": trained}
+    return told(rules.above_training, categories=table, summary=summary)
+
+
+def test_the_category_farthest_above_training_is_one_that_counts():
+    (advice,) = above(0.4, 0.1, [0.4, 0.3, 0.26, 0.04])
+    assert advice.value == pytest.approx(4.0)
+    assert "worst in category 'b'" in advice.message
+    (advice,) = above(0.4, 0.0, [0.97, 0.01, 0.01, 0.01])
+    assert advice.value == np.inf
+    assert "worst" not in advice.message  # than others, of which none counts
+    assert not above(0.009, 0.001, [0.4, 0.3, 0.2, 0.1])
+
+
+def test_the_category_farthest_above_its_prediction_is_named():
+    table = categories(nmse_capped=[0.2, 0.3, 0.1], predicted_nmse=[0.1, 0.1, 0.1])
+    (advice,) = told(rules.above_predicted, categories=table)
+    assert (advice.subject, advice.value) == ("b", pytest.approx(3.0))
+    assert "2 categories" in advice.message
