@@ -112,6 +112,15 @@ def test_rows_give_up_no_codeword_that_only_they_use(rows):
     assert not same(_idle.nudged(rows[:8], one_each, ONES[:8], shared), one_each)
 
 
+def test_the_last_row_of_a_codeword_stays_where_others_have_left_it():
+    words, own = line(0.0, -100.0, 100.0), torch.zeros(2, 1, dtype=torch.long)
+    # Both are nearer to an idle one. Had both left, no row would need the first codeword.
+    rows = line(-60.0, 60.0)
+    for n in (1, 2):
+        new = _idle.nudged(rows.repeat(n, 1), [words], ONES[: 2 * n], own.repeat(n, 1))
+        assert moved_words([words], new) == [(0, 0)]
+
+
 def test_equal_rows_count_as_one_and_rows_without_weight_or_error_do_not(rows, chain):
     codes = found(rows, chain)
     once = _idle.nudged(rows, chain, ONES, codes)
@@ -120,6 +129,39 @@ def test_equal_rows_count_as_one_and_rows_without_weight_or_error_do_not(rows, c
     assert same(_idle.nudged(rows, chain, 0.0 * ONES, codes), chain)
     exact = quantize.decode(codes, chain, 4)
     assert same(_idle.nudged(exact, chain, ONES, codes), chain)
+    assert same(_idle.replaced(exact, chain, ONES, codes), chain)
+
+
+def line(*places):
+    """Rows or codewords of a single coordinate."""
+    return torch.tensor(places)[:, None]
+
+
+def test_the_row_to_use_an_idle_codeword_is_the_one_for_which_it_moves_least():
+    words, rows = line(0.0, 10.0, 7.9, 5.0), line(0.0, 10.0, 7.9, 1.9, 8.0)
+    own = torch.tensor([0, 1, 2, 0, 2])[:, None]
+    # The last row is nearer, but leaves 0.1 by now, and the one before 1.9.
+    (new,) = _idle.nudged(rows, [words], ONES[:5], own)
+    assert moved_words([words], [new]) == [(0, 3)]
+    torch.testing.assert_close(new[3], torch.tensor([5.0 - (3.1 - _idle.CLOSER * 1.9)]))
+
+
+def test_an_idle_codeword_stays_that_is_near_enough_or_of_no_use_in_its_coordinates():
+    near = line(0.0, 10.0, 5.0)
+    codes = torch.tensor([0, 0, 1])[:, None]  # of a narrow search, which has missed the last one
+    assert same(_idle.nudged(line(0.0, 4.9, 10.0), [near], ONES[:3], codes), [near])
+    beyond = torch.tensor([[0.0, 0], [0, 3], [10, 0]])
+    assert same(_idle.nudged(beyond, [near], ONES[:3], codes), [near])
+
+
+def test_of_equal_rows_served_worst_all_count():
+    words = line(0.0, 10.0, 50.0)
+    rows, codes = line(*[1.0] * 5, 0.0, 12.0, 10.0), torch.tensor([0] * 6 + [1] * 2)[:, None]
+    (new,) = _idle.replaced(rows, [words], ONES[:8], codes)
+    assert float(new[2]) == 1.0  # five times 1 is more than 2 squared
+    heavy = torch.tensor([0.2] * 5 + [1.0] * 3)
+    (new,) = _idle.replaced(rows, [words], heavy, codes)
+    assert float(new[2]) == 12.0
 
 
 def test_of_many_rows_some_are_looked_at(rows, chain, monkeypatch):
@@ -163,6 +205,8 @@ def test_an_idle_codeword_takes_over_from_that_of_a_single_row(outlier):
     assert moved_words(chain, new) == [(0, 2)]
     torch.testing.assert_close(new[0][2], torch.tensor([10.0, 0.3]))
     assert again[-1].tolist() == [2, 2]
+    twice = _idle.nudged(rows.repeat(2, 1), chain, ONES[: 2 * len(rows)], codes.repeat(2, 1))
+    assert same(twice, new)
 
 
 def test_codewords_of_a_single_row_stay_where_none_is_idle_or_no_other_is_shared(outlier):
@@ -170,11 +214,23 @@ def test_codewords_of_a_single_row_stay_where_none_is_idle_or_no_other_is_shared
     weight = ONES[: len(rows)]
     used = [chain[0], chain[1][:2]]
     assert _idle.nudged(rows, used, weight, codes) is used
+    exact = quantize.decode(codes, chain, 2)
+    assert same(_idle.nudged(exact, chain, weight, codes), chain)
     # Without weight the row does not count, and its codeword is not one that a row has to itself.
     assert same(_idle.nudged(rows, chain, weight * (torch.arange(len(rows)) < 12), codes), chain)
     alone, kept = torch.tensor([[0, 0], [1, 1]]), [chain[0][[0, 2]], chain[1]]
     few = quantize.decode(alone, kept, 2) + 0.1
     assert same(_idle.nudged(few, kept, ONES[:2], alone), kept)
+
+
+def test_a_codeword_of_a_single_row_stays_where_a_used_one_would_replace_it(outlier):
+    rows, (first, second), codes = outlier
+    chain = [torch.cat([first, torch.tensor([[0.0, 2.1]])]), second]
+    rows, codes = torch.cat([rows, torch.tensor([[0.0, 2.0]])]), torch.cat([codes, codes[:1]])
+    codes[-1, 0] = 3
+    assert torch.equal(found(rows, chain), codes)
+    new = _idle.nudged(rows, chain, ONES[: len(rows)], codes)
+    assert moved_words(chain, new) == [(0, 2)]
 
 
 @pytest.mark.parametrize("spread", [False, True])
