@@ -171,18 +171,13 @@ def _clipped_parts(shares: Floats, low: Ints, high: Ints, totals: Floats) -> Flo
 
 
 def _whole_parts(exact: Floats) -> Ints:
-    """Round each row by largest remainder, never below the row before."""
-    lower = np.floor(exact + 10.0**-_TIE_DECIMALS)
-    remainder = np.round(exact - lower, _TIE_DECIMALS)
-    rank = np.argsort(np.argsort(-remainder, axis=1, kind="stable"), axis=1)
-    missing = np.round(exact.sum(axis=1) - lower.sum(axis=1)).astype(np.int64)
-    target = lower + (rank < missing[:, None])
+    """Give each total's new unit to whom lacks most: largest remainder that takes none back."""
     whole = np.zeros(exact.shape, dtype=np.int64)
+    totals = np.round(exact.sum(axis=1))
     for row in range(1, len(exact)):
         whole[row] = whole[row - 1]
-        if target[row].sum() > whole[row].sum():
+        if totals[row] > whole[row].sum():  # else all have reached their caps
             lack = np.round(exact[row] - whole[row], _TIE_DECIMALS)
-            lack[target[row] <= whole[row]] = -np.inf
             whole[row, np.argmax(lack)] += 1
     return whole
 
