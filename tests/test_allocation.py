@@ -331,6 +331,18 @@ def test_shares_of_zero_are_served_last():
     assert largest_remainder([3.0, 1.0, 2.0], 2, minimum=1).tolist() == [1, 0, 1]
 
 
+def test_shares_that_differ_by_rounding_are_served_by_name():
+    rounded = [0.1 + 0.2, 0.3]
+    assert rounded[0] != rounded[1]
+    for weights in (rounded, rounded[::-1]):
+        assert largest_remainder(weights, 1, keys=["a", "b"]).tolist() == [1, 0]
+        assert largest_remainder(weights, 1, keys=["b", "a"]).tolist() == [0, 1]
+
+
+def test_a_cap_may_be_infinite():
+    assert largest_remainder([1.0, 1.0], 4, caps=[np.inf, 1]).tolist() == [3, 1]
+
+
 @pytest.mark.parametrize("bad", [[-1.0, 2.0], [np.inf, 1.0], [np.nan], []])
 def test_bad_shares_are_refused(bad):
     with pytest.raises(ValueError, match="shares must be finite"):
