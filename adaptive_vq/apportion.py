@@ -161,13 +161,12 @@ def _exact_parts(shares: Floats, total: int, floor: Ints, caps: Ints) -> Floats:
 
 
 def _clipped_parts(shares: Floats, low: Ints, high: Ints, totals: Floats) -> Floats:
-    """Solve for the common level of each total; the sum is piecewise linear in the level."""
+    """Parts of each total; parts and their sum are piecewise linear in the common level."""
     levels = np.unique(np.concatenate([[0.0], low / shares, high / shares]))
-    sums = np.array([np.clip(level * shares, low, high).sum() for level in levels])
-    # The sum is flat before the first share leaves its floor: keep the last of equal sums.
-    keep = np.append(np.diff(sums) > 0, True)
-    level = np.interp(totals, sums[keep], levels[keep])
-    return np.clip(level[:, None] * shares, low, high)
+    parts = np.clip(levels[:, None] * shares, low, high)
+    # Where all shares are at a bound for a while, neither the parts nor their sum change.
+    sums, first = np.unique(parts.sum(axis=1), return_index=True)
+    return np.stack([np.interp(totals, sums, part) for part in parts[first].T], axis=1)
 
 
 def _whole_parts(exact: Floats) -> Ints:

@@ -331,6 +331,13 @@ def test_shares_of_zero_are_served_last():
     assert largest_remainder([3.0, 1.0, 2.0], 2, minimum=1).tolist() == [1, 0, 1]
 
 
+def test_a_share_that_waits_at_its_minimum_changes_nothing_for_the_others():
+    for total in range(3, 16):
+        alone = largest_remainder([1.0, 3.0, 5.0], total, minimum=1, caps=[8, 5, 2])
+        waits = largest_remainder([1.0, 3.0, 5.0, 0.0], total + 1, minimum=1, caps=[8, 5, 2, 2])
+        assert waits.tolist() == [*alone.tolist(), 1]
+
+
 def test_shares_that_differ_by_rounding_are_served_by_name():
     rounded = [0.1 + 0.2, 0.3]
     assert rounded[0] != rounded[1]
