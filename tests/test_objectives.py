@@ -1,6 +1,7 @@
 """Objectives and network options: each has a gradient and does what its name says."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from adaptive_vq.objectives import (
     Step,
     overlap,
     partial_error,
+    partial_targets,
     passed,
+    row_terms,
     similarity,
     unevenness,
 )
@@ -93,9 +96,12 @@ def step_of(codec, rows):
 
 def test_partial_error_is_that_of_every_category_decoded_alone(codec, rows):
     rows = Rows(rows.table, (normal(400, 7, seed=5) > -1).float())
+    for encoder in codec.encoders:
+        encoder.shift += 0.3
     step = step_of(codec, rows)
     expected = torch.zeros(400)
     for g, encoder in enumerate(codec.encoders):
+        targets = partial_targets(codec, step, g)
         for n_levels in (1, 2):
             value = torch.zeros(400, encoder.basis.shape[1])
             for j in range(2 * g, 2 * g + n_levels):
@@ -103,15 +109,26 @@ def test_partial_error_is_that_of_every_category_decoded_alone(codec, rows):
                 value[:, : book.shape[1]] += book[step.codes[:, j]]
             own = (value + encoder.shift) @ encoder.basis.T + encoder.mean
             missed = rows.weight * 0
-            missed[:, encoder.columns] = (rows.table[:, encoder.columns] - own) ** 2
+            left = rows.table[:, encoder.columns] - own
+            torch.testing.assert_close(targets[n_levels - 1], left @ encoder.basis)
+            missed[:, encoder.columns] = left**2
             expected += (missed * rows.weight).sum(1) / 2
     torch.testing.assert_close(partial_error(codec, step), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_count_by_their_weights_where_codewords_are_trained(codec, rows):
+    once, asked = step_of(codec, rows), Objectives(codebook_update="gradient")
+    plain = row_terms(codec, once, asked)
+    heavy = row_terms(codec, replace(once, weight=3.0 * once.weight), asked)
+    assert float(plain.min()) > 0
+    torch.testing.assert_close(heavy, 3.0 * plain)
 
 
 def test_overlap_is_the_mean_squared_cosine():
     book = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
     assert float(overlap([book])) == pytest.approx(1 / 3)  # one pair of three is parallel
     assert float(overlap([torch.eye(3), book])) == pytest.approx(1 / 6)
+    assert float(overlap([torch.ones(2, 2)])) == pytest.approx(1.0)
     assert float(overlap([torch.ones(1, 4)])) == 0.0
 
 
@@ -121,7 +138,8 @@ def test_similarity_is_pearsons_between_distances(rows):
     assert float(similarity(rows.table[:40], torch.from_numpy(latents))) == pytest.approx(
         expected, abs=1e-5
     )
-    assert float(similarity(rows.table[:2], rows.table[:2])) == 0.0
+    for few in (rows.table[:1], rows.table[:2]):
+        assert float(similarity(few, few)) == 0.0
     assert float(similarity(rows.table[:9], torch.ones(9, 2))) == 0.0
 
 
@@ -154,6 +172,9 @@ def test_both_gradients_pass_the_values():
     latents, values = normal(20, 3), normal(20, 3, seed=1)
     for gradient in ("straight_through", "rotation"):
         torch.testing.assert_close(passed(latents, values, gradient), values)
+        values.requires_grad_()
+        assert not passed(latents, values, gradient).requires_grad
+        values.requires_grad_(False)
     none = torch.zeros(2, 3)
     assert torch.equal(passed(none, values[:2], "rotation"), values[:2])
 

@@ -1,6 +1,7 @@
 """Codewords with spreads: factors, search, refit, idle words, the network, and the estimator."""
 
 import itertools
+import math
 import pickle
 from dataclasses import replace
 
@@ -30,7 +31,7 @@ from adaptive_vq.checkpoints import pack, unpack
 from adaptive_vq.classical import CategoryCodec, CategorySpec, Codec, StartOptions
 from adaptive_vq.estimation import working_module_of
 from adaptive_vq.modules import CodecModule
-from adaptive_vq.objectives import Objectives, Step, prefix_values
+from adaptive_vq.objectives import Objectives, Step, prefix_values, unevenness
 from adaptive_vq.training import TrainingModule
 
 
@@ -372,6 +373,28 @@ def test_objectives_know_of_spreads(module, table):
     values = dict(prefix_values(module, step, 0))
     torch.testing.assert_close(values[0], words[0][found.codes[:, 0]])
     torch.testing.assert_close(values[2], decoded(found.codes[:, :3], module.chain(0), 5))
+
+
+@torch.no_grad()
+def test_unevenness_is_that_of_what_each_codebook_would_have_to_say(module, table):
+    found, weight = module.quantize(table, 4, 600), torch.rand(600, 7, generator=generator(9))
+    words = [book.weight for book in module.codebooks]
+    found_by_hand, mass = [], weight.amax(1) / weight.amax(1).sum()
+    for (start, end), z, value in zip(
+        module.layout.spans(), found.latents, found.values, strict=True
+    ):
+        factor = torch.ones(600)
+        for j in range(start, end):
+            book, code = module.codebooks[j], found.codes[:, j]
+            needed = ((z - value) / factor[:, None])[:, : words[j].shape[1]] + words[j][code]
+            distance = torch.cdist(needed, words[j]) ** 2
+            use = mass @ torch.softmax(-distance / distance.amin(1).mean(), 1)
+            entropy = torch.special.entr(use).sum()
+            found_by_hand.append(1 - float(entropy) / math.log(len(words[j])))
+            factor = factor * book.spread[code] if module.layout.book_spreads[j] else factor
+    step = Step(table, weight, found.latents, found.codes, words)
+    expected = sum(found_by_hand) / 5
+    assert float(unevenness(module, step)) == pytest.approx(expected, rel=1e-3)
 
 
 def test_absorbing_lowers_the_error_on_new_rows(module):
