@@ -186,6 +186,7 @@ def test_ratios_must_match_the_levels():
     ("k", "ratio", "width"),
     [
         (1, 0.1, 4),
+        (1, 1e-12, 4),
         (24, 0.31, 8),
         (24, 1.91, 48),
         (10, 1.2, 12),

@@ -2,6 +2,8 @@
 
 import copy
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,13 @@ from adaptive_vq.metrics import code_entropy
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.scores import category_profile, category_scores
 from adaptive_vq.spectra import category_statistics
-from adaptive_vq.weights import learning_rows
+from adaptive_vq.weights import (
+    check_column_weights,
+    learning_rows,
+    merge_rows,
+    rows_that_count,
+    settle_column_weights,
+)
 
 QUICK = {
     "auto_compression_strategy": "balanced",
@@ -249,6 +257,24 @@ def test_rounding_of_fractions_makes_no_few_rows_of_fifty(X):
             rows, found = learning_rows(X[:50], factor * weight)
             np.testing.assert_array_equal(rows, X[:50])  # few would be sorted
             np.testing.assert_allclose(found, weight / weight.mean())
+
+
+def test_few_rows_are_those_of_little_weight():
+    rows = np.array([[2.0], [0.0], [2.0], [-0.0]])
+    merged, found = merge_rows(rows, None)
+    np.testing.assert_array_equal(merged, [[0.0], [2.0]])
+    np.testing.assert_array_equal(found, [2.0, 2.0])
+    merged, found = merge_rows(rows[:2], None)  # in order
+    np.testing.assert_array_equal(merged, [[0.0], [2.0]])
+    assert found is None
+    many = np.full(4, 12.5)
+    assert merge_rows(rows, many) == (rows, many)
+
+
+def test_rows_that_all_count_stay_as_they_are():
+    X, weight = [[1.0], [2.0]], [1, 2]
+    assert rows_that_count(X, weight) == (X, weight)
+    assert rows_that_count(X, weight)[0] is X
 
 
 @pytest.mark.parametrize("strategy", ["balanced", "rate_distortion"])
@@ -498,6 +524,11 @@ def test_names_positions_and_nested_selectors_agree(X):
         np.testing.assert_array_equal(other.fit(table).transform(table), by_name.transform(table))
 
 
+def test_column_weights_are_numbers_of_any_kind_in_the_order_of_the_columns():
+    for given in ([Fraction(1, 2), Decimal(2)], pd.Series([0.5, 2.0]), {"a": 0.5, "b": 2}):
+        np.testing.assert_array_equal(check_column_weights(given, ["a", "b"]), [0.5, 2.0])
+
+
 def test_columns_dropped_by_the_cleaner_take_their_weight_along(X):
     table = pd.DataFrame(np.c_[np.full(120, 3.0), X], columns=list("zabcdefgh"))
     inside = codec(cleaner=FeatureCleaner(caps=None), column_weights={"z": 2.0, "b": 9.0})
@@ -514,6 +545,11 @@ def test_weights_given_twice_must_agree(X):
         )
         with pytest.raises(ValueError, match="column_weights on AdaptiveRatioSelector only"):
             pipeline.fit(X)
+
+
+def test_weights_of_one_agree_with_a_plan_without_any():
+    ones = np.ones(2)
+    assert settle_column_weights(ones, {"plan": {"bits": 8}}, "HierarchicalVQVAE") is ones
 
 
 @pytest.mark.parametrize(
