@@ -70,3 +70,56 @@ def test_rows_that_repeat_each_other_count_as_one_with_their_weights():
     _, first, index = np.unique(row_items(train.numpy()), return_index=True, return_inverse=True)
     mass = torch.zeros(len(first)).index_add_(0, torch.from_numpy(index), weights[0])
     np.testing.assert_allclose(errors(train[first], valid, (mass, weights[1])), expected, **same)
+
+
+def test_beyond_what_is_measured_the_curve_falls_as_in_its_last_codebook():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2_000, 6, generator=generator)
+    rows[:, 0] += 100.0 * (torch.arange(2_000) % 4)  # which the first codebook tells
+    found = GreedyCurve(rows[:1_800], rows[1_800:], 6, 40, generator)
+    found.measure_to(16)
+    known = found.up_to(16)
+    factor = (known[16] / known[8]) ** (1 / 8)
+    assert factor > 1.2 * (known[16] / known[0]) ** (1 / 16)
+    np.testing.assert_allclose(found.up_to(24)[17:], known[16] * factor ** np.arange(1, 9))
+
+
+def test_rows_count_by_their_weights():
+    generator = torch.Generator().manual_seed(0)
+    flat, steep = torch.zeros(200, 2), torch.zeros(200, 2)
+    flat[:, 0] = torch.randn(200, generator=generator)
+    steep[:, 1] = 3 * torch.randn(200, generator=generator)
+    rows = torch.cat([flat, steep])
+    first = (torch.arange(400) < 200).float() + 1e-4
+
+    def error_of(fitted, judged, width=1, bits=8):
+        """Of some principal directions, as a share of what no bits leave."""
+        found = GreedyCurve(rows, rows, width, bits, generator, (fitted, judged)).up_to(bits)
+        return found[bits] / found[0]
+
+    assert error_of(first, first) < 0.01
+    assert error_of(1.0001 - first + 1e-4, first) > 0.9
+    assert error_of(first, torch.ones(400)) > 0.5
+    # Of both directions four codewords are for the rows that count.
+    assert error_of(first, first, 2, 2) < 0.5 * error_of(torch.ones(400), first, 2, 2)
+
+
+def test_of_values_that_training_never_had_no_more_bits_are_promised_to_help():
+    values = torch.tensor([[0.0], [1.0], [2.5]]).repeat(200, 1)
+    unseen = torch.cat([values[:30], torch.tensor([[1.6]])])
+    found = GreedyCurve(values, unseen, 1, 40, torch.Generator().manual_seed(0))
+    assert found.covers(40)
+    np.testing.assert_array_equal(found.up_to(40)[2:], found.up_to(40)[2])
+
+
+def test_a_mean_of_curves_is_known_where_all_are():
+    exact = torch.tensor([[0.0], [1.0], [2.5]]).repeat(200, 1)
+    known = GreedyCurve(exact, exact, 1, 40, torch.Generator().manual_seed(0))
+    other = curve(width=1)
+    mean = AveragedCurve([known, other])
+    assert not mean.covers(9)
+    mean.look_ahead_to(16)
+    expected = (known.up_to(30) + other.up_to(30, ahead=True)) / 2
+    np.testing.assert_array_equal(mean.up_to(30, ahead=True), expected)
+    mean.measure_to(9)
+    assert mean.covers(9)

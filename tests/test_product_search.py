@@ -36,7 +36,7 @@ def by_residuals(chain, width, most, monkeypatch):
 
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("most", [2, 5, 16])
-@pytest.mark.parametrize("widths", [[9, 9, 9, 9], [3, 5, 9, 9]])
+@pytest.mark.parametrize("widths", [[9, 9, 9, 9], [3, 5, 9, 9], [9, 7, 9, 4]])
 def test_codes_are_those_of_products_with_residuals(widths, most, spread, monkeypatch):
     chain = chain_of([8, 32, 5, 16], widths, spread)
     rows = torch.randn(700, 9, generator=torch.Generator().manual_seed(1))
