@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptive_vq import missing as imputation
 from adaptive_vq.missing import ConditionalMeanImputer
 
 
@@ -39,6 +40,57 @@ def test_formula_on_known_covariance():
         weights = np.linalg.solve(C[np.ix_(seen, seen)], C[np.ix_(seen, missing)]).T
         expected = mean[missing] + weights @ (full[3] - mean)[seen]
         np.testing.assert_allclose(imputer.transform(row[None])[0, missing], expected, rtol=1e-4)
+
+
+def improved(Z, weight, ridge, mean, covariance):
+    """One step of expectation and maximization, row by row."""
+    covariance = covariance + ridge * np.diag(np.diag(covariance))
+    filled, unknown = Z.copy(), np.zeros_like(covariance)
+    for row, mass in zip(filled, weight, strict=True):
+        hole, seen = np.flatnonzero(np.isnan(row)), np.flatnonzero(~np.isnan(row))
+        across = covariance[np.ix_(hole, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+        row[hole] = mean[hole] + across @ (row - mean)[seen]
+        inside = covariance[np.ix_(hole, hole)] - across @ covariance[np.ix_(seen, hole)]
+        unknown[np.ix_(hole, hole)] += mass * inside
+    spread = np.cov(filled.T, bias=True, aweights=weight)
+    return np.average(filled, axis=0, weights=weight), spread + unknown / weight.sum()
+
+
+@pytest.mark.parametrize("most_rows", [1000, 70])
+def test_means_and_covariances_are_improved_by_what_holes_leave_open(most_rows, monkeypatch):
+    _, Z = make_rows(n=200, k=4)
+    Z += 3.0
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 200)
+    monkeypatch.setattr(imputation, "_PATTERNS", 1)  # a single step
+    monkeypatch.setattr(imputation, "_REFINED_ROWS", most_rows)
+    imputer = ConditionalMeanImputer(ridge=0.1).fit(Z, {"all": np.arange(4)}, weight)
+    some = np.linspace(0, 199, min(most_rows, 200)).astype(int)
+    start = imputation._pairwise(Z, weight)
+    mean, covariance = improved(Z[some], weight[some], 0.1, *start)
+    np.testing.assert_allclose(imputer.mean_["all"], mean)
+    scale = imputer.scale_["all"]
+    np.testing.assert_allclose(scale, np.sqrt(np.diag(covariance)))
+    found = imputer.correlation_["all"] - 0.1 * np.eye(4)
+    np.testing.assert_allclose(found * np.outer(scale, scale), covariance, atol=1e-9)
+
+
+def test_rows_without_holes_are_weighted():
+    full, _ = make_rows(n=100, k=3)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 100)
+    imputer = ConditionalMeanImputer().fit(full, {"all": np.arange(3)}, weight)
+    expected = np.cov(full.T, bias=True, aweights=weight)
+    np.testing.assert_allclose(imputer.mean_["all"], np.average(full, axis=0, weights=weight))
+    np.testing.assert_allclose(imputer.scale_["all"], np.sqrt(np.diag(expected)))
+
+
+def test_a_second_fit_forgets_the_first():
+    _, Z = make_rows()
+    other = make_rows(seed=1)[1]
+    again = ConditionalMeanImputer().fit(other, {"all": np.arange(6)})
+    again.transform(Z)
+    again.fit(Z, {"all": np.arange(6)})
+    once = ConditionalMeanImputer().fit(Z, {"all": np.arange(6)})
+    np.testing.assert_array_equal(again.transform(Z), once.transform(Z))
 
 
 def test_only_the_own_category_counts():
@@ -106,6 +158,14 @@ def test_never_both_observed_columns_keep_a_valid_covariance():
     imputer = ConditionalMeanImputer().fit(Z, {"a": np.arange(4)})
     assert np.linalg.eigvalsh(imputer.correlation_["a"]).min() > 0
     assert np.isfinite(imputer.transform(Z)).all()
+
+
+def test_pairs_that_contradict_each_other_make_a_covariance_all_the_same():
+    x = np.array([-1.0, 1.0, -2.0, 2.0])
+    pairs = [[x, x, np.nan * x], [np.nan * x, x, x], [x, np.nan * x, -x]]
+    Z = np.concatenate([np.stack(pair, axis=1) for pair in pairs])
+    _, covariance = imputation._pairwise(Z, np.ones(len(Z)))
+    assert np.linalg.eigvalsh(covariance).min() > -1e-12
 
 
 def test_complete_rows_pass_through():

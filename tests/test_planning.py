@@ -15,7 +15,13 @@ from adaptive_vq.plan import Goal
 from adaptive_vq.planning import plan_from_ratios, plan_water_filling
 from adaptive_vq.ratios import STRATEGIES, AdaptiveRatioSelector
 from adaptive_vq.scores import category_scores
-from adaptive_vq.spectra import category_statistics, total_nmse, variance_shares
+from adaptive_vq.spectra import (
+    category_statistics,
+    exact_bits,
+    n_distinct,
+    total_nmse,
+    variance_shares,
+)
 
 FORMULAS = sorted(STRATEGIES)
 MEASURED = ["rate_distortion", "minimax", "learned"]
@@ -316,3 +322,16 @@ def test_a_budget_of_one_bit_is_told_as_one(table, strategy):
     reasons = selector(strategy, bits=1).fit(table).decisions_["reason"]
     assert reasons.str.contains(r" of 1 bit,").any()
     assert not reasons.str.contains(r"\b1 bits").any()
+
+
+@pytest.mark.parametrize(
+    ("n_values", "times", "bits"),
+    [(1, 2, 0), (2, 20, 1), (2, 19, None), (100, 20, 7), (256, 20, 8), (257, 20, None)],
+)
+def test_values_that_come_often_enough_take_the_bits_that_tell_them_apart(n_values, times, bits):
+    rows = np.tile(np.arange(n_values, dtype=np.float32), times)[:, None]
+    assert exact_bits(rows, len(rows)) == bits
+
+
+def test_a_negative_zero_is_no_value_of_its_own():
+    assert n_distinct(np.array([[0.0, 1.0], [-0.0, 1.0]], dtype=np.float32)) == 1
