@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 
@@ -14,7 +15,13 @@ from adaptive_vq import (
     FeatureCleaner,
     HierarchicalVQVAE,
 )
-from adaptive_vq.annotations import annotate, annotation, repeat_weights
+from adaptive_vq.annotations import (
+    annotate,
+    annotation,
+    note_repeats,
+    repeat_weights,
+    warn_of_lost_repeats,
+)
 from adaptive_vq.streaming import fit_chunks
 
 
@@ -105,3 +112,20 @@ def test_notes_stay_with_a_pyarrow_table(kind):
     assert annotation(kept) == annotation(noted)
     with pytest.raises(ValueError, match="saw 4 columns, X now has 3"):
         codec.fit(table.select(["a", "b", "c"]))
+
+
+def test_repeats_are_noted_anew_and_are_those_of_the_columns_that_are_left(frame):
+    noted = note_repeats(frame, np.array([3, 1, 1]))
+    np.testing.assert_array_equal(repeat_weights(noted), [3, 1, 1])
+    assert repeat_weights(noted[["b", "c"]]) is None
+    again = note_repeats(noted, np.ones(3, dtype=int))
+    assert repeat_weights(again) is None
+    assert again.attrs == {"unit": "m"}
+    assert repeat_weights(noted) is not None
+
+
+def test_lost_repeats_are_told_where_there_are_any():
+    table = pl.DataFrame({"a": [1.0]})
+    assert warn_of_lost_repeats(table, np.array([1])) is table
+    with pytest.warns(UserWarning, match="can carry no note"):
+        warn_of_lost_repeats(table, np.array([2]))

@@ -447,6 +447,26 @@ def test_mutual_information_sees_what_correlation_does_not():
         correlation_matrix(np.zeros((3, 301)), "mutual_information")
 
 
+def test_mutual_information_is_scikit_learns_of_ten_parts():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    X = np.column_stack([x, x + rng.normal(size=2000), np.rint(x), x > 1])
+    parts = [pd.qcut(column, 10, labels=False, duplicates="drop") for column in X.T]
+    parts[3] = X[:, 3]
+    expected = [[normalized_mutual_info_score(a, b) for a in parts] for b in parts]
+    found = correlation_matrix(X, "mutual_information")
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["pearson", "mutual_information"])
+@pytest.mark.parametrize(("n", "related"), [(2, False), (3, True)])
+def test_it_takes_three_common_rows_to_be_related(method, n, related):
+    X = np.full((40, 2), np.nan)
+    X[:20, 0] = X[20:, 1] = np.arange(20.0)
+    X[20 : 20 + n] = np.array([-30.0, 50.0, 30.0])[:n, None]
+    assert (correlation_matrix(X, method)[0, 1] != 0) == related
+
+
 def test_mutual_information_of_known_tables():
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, size=(4000, 1))
