@@ -409,7 +409,7 @@ def told(rule, **tables) -> list[Recommendation]:
 
 
 def worst_of(errors: list[float], bits: float = 8.0, **tables) -> list[Recommendation]:
-    table = categories(nmse_capped=errors, bits=[bits] * len(errors))
+    table = categories(nmse_capped=errors, training_nmse=errors, bits=[bits] * len(errors))
     return told(rules.worst_category, categories=table, **tables)
 
 
@@ -437,7 +437,8 @@ def test_another_division_is_advised_where_it_is_predicted_to_help(at_three_bits
 
 def test_columns_with_half_of_the_error_beyond_the_caps_are_named():
     columns = pd.DataFrame(
-        {"share": [0.2, 0.5, 0.3], "share_beyond_caps": 0.9}, index=["some", "most", "more"]
+        {"share": [0.2, 0.5, 0.3], "share_beyond_caps": 0.9, "mean_shift": 0.0, "nmse": 0.5},
+        index=["some", "most", "more"],
     )
     shares = categories(share=[0.2, 0.8], share_beyond_caps=[0.9, 0.9])
     figures = {"categories": shares, "columns": columns}
