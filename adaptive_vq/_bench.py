@@ -68,6 +68,7 @@ share: codecs are fitted with draws or without whatever the plan was made with."
 START_MUST_GAIN = 0.98
 """The same share where cuts are so close that growing chains decides between them."""
 _FEW_VALUES = 64
+"""Values up to which a column moves in tables of more columns than all of which may."""
 _NEAR = 0.1
 """A gain measured within this share of the bits, with as many codebooks, serves for them too."""
 
@@ -174,7 +175,7 @@ class Bench:
         """Columns that take few values: which share a codebook decides how many it has to tell."""
         train = self.folds[0].train.numpy()
         columns = range(train.shape[1])
-        return [c for c in columns if 1 < len(np.unique(train[:, c])) <= _FEW_VALUES]
+        return [c for c in columns if 1 < n_distinct(train[:, [c]]) <= _FEW_VALUES]
 
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""

@@ -151,7 +151,7 @@ def dominant_column(d: Diagnosis) -> Found:
             f"Column {name!r} carries {percent(row['share_of_category'])} of the error of category "
             f"{row['category']!r} (limit {percent(DOMINANT_COLUMN)}; {row['n_columns']} columns); "
             f"its own NMSE is {row['nmse']:.3g}. "
-            + _remedy(row["share_beyond_caps"], f"It {_STILL}" if row["still"] else ""),
+            + (f"It {_STILL}" if row["still"] else _remedy(row["share_beyond_caps"])),
         )
 
 
@@ -160,9 +160,7 @@ def _still(d: Diagnosis) -> pd.Series:
     return d.columns["mean_shift"].isna() & d.columns["nmse"].notna()
 
 
-def _remedy(beyond: float, still: str) -> str:
-    if still:
-        return still
+def _remedy(beyond: float) -> str:
     if beyond > BEYOND_CAPS:
         return f"{percent(beyond)} of that is in cells beyond the caps. {_EXTREMES}"
     return (

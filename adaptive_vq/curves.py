@@ -189,7 +189,6 @@ class _Trial:
     def __init__(self, bench: Bench, cut: Categories, budget: int) -> None:
         self.cut, self.names = cut, sorted(cut)
         self.columns = [np.asarray(cut[name], dtype=np.int64) for name in self.names]
-        self.order = list(cut)
         self.budget = budget
         self.nodes = bench.nodes(self.columns)
         self.corrected = False
@@ -286,24 +285,24 @@ class _Trial:
         at = {name: i for i, name in enumerate(self.names)}
         curves = {
             name: self.curves[at[name]] / max(float(self.curves[at[name]][0]), 1e-30)
-            for name in self.order
+            for name in self.cut
         }
         levels = {
             name: level_bits(parts[name], n_levels, self.nodes[at[name]].max_bits)
-            for name in self.order
+            for name in self.cut
         }
         return Measured(
-            {name: self.columns[at[name]] for name in self.order},
+            {name: self.columns[at[name]] for name in self.cut},
             levels,
             {
                 name: self.nodes[at[name]].ratios(levels[name], self.curves[at[name]])
-                for name in self.order
+                for name in self.cut
             },
             curves,
-            {name: float(curves[name][parts[name]]) for name in self.order},
+            {name: float(curves[name][parts[name]]) for name in self.cut},
             codebook_bits={
                 name: self.nodes[at[name]].max_bits
-                for name in self.order
+                for name in self.cut
                 if self.nodes[at[name]].has_smaller
             },
         )
