@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from adaptive_vq._unit_choice import is_auto
 from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation, repeat_weights
@@ -63,36 +64,18 @@ def resolve_plan(
     note : dict
         The note that the plan came from.
     """
-    strategy, n_levels = estimator.auto_compression_strategy, estimator.n_levels or 3
-    if isinstance(strategy, str):  # also where a plan has been made
-        check_strategy(strategy, n_levels, STRATEGY)
+    if isinstance(estimator.auto_compression_strategy, str):  # also where a plan has been made
+        _check_own_strategy(estimator)
     if note is not None:  # a conflict with an earlier step, before nested estimators follow
         resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     ratios = estimator.compression_ratios
-    by_selector = isinstance(ratios, AdaptiveRatioSelector)
+    by_selector = is_auto(ratios) or isinstance(ratios, AdaptiveRatioSelector)
     _warn_of_idle_plan(ratios, note)
-    if by_selector or (isinstance(ratios, str) and ratios == "auto"):
-        _warn_of_idle_strategy(estimator, note)
-    if isinstance(ratios, str) and ratios == "auto" and not (note and note.get("plan")):
-        check_strategy(strategy, n_levels, STRATEGY)  # by the name that it has here
-        ratios = AdaptiveRatioSelector(
-            strategy,
-            bits=estimator.bits,
-            n_levels=n_levels,
-            column_weights=column_weights,
-            random_state=estimator.random_state,
-        )
-        by_selector = True
     if by_selector:
-        follower = _following(ratios, estimator)
-        if follower.column_weights is None:
-            follower.column_weights = column_weights
-        note = recall("note", lambda: _note_of(follower, X, sample_weight))
-    elif not (isinstance(ratios, str) and ratios == "auto") and not (
-        note and note.get("categories")
-    ):
-        own = FeatureCharacterizer(random_state=estimator.random_state)
-        note = recall("note", lambda: _note_of(_following(own, estimator), X, sample_weight))
+        _warn_of_idle_strategy(estimator, note)
+    nested = _still_to_fit(estimator, note, column_weights)
+    if nested is not None:
+        note = recall("note", lambda: _note_of(nested, X, sample_weight))
     assert note is not None
     warn_of_other_weights(note, sample_weight is not None, OWNER, stacklevel=6)
     column_weights = settle_column_weights(column_weights, note, OWNER)
@@ -100,7 +83,7 @@ def resolve_plan(
         column_weights = repeat_weights(X)
     note = {**note, "column_weights": column_weights}
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
-    if by_selector or (isinstance(ratios, str) and ratios == "auto"):
+    if by_selector:
         plan = Plan.from_note(note["plan"])
         _refuse_other(estimator, plan)
     else:
@@ -110,15 +93,42 @@ def resolve_plan(
     return plan, scaler, clip, note
 
 
+def _check_own_strategy(estimator: Any) -> None:
+    """Refuse a bad strategy by the name that it has here, not the selector's."""
+    check_strategy(estimator.auto_compression_strategy, estimator.n_levels or 3, STRATEGY)
+
+
+def _still_to_fit(
+    estimator: Any, note: Mapping[str, Any] | None, column_weights: NDArray[np.float64] | None
+) -> Any:
+    """Selector or characterizer that is to be fitted here; None where the note says enough."""
+    ratios = estimator.compression_ratios
+    if is_auto(ratios):
+        if note and note.get("plan"):
+            return None
+        _check_own_strategy(estimator)
+        ratios = AdaptiveRatioSelector(
+            estimator.auto_compression_strategy,
+            bits=estimator.bits,
+            n_levels=estimator.n_levels or 3,
+            column_weights=column_weights,
+            random_state=estimator.random_state,
+        )
+    if isinstance(ratios, AdaptiveRatioSelector):
+        selector = _following(ratios, estimator)
+        if selector.column_weights is None:
+            selector.column_weights = column_weights
+        return selector
+    if note and note.get("categories"):
+        return None
+    return _following(FeatureCharacterizer(random_state=estimator.random_state), estimator)
+
+
 def _following(nested: Any, estimator: Any) -> Any:
     """Clone of a nested estimator that takes over the codec's units where its own are automatic."""
     nested = clone(nested)
     nested._told_as = OWNER
-    auto = [
-        key
-        for key in ("scaler", "clip")
-        if isinstance(getattr(nested, key), str) and getattr(nested, key) == "auto"
-    ]
+    auto = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key))]
     # A subclass need not have all of its parameters in its own signature, as set_params asks for.
     for key in auto:
         setattr(nested, key, getattr(estimator, key))
@@ -140,7 +150,7 @@ def _note_of(nested: Any, X: Any, sample_weight: Any) -> dict[str, Any]:
 def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
     """Tell that an earlier selector's plan gives way to what the codec was given."""
     plan = (note or {}).get("plan")
-    if not plan or (isinstance(ratios, str) and ratios == "auto"):
+    if not plan or is_auto(ratios):
         return
     warnings.warn(
         f"{OWNER}(compression_ratios={ratios!r}) replaces the plan that AdaptiveRatioSelector has "
@@ -154,12 +164,12 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
 def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> None:
     """Tell that a selector, or ratios that are given, leave nothing to a strategy set here."""
     ratios, label = estimator.compression_ratios, strategy_label(getattr(estimator, STRATEGY))
-    planned, automatic = (note or {}).get("plan"), isinstance(ratios, str) and ratios == "auto"
+    planned = (note or {}).get("plan")
     if isinstance(ratios, AdaptiveRatioSelector):
         maker = strategy_label(ratios.strategy)
         why = f"the selector in compression_ratios makes the plan, by strategy {maker!r}"
         how = "Set strategy there, or leave compression_ratios at 'auto'."
-    elif not automatic:
+    elif not is_auto(ratios):
         maker = ""
         why = f"compression_ratios={ratios!r} holds the ratios already"
         how = f"Set compression_ratios='auto' to follow it, or leave {STRATEGY} out."
