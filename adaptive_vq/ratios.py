@@ -264,10 +264,10 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         Z = units_here.to_codec(table)
         together = _coarsest(self._cuts(note, categories), categories)
         Z = ConditionalMeanImputer().fit(Z, together, weight).transform(Z)
-        plan = self._plan(table, Z, categories, note, weight)
+        plan, scores = self._plan(table, Z, categories, note, weight)
         listed = None if importance is None else importance.tolist()
-        own = {"units": units, "column_weights": listed, "weighted": weighted}
-        self._keep(plan, {**note, **own}, table, weight)
+        own = {"units": units, "scores": scores, "column_weights": listed, "weighted": weighted}
+        self._keep(plan, {**note, **own})
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
@@ -306,7 +306,8 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         categories: Categories,
         note: Any,
         weight: NDArray[np.float64] | None,
-    ) -> Plan:
+    ) -> tuple[Plan, dict[str, dict[str, float]]]:
+        """Plan, and the scores of its categories, which may be others than those of the note."""
         goal = Goal(self.n_levels, self.bits, self.max_nmse)
         label = strategy_label(self.strategy)
         scores = note["scores"]
@@ -315,17 +316,18 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
                 name: strategy_ratios(self.strategy, scores[name], self.n_levels, name)
                 for name in categories
             }
-            return plan_from_ratios(label, ratios, Z, categories, scores, goal, weight)
+            return plan_from_ratios(label, ratios, Z, categories, scores, goal, weight), scores
         if self.strategy == "water_filling":
-            return plan_water_filling(label, Z, categories, scores, goal, weight=weight)
+            return plan_water_filling(label, Z, categories, scores, goal, weight=weight), scores
         n_rows = len(Z) if weight is None else int(weight.sum().round())
         if because := _reasons.not_measured(label, Z, n_rows):
-            return plan_water_filling(label, Z, categories, scores, goal, because, weight)
+            plan = plan_water_filling(label, Z, categories, scores, goal, because, weight)
+            return plan, scores
         budget, measured = self._measure(Z, categories, note, goal, weight)
         return_freed()  # measuring leaves holes, which what follows may not fit in
         self.cut_errors_ = measured.cuts
         scores = category_scores(table, measured.categories, weight)
-        return plan_from_bits(label, measured, budget, Z, scores, goal, weight)
+        return plan_from_bits(label, measured, budget, Z, scores, goal, weight), scores
 
     def _cuts(self, note: Any, categories: Categories) -> list[Categories]:
         """Candidates for categories, the coarsest first; one where they are not to be chosen."""
@@ -363,13 +365,7 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
             return budget, at(budget)
         return _budgets.smallest_measured(at, Z, weight, goal, objective == "minimax")
 
-    def _keep(
-        self,
-        plan: Plan,
-        note: dict[str, Any],
-        table: NDArray[np.float64],
-        weight: NDArray[np.float64] | None,
-    ) -> None:
+    def _keep(self, plan: Plan, note: dict[str, Any]) -> None:
         self.plan_ = plan
         self.categories_ = plan.categories
         self.ratios_ = plan.ratios
@@ -381,14 +377,10 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         else:
             for of_earlier_fit in ("curves_", "cut_errors_"):
                 self.__dict__.pop(of_earlier_fit, None)
-        scores = note["scores"]
-        if plan.curves is not None:
-            scores = category_scores(table, plan.categories, weight)
         self._note = {
             **note,
             "by": [*note.get("by", []), type(self).__name__],
             "categories": {name: c.tolist() for name, c in plan.categories.items()},
-            "scores": scores,
             "plan": plan.to_note(),
         }
 
