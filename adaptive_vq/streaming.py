@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
@@ -85,45 +84,40 @@ def fit_chunks(estimator: Any, chunks: Any, *, n_passes: int = 0) -> Any:
             "memory map, a path or a Dask collection, or n_passes=0."
         )
     # A generator of random numbers moves on with every draw; the passes need the same numbers.
-    seed, lengths = copy.deepcopy(draw_seed(_codec_of(estimator))), list[int]()
-    with unchanged_on_failure(_codec_of(estimator)):
+    codec, lengths = _codec_of(estimator), list[int]()
+    seed = copy.deepcopy(draw_seed(codec))
+    with unchanged_on_failure(codec):
         estimator.fit(_drawn(estimator, chunks, lengths))
     quality: float | None = None
     for _ in range(n_passes):
-        with unchanged_on_failure(_codec_of(estimator)):
-            quality = _pass(estimator, chunks, sum(lengths), copy.deepcopy(seed), quality)
-        if quality is None:
-            break
+        with unchanged_on_failure(codec):
+            before = copy.copy(codec)
+            aside = _move_by_all(estimator, chunks, sum(lengths), copy.deepcopy(seed))
+            if aside is None:  # so few rows that none judge
+                continue
+            quality = before.score(aside) if quality is None else quality
+            after = codec.score(aside)
+            if not after > quality:
+                vars(codec).clear()
+                vars(codec).update(vars(before))
+                break
+            quality = after
     return estimator
 
 
-def _pass(
-    estimator: Any, chunks: Any, n_rows: int, seed: Any, quality: float | None
-) -> float | None:
-    """Let all rows but those kept aside move the codec; undo it where that does not help these.
-
-    Returns the score of these, NaN if there are none, or None if the pass is undone; `quality` is
-    what the pass before, if there was one, returned.
-    """
+def _move_by_all(estimator: Any, chunks: Any, n_rows: int, seed: Any) -> Any:
+    """Let all rows but those kept aside move the codec; return these as it gets them, or None."""
     codec = _codec_of(estimator)
     # The draw took the smallest numbers, so the largest belong to rows that it has not seen.
     least = 1.0 - min(_MOST_SHARE, _MOST_ASIDE / n_rows)
-    rng, before, aside = check_random_state(seed), copy.copy(codec), Gathered()
+    rng, aside = check_random_state(seed), Gathered()
     for block in blocks_of(_checked(_pieces(chunks)), CHUNK_ROWS):
         kept = rng.random_sample(block.shape[0]) >= least
         aside.add(rows_at(block, np.flatnonzero(kept)))
         rest = rows_at(block, np.flatnonzero(~kept))
         if rest.shape[0]:
             codec.partial_fit(_as_the_codec_gets_it(estimator, rest))
-    if aside.n_rows == 0:
-        return math.nan
-    judged = _as_the_codec_gets_it(estimator, aside.joined())
-    after = codec.score(judged)
-    if after > (before.score(judged) if quality is None else quality):
-        return float(after)
-    vars(codec).clear()
-    vars(codec).update(vars(before))
-    return None
+    return _as_the_codec_gets_it(estimator, aside.joined()) if aside.n_rows else None
 
 
 def _codec_of(estimator: Any) -> Any:
