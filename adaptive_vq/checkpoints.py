@@ -24,7 +24,7 @@ import adaptive_vq
 from adaptive_vq import _distributed
 from adaptive_vq._encoding import Decoder, Encoder
 from adaptive_vq._files import is_of_folder, replacing, torn_files
-from adaptive_vq.persistence import SCHEMA, _opened, _sealed
+from adaptive_vq._sealed import SCHEMA, seal, unseal
 
 __all__ = ["Checkpoint", "NoCheckpoint", "Progress", "open_checkpoint", "pack", "unpack"]
 
@@ -140,14 +140,14 @@ class Checkpoint:
             for stage, of_stage in self._tensors.items()
             for name, value in of_stage.items()
         }
-        content = _sealed(document, tensors)
+        content = seal(document, tensors)
         with replacing(self.path) as place:
             place.write_bytes(content)
 
     def _read(self) -> bool:
         """Whether the file holds anything; a fit that was refused leaves none to go on from."""
         try:
-            document, tensors = _opened(self.path.read_bytes())
+            document, tensors = unseal(self.path.read_bytes())
             if "checkpoint" not in document:
                 raise ValueError("it holds a model")
             found = document["checkpoint"]

@@ -1,11 +1,10 @@
 """Save and load: one safetensors file of arrays, with JSON beside them; no pickle, no code.
 
-The file is a valid safetensors file. Its metadata hold one JSON document: schema version, versions
-of the libraries, a digest of the training columns, and the estimator (class, parameters, fitted
-attributes); arrays are named after the attribute they belong to. Beside it stands a digest of
-document and arrays, which tells a damaged file from a whole one. Against somebody who means harm
-it is the reader that protects: it builds nothing but this library's estimators from plain data,
-and compares every shape with every other before use.
+The JSON document holds schema version, versions of the libraries, a digest of the training columns,
+and the estimator (class, parameters, fitted attributes); arrays are named after the attribute they
+belong to. A digest tells a damaged file from a whole one (`_sealed`). Against somebody who means
+harm it is the reader that protects: it builds nothing but this library's estimators from plain
+data, and compares every shape with every other before use.
 """
 
 from __future__ import annotations
@@ -14,26 +13,17 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load as read_safetensors
-from safetensors.numpy import save as to_safetensors
 
 import adaptive_vq
 from adaptive_vq._encoding import Decoder, Encoder
 from adaptive_vq._file_checks import check_fitted
 from adaptive_vq._files import file_content, file_path, replacing
+from adaptive_vq._sealed import SCHEMA, seal, unseal
 
 __all__ = ["SCHEMA", "load", "read_document", "save"]
 
-SCHEMA = 1
-"""Version of the file format; files of older versions stay readable."""
-
-_ENTRY = "adaptive_vq"  # one entry: several would be written in any order
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "torch", "safetensors")
 _BROKEN = (
     ValueError,
@@ -102,7 +92,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "columns": _columns(estimator),
         "estimator": encoder.estimator(estimator, type(estimator).__name__),
     }
-    content = _sealed(document, encoder.tensors)
+    content = seal(document, encoder.tensors)
     with replacing(path) as place:
         place.write_bytes(content)
 
@@ -145,7 +135,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     content = file_content(path)
     try:
-        document, tensors = _opened(content)
+        document, tensors = unseal(content)
         estimator = Decoder(tensors).estimator(document["estimator"])
         check_fitted(estimator)
         if document["columns"] != _columns(estimator):
@@ -185,47 +175,9 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     content = file_content(path)
     try:
-        return _opened(content)[0]
+        return unseal(content)[0]
     except _BROKEN as error:
         raise _unusable(path, error) from error
-
-
-def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return document and arrays of a whole and unaltered file."""
-    try:
-        tensors = read_safetensors(content)  # compares shapes, types and offsets with the length
-    except Exception as error:
-        raise ValueError(f"it is no whole safetensors file ({error})") from error
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    if _ENTRY not in metadata:
-        raise ValueError("it was not written by adaptive_vq.save")
-    entry = json.loads(metadata[_ENTRY])
-    document = entry["document"]
-    schema = document["schema"]
-    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise ValueError(
-            f"its format has version {schema!r}, this library reads versions 1 to {SCHEMA}: "
-            "install a newer adaptive-vq"
-        )
-    if entry["digest"] != _digest(document, tensors):
-        raise ValueError("its content does not match its digest")
-    return document, tensors
-
-
-def _sealed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
-    """Return the content of a file."""
-    entry = {"digest": _digest(document, tensors), "document": document}
-    return to_safetensors(tensors, {_ENTRY: json.dumps(entry, allow_nan=False)})
-
-
-def _digest(document: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return a hash of document and arrays, with names, types and shapes."""
-    found = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-    for name in sorted(tensors):
-        found.update(json.dumps([name, tensors[name].dtype.str, tensors[name].shape]).encode())
-        found.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return found.hexdigest()
 
 
 def _columns(estimator: Any) -> dict[str, Any] | None:

@@ -14,7 +14,8 @@ from safetensors.numpy import load as read_safetensors
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, load, save
-from adaptive_vq.persistence import _ENTRY, _opened, _sealed, read_document
+from adaptive_vq._sealed import ENTRY, seal, unseal
+from adaptive_vq.persistence import read_document
 
 many = settings(max_examples=settings().max_examples)
 few = settings(max_examples=settings().max_examples // 4)
@@ -145,7 +146,7 @@ NASTY = st.one_of(
 @few
 @given(data=st.data())
 def test_forged_documents_load_or_are_refused(place, content, data):
-    document, tensors = _opened(content)
+    document, tensors = unseal(content)
     document = json.loads(json.dumps(document))
     paths = sorted(leaves(document), key=str)
     *way, last = data.draw(st.sampled_from(paths))
@@ -153,13 +154,13 @@ def test_forged_documents_load_or_are_refused(place, content, data):
     for key in way:
         inner = inner[key]
     inner[last] = data.draw(NASTY)
-    loads_or_is_refused(place, _sealed(document, tensors))
+    loads_or_is_refused(place, seal(document, tensors))
 
 
 @few
 @given(data=st.data())
 def test_forged_arrays_load_or_are_refused(place, content, data):
-    document, tensors = _opened(content)
+    document, tensors = unseal(content)
     name = data.draw(st.sampled_from(sorted(tensors)))
     array = tensors[name]
     changes = {
@@ -172,7 +173,7 @@ def test_forged_arrays_load_or_are_refused(place, content, data):
         "none": lambda: array[:0] if array.ndim else array,
     }
     tensors = {**tensors, name: changes[data.draw(st.sampled_from(sorted(changes)))]()}
-    loads_or_is_refused(place, _sealed(document, tensors))
+    loads_or_is_refused(place, seal(document, tensors))
 
 
 def loads_or_is_refused(place, content):
@@ -194,7 +195,7 @@ def loads_or_is_refused(place, content):
 
 
 def test_the_seal_of_forgeries_is_right(place, content):
-    document, tensors = _opened(content)
-    assert _opened(_sealed(document, tensors))[0] == document
+    document, tensors = unseal(content)
+    assert unseal(seal(document, tensors))[0] == document
     assert set(read_safetensors(content)) == set(tensors)
-    assert _ENTRY.encode() in content
+    assert ENTRY.encode() in content

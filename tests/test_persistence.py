@@ -31,6 +31,7 @@ from adaptive_vq import (
     persistence,
     save,
 )
+from adaptive_vq._sealed import seal
 
 OLD = Path(__file__).parent / "files" / "pipeline_schema1.safetensors"
 TINY = {"max_epochs": 1, "group_hidden_dim": 4, "group_embedding_dim": 4, "beam_width": 2}
@@ -112,7 +113,7 @@ def tampered(path, edit):
     entry = json.loads(content[8 : 8 + length])["__metadata__"]["adaptive_vq"]
     document = json.loads(entry)["document"]
     edit(document, tensors)
-    path.write_bytes(persistence._sealed(document, tensors))
+    path.write_bytes(seal(document, tensors))
 
 
 def node(document, step):
