@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from adaptive_vq._files import replacing
 from adaptive_vq._json import plain
+from adaptive_vq._reports import error_figures
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.datasets import make_feature_families
 from adaptive_vq.metrics import Evaluation, codec_of, reconstruction_nmse
@@ -61,13 +62,7 @@ class Run:
         found = self.held_out
         return {
             "strategy": self.strategy,
-            "bits": found.bits,
-            "quality": found.quality,
-            "nmse": found.nmse,
-            "worst_category": found.worst_category,
-            "worst_category_nmse": found.per_category[found.worst_category],
-            **found.imbalance,
-            "codewords": int(found.sizes.sum()),
+            **error_figures(found),
             "utilization": self.train.used_share,
             "utilization_held_out": found.used_share,
             "perplexity_share": self.train.perplexity_share,

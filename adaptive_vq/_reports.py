@@ -14,7 +14,7 @@ from adaptive_vq._console import Talk
 from adaptive_vq._files import check_replaceable
 from adaptive_vq._scorers import chain_of
 from adaptive_vq.annotations import annotation
-from adaptive_vq.metrics import codec_of
+from adaptive_vq.metrics import Evaluation, codec_of
 from adaptive_vq.persistence import read_document
 
 if TYPE_CHECKING:
@@ -30,6 +30,17 @@ def judged(estimator: Any, X: Any) -> dict[str, Any]:
     found = codec._evaluate(reached)
     return {
         "rows": len(found.target),
+        **error_figures(found),
+        "utilization": found.used_share,
+        "perplexity_share": found.perplexity_share,
+        "category_nmse": found.per_category,
+        "category_bits": {name: sum(bits) for name, bits in codec.bits_.items()},
+    }
+
+
+def error_figures(found: Evaluation) -> dict[str, Any]:
+    """Return rate and errors of one pass over rows, and the number of codewords."""
+    return {
         "bits": found.bits,
         "quality": found.quality,
         "nmse": found.nmse,
@@ -37,10 +48,6 @@ def judged(estimator: Any, X: Any) -> dict[str, Any]:
         "worst_category_nmse": found.per_category[found.worst_category],
         **found.imbalance,
         "codewords": int(found.sizes.sum()),
-        "utilization": found.used_share,
-        "perplexity_share": found.perplexity_share,
-        "category_nmse": found.per_category,
-        "category_bits": {name: sum(bits) for name, bits in codec.bits_.items()},
     }
 
 
