@@ -29,7 +29,7 @@ SMALLEST_BITS = 4
 MUST_GAIN = 0.99
 SMOOTHED_MUST_GAIN = 0.97
 """Of plans, which see four fifths of the rows that there will be to fill codebooks."""
-SPREAD_MUST_GAIN = 0.97
+SPREAD_OF_FEW_MUST_GAIN = 0.97
 """Of so few rows a few may make up the error."""
 VALIDATION_SHARE = 0.1
 MANY_ALONE = 0.15
@@ -190,7 +190,7 @@ def choose_start(
             break
         bits += 1
     spread = options.may_spread and (
-        error(bits, width, grown, True) < SPREAD_MUST_GAIN * error(bits, width, grown)
+        error(bits, width, grown, True) < SPREAD_OF_FEW_MUST_GAIN * error(bits, width, grown)
     )
     spec = replace(spec, grown=grown, spread=spread)
     return (spec if bits == start else with_codebooks_of(spec, bits)), width
