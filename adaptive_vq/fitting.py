@@ -6,7 +6,7 @@ Start, freed bits, joint tables, training, and the clean-up at the end.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import ge
 from typing import Any
@@ -210,7 +210,7 @@ def fit_codec(
     Fitted
     """
     progress = progress or NoCheckpoint()
-    observed, seen = rows.observed(), rows.weight.amax(1) > 0
+    observed = rows.observed()
     fit_rows, valid = split_rows(observed, options)
     start: ClassicalStart | WarmStart
     if before is None:
@@ -238,12 +238,7 @@ def fit_codec(
     elif n_epochs == 0:
         module = start.network()
     module.corrects.fill_(n_epochs > 0 or start.corrects)
-    module, codes = _cleaned(module, rows, seen, options)
-    for _ in range(_MOST_SETTLED):
-        if not settle_prefixes(module, observed, codes[seen]) or not options.joint:
-            break
-        # Codes that follow the decoder of all levels are other ones now.
-        module, codes = _cleaned(module, rows, seen, options)
+    module, codes = _cleaned_up(module, rows, options)
     moves = start.decided.moves if isinstance(start, ClassicalStart) else []
     optimism = None
     if unseen is not None:
@@ -252,7 +247,19 @@ def fit_codec(
     return Fitted(module, codes, history, n_epochs, optimism, moves)
 
 
-def _cleaned(
+def _cleaned_up(module: CodecModule, rows: Rows, options: FitOptions) -> tuple[CodecModule, Tensor]:
+    """As `_without_idle`, and no decoder of first levels is worse than the one before it."""
+    observed, seen = rows.observed(), rows.weight.amax(1) > 0
+    module, codes = _without_idle(module, rows, seen, options)
+    for _ in range(_MOST_SETTLED):
+        if not settle_prefixes(module, observed, codes[seen]) or not options.joint:
+            break
+        # Codes that follow the decoder of all levels are other ones now.
+        module, codes = _without_idle(module, rows, seen, options)
+    return module, codes
+
+
+def _without_idle(
     module: CodecModule, rows: Rows, seen: Tensor, options: FitOptions
 ) -> tuple[CodecModule, Tensor]:
     """Network without unused codewords, and the final codes of the rows, of which `seen` count."""
@@ -297,14 +304,13 @@ def split_rows(rows: Rows, options: FitOptions) -> tuple[Rows, Rows | None]:
 def _start(
     rows: Rows, valid: Rows | None, specs: list[CategorySpec], n_levels: int, options: FitOptions
 ) -> tuple[Decided, Codec]:
-    """Classical start; smoothing is chosen where rows are kept aside, which choose the ridges."""
-    start = StartOptions(options.seed, may_spread=not options.joint)
-    row_weight = rows.weight.amax(1)
+    """Classical start, as rows kept aside decide where there are any."""
+    start, weight = StartOptions(options.seed, may_spread=not options.joint), rows.weight.amax(1)
     moves: list[dict[str, Any]] = []
     if options.may_move and valid is not None:
         specs, moves = move_bits(
             rows.table,
-            row_weight,
+            weight,
             valid.table,
             specs,
             options.seed,
@@ -313,35 +319,60 @@ def _start(
         )
 
     def fit(spec: CategorySpec) -> CategoryCodec:
-        width = 0.0
-        if valid is not None:
-            spec, width = choose_start(rows.table, spec, row_weight, start, options.may_grow)
-        rivals = [spec]
-        # Of draws without end nothing is memorized, and refits to them take long.
-        if valid is not None and len(spec.flat()[0]) > 1 and width < classical.NEARLY_GAUSSIAN:
-            rivals += [replace(spec, gentle=True)]
-        fitted = classical.fit_rivals(rows.table, rivals, row_weight, start, width)
-        if valid is None or len(fitted) == 1:
-            return fitted[0]
-        judged = valid.table, start.beam, valid.weight.amax(1)
-        errors = each(lambda part: classical.row_errors(part, *judged), fitted, split=True)
-        return fitted[int(clearly_better(*errors))]
+        if valid is None:
+            return classical.fit_category(rows.table, spec, weight, start, 0.0)
+        return _fit_judged(rows.table, weight, valid, spec, start, options.may_grow)
 
     parts = each(fit, specs, split=True)
     specs = [part.spec for part in parts]
     bootstraps = {part.spec.name: part.bootstrap for part in parts}
-    if options.may_grow:
-        parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
-    codec = _codec(rows, parts, n_levels)
-    judged = None if valid is None else (valid.table, valid.weight)
-    holes = holes_of(rows.weight)
-    _joint_tables.fit_tables(codec, rows.table, holes, row_weight, judged, start.beam)
+    codec = _codec(rows, parts, n_levels, options, valid)
     return Decided(specs, bootstraps, codec.ridges, moves), codec
 
 
-def _codec(rows: Rows, parts: list[CategoryCodec], n_levels: int) -> Codec:
-    reference = column_means(rows.table, rows.weight).float()
-    return Codec(rows.table.shape[1], n_levels, parts, _joint_tables.offset_of(parts, reference))
+def _fit_judged(
+    table: Tensor,
+    weight: Tensor,
+    valid: Rows,
+    spec: CategorySpec,
+    start: StartOptions,
+    may_split: bool,
+) -> CategoryCodec:
+    """Codebooks of a category whose sizes, starts, draws and refits are chosen by rows."""
+    spec, width = choose_start(table, spec, weight, start, may_split)
+    rivals = [spec]
+    # Of draws without end nothing is memorized, and refits to them take long.
+    if len(spec.flat()[0]) > 1 and width < classical.NEARLY_GAUSSIAN:
+        rivals += [replace(spec, gentle=True)]
+    fitted = classical.fit_rivals(table, rivals, weight, start, width)
+    if len(fitted) == 1:
+        return fitted[0]
+    judged = valid.table, start.beam, valid.weight.amax(1)
+    errors = each(lambda part: classical.row_errors(part, *judged), fitted, split=True)
+    return fitted[int(clearly_better(*errors))]
+
+
+def _codec(
+    rows: Rows,
+    parts: list[CategoryCodec],
+    n_levels: int,
+    options: FitOptions,
+    valid: Rows | None = None,
+    ridges: Sequence[float] = (),
+) -> Codec:
+    """Codec of fitted categories: bits that these have freed offered again, and joint tables.
+
+    Rows kept aside choose the ridges of the tables where none are given.
+    """
+    if options.may_grow:
+        parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
+    offset = _joint_tables.offset_of(parts, column_means(rows.table, rows.weight).float())
+    codec = Codec(rows.table.shape[1], n_levels, parts, offset, ridges=list(ridges))
+    judged = None if valid is None else (valid.table, valid.weight)
+    holes, weight = holes_of(rows.weight), rows.weight.amax(1)
+    beam = classical.SEARCH_BEAM_IN_FIT
+    _joint_tables.fit_tables(codec, rows.table, holes, weight, judged, beam)
+    return codec
 
 
 def _is_full_chain(part: CategoryCodec, asked: CategorySpec) -> bool:
@@ -410,9 +441,4 @@ def _codec_on_all(
     parts = each(follow, before, decided.specs, split=True)
     if spent(parts) > options.budget + 1e-6:  # bits that had been freed are in use now
         parts = each(fit, decided.specs, split=True)
-    if options.may_grow:
-        parts = offer_freed_bits(rows, parts, options.budget, options.most_codewords, options.seed)
-    codec = _codec(rows, parts, n_levels)
-    codec.ridges = list(decided.ridges)
-    _joint_tables.fit_tables(codec, rows.table, holes_of(rows.weight), weight, None, start.beam)
-    return codec
+    return _codec(rows, parts, n_levels, options, ridges=decided.ridges)
