@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from adaptive_vq._console import Talk
@@ -19,6 +20,8 @@ from adaptive_vq.persistence import read_document
 
 if TYPE_CHECKING:
     from adaptive_vq._demo import Demo
+    from adaptive_vq.classical import CategorySpec
+    from adaptive_vq.plan import Plan
 
 SCORES = ("variance", "dimensionality", "information", "correlation")
 
@@ -68,16 +71,9 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
 
     What a fit refuses or warns of before its training is refused, or warned of, here as well.
     """
-    from adaptive_vq._codebook_sizes import specs_of
-    from adaptive_vq._column_reports import report_training_columns
     from adaptive_vq._fit_rows import rows_to_learn_from
     from adaptive_vq._training_rules import refuse_idle_parameters
-    from adaptive_vq.estimation import fit_options, plan_with_sizes, rows_of
-    from adaptive_vq.fitting import split_rows
-    from adaptive_vq.resolution import resolve_plan
     from adaptive_vq.tables import column_names
-    from adaptive_vq.units import CodecUnits
-    from adaptive_vq.weights import check_column_weights
 
     reached = pipeline[:-1].fit_transform(X)
     codec = pipeline[-1]
@@ -88,6 +84,32 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     # The rows that a fit draws: their number decides how large codebooks may be.
     reached, table, _ = rows_to_learn_from(codec, reached, None, codec.fit_rows)
     names = column_names(codec)
+    plan, specs = _plan_to_train(codec, reached, table, names)
+    return {
+        "rows": len(table),
+        "columns": table.shape[1],
+        "budget": plan.budget,
+        "strategy": plan.strategy,
+        "categories": {k: [names[j] for j in columns] for k, columns in plan.categories.items()},
+        "ratios": plan.ratios,
+        "bits": plan.bits,
+        "codebook_sizes": {spec.name: spec.sizes for spec in specs},
+        "decisions": plan.decisions_frame(),
+    }
+
+
+def _plan_to_train(
+    codec: Any, reached: Any, table: NDArray[np.float64], names: list[str]
+) -> tuple[Plan, list[CategorySpec]]:
+    """Plan that a fit of the codec would train, and its codebooks."""
+    from adaptive_vq._codebook_sizes import specs_of
+    from adaptive_vq._column_reports import report_training_columns
+    from adaptive_vq.estimation import fit_options, plan_with_sizes, rows_of
+    from adaptive_vq.fitting import split_rows
+    from adaptive_vq.resolution import resolve_plan
+    from adaptive_vq.units import CodecUnits
+    from adaptive_vq.weights import check_column_weights
+
     importance = check_column_weights(codec.column_weights, names)
     plan, scaler, clip, note = resolve_plan(
         codec, reached, table, annotation(reached), column_weights=importance
@@ -103,17 +125,7 @@ def plan_figures(pipeline: Pipeline, X: Any) -> dict[str, Any]:
     specs = specs_of(plan, codec.codebook_sizes, options.most_codewords)
     if not isinstance(codec.codebook_sizes, str):
         plan = plan_with_sizes(plan, specs)
-    return {
-        "rows": len(table),
-        "columns": table.shape[1],
-        "budget": plan.budget,
-        "strategy": plan.strategy,
-        "categories": {k: [names[j] for j in columns] for k, columns in plan.categories.items()},
-        "ratios": plan.ratios,
-        "bits": plan.bits,
-        "codebook_sizes": {spec.name: spec.sizes for spec in specs},
-        "decisions": plan.decisions_frame(),
-    }
+    return plan, specs
 
 
 def file_figures(path: Path, estimator: Any) -> dict[str, Any]:
