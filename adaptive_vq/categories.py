@@ -367,11 +367,11 @@ def _complete(categories: Categories, columns: _Columns, remainder: str) -> Cate
     left = _left_over(categories, columns)
     if not len(left):
         return categories
-    listed = ", ".join(repr(columns.names[i]) for i in left[:5]) + (" ..." if left[5:].size else "")
+    some = ", ".join(repr(columns.names[i]) for i in left[:5]) + (" ..." if left[5:].size else "")
     lost = counted(len(left), "column is", "columns are")
     if remainder == "error":
         raise ValueError(
-            f"{lost} in no category: {listed}. List them, or set "
+            f"{lost} in no category: {some}. List them, or set "
             "remainder='own category' or 'nearest'."
         )
     if remainder == "nearest" and categories:
@@ -382,7 +382,7 @@ def _complete(categories: Categories, columns: _Columns, remainder: str) -> Cate
         }
     if REMAINDER in categories:
         raise ValueError(
-            f"{lost} in no category ({listed}) and would form the category "
+            f"{lost} in no category ({some}) and would form the category "
             f"{REMAINDER!r}, a name that categories already uses; rename that one."
         )
     return {**categories, REMAINDER: left}

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._category_rules import warn_of_idle_limits
+from adaptive_vq._kept_sample import KeepsSample
 from adaptive_vq._overlap import warn_of_overlap
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._pass_through import PassesThrough
@@ -36,7 +37,7 @@ __all__ = ["FeatureCharacterizer", "category_scores"]
 PROFILE_ROWS = 10_000
 
 
-class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
+class FeatureCharacterizer(KeepsSample, CallbackSupportMixin, PassesThrough, BaseEstimator):
     """Find categories of columns and measure how compressible each one is.
 
     The table itself passes through unchanged, as a :class:`pandas.DataFrame` with a note for the
@@ -144,8 +145,6 @@ class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    _sample: RowSample | None
-
     def __init__(
         self,
         categories: Any = "auto",
@@ -241,11 +240,8 @@ class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
             (they do after `partial_fit`).
         """
         first = not hasattr(self, "categories_")
-        if not first and self._sample is None:
-            raise ValueError(
-                "partial_fit can not continue from a pickle, saved file or copy made after fit, "
-                "which hold no rows to add to. Use it from the first chunk on: then they do."
-            )
+        if not first:
+            self._refuse_lost_sample()
         array = check_table(self, X, reset=first)
         if first:
             self._begin(X, array, self._no_rows(array.shape[1]))
@@ -377,13 +373,6 @@ class FeatureCharacterizer(CallbackSupportMixin, PassesThrough, BaseEstimator):
             "weighted": getattr(self, "_weighted", None),
             "plan": None,
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        # A fitted pipeline is sent around; it should not carry its training rows.
-        if not state.get("_streams", True):
-            state["_sample"] = None
-        return state
 
 
 def _as_lists(categories: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:

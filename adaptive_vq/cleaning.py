@@ -23,6 +23,7 @@ from adaptive_vq._cleaning_rules import (
     report,
     useless_columns,
 )
+from adaptive_vq._kept_sample import KeepsSample
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
@@ -37,7 +38,7 @@ _TWIN_ROWS = 10_000
 _MAX_CV = 100.0
 
 
-class FeatureCleaner(TransformerMixin, BaseEstimator):
+class FeatureCleaner(KeepsSample, TransformerMixin, BaseEstimator):
     """Drop useless columns, cap outliers and fill missing cells, as learned from training rows.
 
     A column is dropped for the first of these reasons that holds: no observed cell, constant, too
@@ -143,8 +144,6 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
         "fill": [StrOptions({"median", "mean"}), None],
     }
 
-    _sample: RowSample | None
-
     def __init__(
         self,
         *,
@@ -224,11 +223,8 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
             the rows to add to (they do after `partial_fit`).
         """
         first = not hasattr(self, "kept_")
-        if not first and self._sample is None:
-            raise ValueError(
-                "partial_fit can not continue from a pickle, saved file or copy made after fit, "
-                "which hold no rows to add to. Use it from the first chunk on: then they do."
-            )
+        if not first:
+            self._refuse_lost_sample()
         array = check_table(self, X, reset=first)
         if first:
             self._begin(array.shape[1])
@@ -433,13 +429,6 @@ class FeatureCleaner(TransformerMixin, BaseEstimator):
                     "the columns of get_feature_names_out() in their order."
                 )
         return cells
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        # A fitted pipeline is sent around; it should not carry its training rows.
-        if not state.get("_streams", True):
-            state["_sample"] = None
-        return state
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
