@@ -8,15 +8,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles, flattened
+from adaptive_vq._statistics import (
+    MAD_TO_STD,
+    SMALLEST,
+    FloatArray,
+    column_moments,
+    column_quantiles,
+    flattened,
+    median_and_mad,
+)
 
 BoolArray = NDArray[np.bool_]
 
 CAP_WIDTH = {"percentile": 0.5, "iqr": 1.5, "mad": 3.0}
 
 _LARGEST = 1e150  # the square of more does not fit into float64
-_SMALLEST = 1e-290  # a range below this cannot be divided by without loss
-_MAD_TO_STD = 1.4826  # of a normal variable
 _REPORT = ["column", "action", "reason", "value"]
 
 
@@ -70,7 +76,7 @@ class Extent:
 
     @np.errstate(under="ignore")
     def constant(self, tolerance: float) -> NDArray[np.bool_]:
-        within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), _SMALLEST)
+        within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), SMALLEST)
         return within | (self.n_observed == 0)
 
     def missing_share(self) -> FloatArray:
@@ -156,9 +162,8 @@ def _cap_edges(rows: FloatArray, kind: str, width: float) -> tuple[FloatArray, F
     if kind == "iqr":
         low, high = column_quantiles(rows, None, np.array([0.25, 0.75]))
         return low - width * (high - low), high + width * (high - low)
-    half = np.array([0.5])
-    median = column_quantiles(rows, None, half)[0]
-    reach = width * _MAD_TO_STD * column_quantiles(np.abs(rows - median), None, half)[0]
+    median, mad = median_and_mad(rows, None)
+    reach = width * MAD_TO_STD * mad
     return median - reach, median + reach
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA, VERSION = "adaptive_vq.diagnosis", 1
 WIDTH = 100
+_MOST_CATEGORIES = 12
 
 
 # -------------------------------------------------------------------------------------- JSON
@@ -117,14 +118,15 @@ def headline(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def as_text(diagnosis: Diagnosis, most: int = 12) -> str:
+def as_text(diagnosis: Diagnosis) -> str:
     """Diagnosis in a screen or two."""
     d = diagnosis
     parts = ["Diagnosis of a codec", *(_wrapped(line) for line in headline(d)), ""]
-    shown = d.categories.sort_values("nmse", ascending=False).head(most)
+    shown = d.categories.sort_values("nmse", ascending=False).head(_MOST_CATEGORIES)
     table = shown[["n_columns", "bits", "nmse", "nmse_capped", "predicted_nmse", "training_nmse"]]
     table = table.assign(share=shown["share"])
-    parts += [_grid(table), *_left_out(len(d.categories), most, "categories"), ""]
+    left_out = len(d.categories) - len(shown)
+    parts += [_grid(table), *([f"... and {left_out} more categories"] if left_out else []), ""]
     parts += ["After each level:", _grid(d.levels[["bits", "nmse", "quality"]]), ""]
     parts += [f"Recommendations: {len(d.recommendations) or 'none'}"]
     parts += [_wrapped(f"- {found}", "  ") for found in d.recommendations]
@@ -135,10 +137,6 @@ def as_text(diagnosis: Diagnosis, most: int = 12) -> str:
 
 def _wrapped(line: str, indent: str = "  ") -> str:
     return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False)
-
-
-def _left_out(n: int, most: int, what: str) -> list[str]:
-    return [f"... and {n - most} more {what}"] if n > most else []
 
 
 def _grid(table: pd.DataFrame) -> str:

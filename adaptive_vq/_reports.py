@@ -17,13 +17,12 @@ from adaptive_vq._scorers import chain_of
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import Evaluation, codec_of
 from adaptive_vq.persistence import read_document
+from adaptive_vq.strategies import SCORES
 
 if TYPE_CHECKING:
     from adaptive_vq._demo import Demo
     from adaptive_vq.classical import CategorySpec
     from adaptive_vq.plan import Plan
-
-SCORES = ("variance", "dimensionality", "information", "correlation")
 
 
 # ------------------------------------------------------------------------------ figures

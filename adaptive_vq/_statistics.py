@@ -15,11 +15,11 @@ from adaptive_vq._foreign_cells import unmasked
 
 FloatArray = NDArray[np.float64]
 
-_SMALLEST = 1e-290  # a spread below this cannot be divided by without loss
+SMALLEST = 1e-290  # a range or spread below this cannot be divided by without loss
 _CONSTANT = 1e-10  # relative spread that rounding alone can cause
 _MOST_ROWS = 2.0**31
 _LEAST_SHARE = 1e-9  # of the largest weight: sums of so many would lose smaller ones
-_MAD_TO_STD = 1.4826  # of a normal variable
+MAD_TO_STD = 1.4826  # of a normal variable
 _MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
 
 
@@ -79,6 +79,13 @@ def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArra
     return quantiles
 
 
+def median_and_mad(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """Return median and median absolute deviation; NaN for a column without cells."""
+    half = np.array([0.5])
+    median = column_quantiles(X, weight, half)[0]
+    return median, column_quantiles(np.abs(X - median), weight, half)[0]
+
+
 def flattened(
     X: FloatArray, weight: FloatArray | None, low: FloatArray, high: FloatArray
 ) -> NDArray[np.bool_]:
@@ -119,10 +126,8 @@ def center_and_scale(
     """
     center, spread, constant = column_moments(X, weight)
     if kind == "robust":
-        half = np.array([0.5])
-        median = np.nan_to_num(column_quantiles(X, weight, half)[0])
-        mad = np.nan_to_num(column_quantiles(np.abs(X - median), weight, half)[0])
-        mad *= _MAD_TO_STD
+        median, mad = map(np.nan_to_num, median_and_mad(X, weight))
+        mad *= MAD_TO_STD
         center, spread = median, np.where(mad > _MAD_FLOOR * spread, mad, spread)
     return center, np.where(constant, np.maximum(np.abs(center), 1.0), spread)
 
@@ -166,7 +171,7 @@ def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray)
 def _moments(values: FloatArray, weight: FloatArray | None) -> tuple[float, float, bool]:
     """Work on values divided by the largest magnitude, so no square under- or overflows."""
     peak = float(np.max(np.abs(values), initial=0.0))
-    if peak <= _SMALLEST:
+    if peak <= SMALLEST:
         return 0.0, 0.0, True
     unit = values / peak
     mean = float(np.average(unit, weights=weight))

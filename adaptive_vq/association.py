@@ -253,8 +253,8 @@ def _mutual_information(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     )
     total = np.maximum(joint.sum(axis=(2, 3)), 1)
     joint = joint / total[:, :, None, None]
-    rows, columns = _entropy(joint.sum(axis=3), 2), _entropy(joint.sum(axis=2), 2)
-    information = rows + columns - _entropy(joint.reshape(d, d, -1), 2)
+    rows, columns = _entropy(joint.sum(axis=3)), _entropy(joint.sum(axis=2))
+    information = rows + columns - _entropy(joint.reshape(d, d, -1))
     scale = (rows + columns) / 2
     usable = (scale > 1e-12) & (total >= MIN_COMMON_ROWS)
     return np.clip(np.where(usable, information / np.where(usable, scale, 1.0), 0.0), 0, 1)
@@ -274,5 +274,5 @@ def _bin_indicators(x: FloatArray, n_bins: int, weight: FloatArray | None) -> Fl
     return indicators
 
 
-def _entropy(p: FloatArray, axis: int) -> FloatArray:
-    return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=axis)
+def _entropy(p: FloatArray) -> FloatArray:
+    return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=2)
