@@ -95,7 +95,7 @@ def _with_settled_tables(
         left = torch.where(rows.weight > 0, rows.table - output, 0.0)
         found = quantize.refit(left + linear, codes[:, books], tables, ridge, weight, holes)
         for j, table, new in zip(books, tables, found, strict=True):
-            getattr(moved, f"delta_{prefix}_{j}").add_(new - table)
+            moved.delta(prefix, j).add_(new - table)
     return moved
 
 
@@ -146,5 +146,4 @@ def _copy_books(module: CodecModule, moved: CodecModule, books: range, start: in
     for place, j in enumerate(books, start):
         moved.codebooks[place].load_state_dict(module.codebooks[j].state_dict())
         for prefix in range(levels[j] + 1, module.layout.n_levels + 1):
-            old = getattr(module, f"delta_{prefix}_{j}")
-            getattr(moved, f"delta_{prefix}_{place}").copy_(old)
+            moved.delta(prefix, place).copy_(module.delta(prefix, j))

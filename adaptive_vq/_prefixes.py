@@ -85,4 +85,4 @@ def _refit(
         target, codes[:, books], start, _RIDGE, rows.weight.amax(1), holes_of(rows.weight)
     )
     for j, table, new in zip(books, tables, moved, strict=True):
-        getattr(module, f"delta_{n_levels}_{j}").add_(new - table)
+        module.delta(n_levels, j).add_(new - table)

@@ -69,7 +69,7 @@ def _set(module: CodecModule, j: int, words: Tensor, values: Tensor) -> None:
 def _forget(module: CodecModule, j: int, words: Tensor) -> None:
     """Let decoders know no more of codewords than their place."""
     for n_levels in range(module.layout.book_levels[j] + 1, module.layout.n_levels + 1):
-        getattr(module, f"delta_{n_levels}_{j}")[words] = 0.0
+        module.delta(n_levels, j)[words] = 0.0
 
 
 def _used(codes: Tensor, size: int) -> Tensor:

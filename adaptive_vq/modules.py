@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from adaptive_vq import _distributed, _joint_tables, _lookup, kmeans, quantize
+from adaptive_vq import _joint_tables, _lookup, quantize
+from adaptive_vq._codebook import Codebook
 from adaptive_vq._layout import CategoryLayout, Layout
 from adaptive_vq._own_encoders import output_shape
 from adaptive_vq._rows import holes_of
@@ -28,7 +29,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 """Nonlinearities of the learned parts by name."""
 
-_REVIVE_BELOW = 1e-3
 _JOINT_SWEEPS = 2
 _ABSORB_RIDGE = 30.0
 """Rows of a later chunk that where a codeword stands counts for."""
@@ -50,7 +50,6 @@ class CategoryEncoder(nn.Module):
 
     def __init__(self, layout: CategoryLayout, network: Layout, custom: nn.Module | None) -> None:
         super().__init__()
-        hidden = network.hidden
         k = len(layout.columns)
         self.register_buffer("columns", torch.tensor(layout.columns, dtype=torch.long))
         self.register_buffer("mean", torch.zeros(k))
@@ -59,11 +58,12 @@ class CategoryEncoder(nn.Module):
         if custom is None:
             activation = ACTIVATIONS[network.activation]()
             dropout = nn.Dropout(network.dropout)
-            body: nn.Module = nn.Sequential(nn.Linear(k, hidden), activation, dropout)
+            custom = nn.Sequential(nn.Linear(k, network.hidden), activation, dropout)
+            width = network.hidden
         else:
-            body = custom
-        self.body = body
-        self.head = nn.Linear(_output_width(body, k, hidden, custom), layout.width)
+            width = output_shape(custom, k)[-1]
+        self.body = custom
+        self.head = nn.Linear(width, layout.width)
         self.gate = nn.Parameter(torch.zeros(layout.width))
 
     def forward(self, table: Tensor, learned: bool = True) -> Tensor:
@@ -84,100 +84,6 @@ def _zero_linear(n_in: int, n_out: int) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _output_width(body: nn.Module, k: int, hidden: int, custom: nn.Module | None) -> int:
-    if custom is None:
-        return hidden
-    return output_shape(body, k)[-1]
-
-
-class Codebook(nn.Module):
-    """Codewords with running counts and sums (exponential moving averages).
-
-    As in van den Oord et al. (2017), but counts and sums start from the data, and a revived
-    codeword gets vector, count and sum together, so that the next update keeps it.
-    """
-
-    weight: Tensor
-    count: Tensor
-    total: Tensor
-    spread: Tensor
-
-    def __init__(self, size: int, width: int, spread: bool = False) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.zeros(size, width))
-        if spread:
-            self.register_buffer("spread", torch.ones(size))
-        self.register_buffer("count", torch.ones(size))
-        self.register_buffer("total", torch.zeros(size, width))
-
-    def start(self, weight: Tensor, count: Tensor) -> None:
-        """Set codewords and their running counts; sums follow."""
-        self.weight.copy_(weight)
-        self.count.copy_(count)
-        self.total.copy_(weight * count[:, None])
-
-    @torch.no_grad()
-    def widen(self, width: int) -> None:
-        """Let codewords reach so many coordinates, with nothing in those that are new."""
-        for name in ("weight", "total"):
-            old = getattr(self, name)
-            more = max(0, width - old.shape[1])
-            setattr(self, name, nn.functional.pad(old, (0, more)))
-
-    @torch.no_grad()
-    def update(
-        self,
-        rows: Tensor,
-        codes: Tensor,
-        row_weight: Tensor,
-        decay: float,
-        least: Tensor | float = 1.0,
-    ) -> None:
-        """Move codewords towards the weighted mean of the rows that chose them.
-
-        Parameters
-        ----------
-        rows : Tensor of shape (n, width)
-            What this codebook has to represent.
-        codes : long Tensor of shape (n,)
-        row_weight : Tensor of shape (n,)
-        decay : float
-        least : Tensor or float, default=1
-            Least that a row of weight 1 in the table may count as here.
-        """
-        error = ((rows - self.weight[codes]) ** 2).sum(1) * row_weight
-        add_up = kmeans.sums if rows.device.type == "cpu" else kmeans.sums_by_product
-        count, total = add_up(rows, codes, row_weight, len(self.weight))
-        # Before the averages move: several processes that train together keep one codebook.
-        count, total = _distributed.total(count), _distributed.total(total)
-        self.count.mul_(decay).add_(count, alpha=1 - decay)
-        self.total.mul_(decay).add_(total, alpha=1 - decay)
-        alive = self.count > _REVIVE_BELOW * least
-        means = self.total / self.count[:, None].clamp_min(1e-30)
-        self.weight.copy_(torch.where(alive[:, None], means, self.weight))
-        # On an accelerator the question would wait for all that is under way.
-        if self.weight.device.type != "cpu" or not bool(alive.all()):
-            self.revive(~alive, rows, error)
-
-    @torch.no_grad()
-    def revive(self, dead: Tensor, rows: Tensor, error: Tensor) -> None:
-        """Put dead codewords on the rows served worst; vector, count and sum together.
-
-        Parameters
-        ----------
-        dead : bool Tensor of shape (K,)
-        rows : Tensor of shape (n, width)
-        error : Tensor of shape (n,)
-        """
-        worst = _distributed.worst_rows(rows, error, len(dead))
-        place = dead.cumsum(0) - 1
-        moved = dead & (place < len(worst))
-        new = worst[place.clamp(0, len(worst) - 1)]
-        self.weight.copy_(torch.where(moved[:, None], new, self.weight))
-        self.total.copy_(torch.where(moved[:, None], new, self.total))
-        self.count.masked_fill_(moved, 1.0)
 
 
 @dataclass
@@ -252,7 +158,7 @@ class CodecModule(nn.Module):
         self.offsets.copy_(codec.offset.expand_as(self.offsets))
         for prefix, tables in enumerate(codec.tables, start=1):
             for j, table in zip(self.layout.books_of_prefix(prefix), tables, strict=True):
-                getattr(self, f"delta_{prefix}_{j}").copy_(table - own[j])
+                self.delta(prefix, j).copy_(table - own[j])
 
     @torch.no_grad()
     def start_chain(self, position: int, chain: Chain, counts: Mapping[int, Tensor]) -> int:
@@ -342,6 +248,11 @@ class CodecModule(nn.Module):
 
         return in_tiles(codes_of, table, tile=tile_of(beam))
 
+    def delta(self, prefix: int, j: int) -> Tensor:
+        """What the decoder of a prefix adds to the own table of a codebook, as it is stored."""
+        found: Tensor = getattr(self, f"delta_{prefix}_{j}")
+        return found
+
     def tables(self, prefix: int) -> tuple[list[int], list[Tensor]]:
         """Codebooks of a prefix and what each of their codewords adds to every column.
 
@@ -351,7 +262,7 @@ class CodecModule(nn.Module):
         tables = []
         for j in books:
             columns, own = self._own(j, owners[j])
-            table = getattr(self, f"delta_{prefix}_{j}").clone()
+            table = self.delta(prefix, j).clone()
             table[:, columns] += own
             tables.append(table)
         return books, tables
@@ -361,7 +272,7 @@ class CodecModule(nn.Module):
         n_levels = self.layout.n_levels
         rows = self.offset.repeat(len(codes), 1)
         for j in range(codes.shape[1]):
-            rows += getattr(self, f"delta_{n_levels}_{j}")[codes[:, j]]
+            rows += self.delta(n_levels, j)[codes[:, j]]
         # Where the decoder does without spreads of late levels, so does what is decoded.
         heard = self.spread_books(n_levels)
         unheard = [j for j in self.spread_books(n_levels, reach=n_levels) if j not in heard]
@@ -422,7 +333,12 @@ class CodecModule(nn.Module):
         with `joint` those found before the tables moved.
         """
         self.eval()
-        row_weight, holes = weight.amax(1), holes_of(weight)
+        self._absorb_words(table, weight.amax(1), beam)
+        codes = self.encode(table, beam, joint=joint)
+        self._absorb_tables(table, weight, codes)
+        return codes
+
+    def _absorb_words(self, table: Tensor, row_weight: Tensor, beam: int) -> None:
         for g, (start, end) in enumerate(self.layout.spans()):
             if start == end:
                 continue
@@ -431,7 +347,9 @@ class CodecModule(nn.Module):
             moved = quantize.refit(latents, codes, self.chain(g), _ABSORB_RIDGE, row_weight)
             for j, codebook in zip(range(start, end), moved, strict=True):
                 self.codebooks[j].start(codebook, self.codebooks[j].count)
-        codes = self.encode(table, beam, joint=joint)
+
+    def _absorb_tables(self, table: Tensor, weight: Tensor, codes: Tensor) -> None:
+        row_weight, holes = weight.amax(1), holes_of(weight)
         for prefix in range(1, self.layout.n_levels + 1):
             books, tables = self.tables(prefix)
             if not books:
@@ -446,5 +364,4 @@ class CodecModule(nn.Module):
             chosen = codes[:, books]
             moved = quantize.refit(target, chosen, tables, _ABSORB_RIDGE, row_weight, holes)
             for j, old, new in zip(books, tables, moved, strict=True):
-                getattr(self, f"delta_{prefix}_{j}").add_(new - old)
-        return codes
+                self.delta(prefix, j).add_(new - old)

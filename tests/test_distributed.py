@@ -7,9 +7,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq._codebook import Codebook
 from adaptive_vq._distributed import mean, own_share, worst_rows
 from adaptive_vq.estimation import module_of
-from adaptive_vq.modules import Codebook
 from adaptive_vq.training import Rows, TrainingOptions, train
 
 RANKS = 2

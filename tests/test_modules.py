@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from adaptive_vq import _joint_tables, classical, kmeans, quantize
+from adaptive_vq._codebook import Codebook
 from adaptive_vq._layout import Layout, layout_of
 from adaptive_vq._prefixes import settle_prefixes
 from adaptive_vq._pruning import put_to_use, without_unused
 from adaptive_vq.classical import CategorySpec, StartOptions
-from adaptive_vq.modules import Codebook, CodecModule
+from adaptive_vq.modules import CodecModule
 from adaptive_vq.training import Rows
 
 

@@ -26,6 +26,7 @@ from adaptive_vq import (
     training,
     tune_categories,
 )
+from adaptive_vq._codebook import Codebook
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.datasets import make_feature_families
 from adaptive_vq.displays import (
@@ -36,7 +37,6 @@ from adaptive_vq.displays import (
     TrainingHistoryDisplay,
 )
 from adaptive_vq.metrics import quality_scorer, topographic_similarity, utilization_scorer
-from adaptive_vq.modules import Codebook
 from adaptive_vq.recommendations import recommend
 from benchmarks import quality
 from benchmarks.cleaning import dirty_table, judge
