@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from adaptive_vq._unit_choice import is_auto
+from adaptive_vq._unit_choice import follow_units, is_auto
 from adaptive_vq._wording import shown
 from adaptive_vq.annotations import annotation
 from adaptive_vq.characterize import FeatureCharacterizer
@@ -50,9 +50,7 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
         nested = clone(selector.characterizer)
         if earlier is not None:
             _warn_of_idle_categories(selector)
-    follows = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key, None))]
-    for key in follows:
-        setattr(nested, key, getattr(selector, key))
+    follows = follow_units(nested, selector)
     nested.fit(X, sample_weight=sample_weight)
     found = annotation(nested.transform(first_row(X)))
     if found is None or "categories" not in found:

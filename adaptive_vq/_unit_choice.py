@@ -82,6 +82,18 @@ def is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
 
 
+def follow_units(nested: Any, around: Any) -> list[str]:
+    """Let what is automatic of a nested estimator's units be that of the one around it.
+
+    Returns the parameters that follow.
+    """
+    follows = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key, None))]
+    # A subclass need not have all of its parameters in its own signature, as set_params asks for.
+    for key in follows:
+        setattr(nested, key, getattr(around, key))
+    return follows
+
+
 def _settle_scaler(
     scaler: Any, note: dict[str, Any], given: dict[str, str], owner: str
 ) -> tuple[Any, str | None, str | None]:

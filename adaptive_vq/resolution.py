@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from adaptive_vq._unit_choice import is_auto
+from adaptive_vq._unit_choice import follow_units, is_auto
 from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation, repeat_weights
@@ -128,10 +128,7 @@ def _following(nested: Any, estimator: Any) -> Any:
     """Clone of a nested estimator that takes over the codec's units where its own are automatic."""
     nested = clone(nested)
     nested._told_as = OWNER
-    auto = [key for key in ("scaler", "clip") if is_auto(getattr(nested, key))]
-    # A subclass need not have all of its parameters in its own signature, as set_params asks for.
-    for key in auto:
-        setattr(nested, key, getattr(estimator, key))
+    follow_units(nested, estimator)
     if (
         isinstance(nested, AdaptiveRatioSelector)
         and nested.bits is None
