@@ -142,12 +142,7 @@ def clean_rows(
             "for them: put the FeatureCleaner in front of FeatureCharacterizer instead."
         )
     X = without_index(X)  # of which a transformer of another library knows nothing
-    seen: Any = X
-    # Of a polars Series, or a tensor, np.all would call a method with other arguments.
-    if sample_weight is not None and not (counts := np.asarray(sample_weight) > 0).all():
-        seen = table[counts]
-        if hasattr(estimator, "feature_names_in_"):
-            seen = pd.DataFrame(seen, columns=estimator.feature_names_in_)
+    seen = _rows_of_weight(estimator, X, table, sample_weight)
     estimator.cleaner_ = clone(estimator.cleaner).fit(seen)
     inner = estimator.cleaner_.transform(X)
     if sp.issparse(inner):
@@ -157,6 +152,20 @@ def clean_rows(
         )
     cells = np.ascontiguousarray(np.asarray(inner, dtype=np.float64))
     _refuse_one_way(estimator, cells, np.asarray(~np.isnan(table).all(axis=0)))
+    return _named(estimator, inner, cells), cells
+
+
+def _rows_of_weight(estimator: Any, X: Any, table: NDArray[np.float64], sample_weight: Any) -> Any:
+    """Rows for a cleaner to be fitted on: those of weight 0 are none."""
+    # Of a polars Series, or a tensor, np.all would call a method with other arguments.
+    if sample_weight is None or (counts := np.asarray(sample_weight) > 0).all():
+        return X
+    names = getattr(estimator, "feature_names_in_", None)
+    return table[counts] if names is None else pd.DataFrame(table[counts], columns=names)
+
+
+def _named(estimator: Any, inner: Any, cells: NDArray[np.float64]) -> Any:
+    """Cleaned table with names where the one given had any, and with a note of its repeats."""
     repeats = getattr(estimator.cleaner_, "repeats_", None)  # other transformers drop no twins
     if repeats is not None and not (repeats > 1).any():
         repeats = None
@@ -164,7 +173,7 @@ def clean_rows(
     if bare or (repeats is not None and not isinstance(inner, pd.DataFrame)):
         inner = pd.DataFrame(cells, columns=estimator._inner_names())
         inner = inner if repeats is None else note_repeats(inner, repeats)
-    return inner, cells
+    return inner
 
 
 def _refuse_one_way(estimator: Any, cells: NDArray[np.float64], known: NDArray[np.bool_]) -> None:

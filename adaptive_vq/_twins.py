@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_vq._statistics import FloatArray, center_and_scale
+from adaptive_vq._statistics import MAD_TO_STD, FloatArray, center_and_scale
 from adaptive_vq.association import correlation_matrix
 
 IntArray = NDArray[np.int64]
@@ -87,7 +87,7 @@ def informativeness(z: FloatArray) -> float:
     share = counts[counts > 0] / values.size
     entropy = -np.sum(share * np.log2(share))
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    spread = 1.4826 * np.median(np.abs(values - median))
+    spread = MAD_TO_STD * np.median(np.abs(values - median))
     inlying = np.mean(np.abs(values - median) <= _OUTLIER * spread)
     score = entropy * (high - low) * inlying * values.size / z.size
     return float(np.round(score, _DIGITS))

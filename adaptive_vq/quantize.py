@@ -5,8 +5,7 @@ is approximated by the sum of one codeword per codebook; a codebook narrower tha
 on the leading coordinates only. The chain is trained stage by stage on what the earlier stages
 leave (Juang and Gray, 1982, "Multiple stage vector quantization for speech coding"), searched with
 a beam, and its codewords are then refitted together by least squares, as additive quantization does
-(Babenko and Lempitsky, 2014, "Additive
-quantization for extreme vector compression").
+(Babenko and Lempitsky, 2014, "Additive quantization for extreme vector compression").
 """
 
 from __future__ import annotations
