@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -172,14 +173,7 @@ def encode(
     def codes_of(rows: Any) -> Any:
         return codes_frame(estimator, estimator.transform(rows))
 
-    with talk.warnings_as_remarks():
-        if can_stream(table, output):
-            with talk.progress("Encoding") as progress:
-                n_rows = map_parquet(codes_of, table, output, progress)
-        else:
-            codes = codes_of(_without_index(read_table(table), talk))
-            n_rows = len(codes)
-            write_table(codes, output)
+    n_rows = _map_table(codes_of, table, output, talk, "Encoding")
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     columns = [str(name) for name in last.get_feature_names_out()]
     figures = {"codes": output, "rows": n_rows, "columns": columns}
@@ -213,14 +207,7 @@ def decode(
         n_columns = rows.shape[1]
         return rows
 
-    with talk.warnings_as_remarks():
-        if can_stream(codes, output):
-            with talk.progress("Decoding") as progress:
-                n_rows = map_parquet(rows_of, codes, output, progress)
-        else:
-            rows = rows_of(_without_index(read_table(codes), talk))
-            n_rows = len(rows)
-            write_table(rows, output)
+    n_rows = _map_table(rows_of, codes, output, talk, "Decoding")
     figures = {"table": output, "rows": n_rows, "columns": n_columns}
     size = f"{counted(n_rows, 'row')} x {counted(n_columns, 'column')}"
     talk.result(figures, lambda: talk.line(f"{size} -> {output}"))
@@ -313,6 +300,19 @@ def _loaded_codec(path: Path, command: str) -> Any:
             "without columns."
         )
     return estimator
+
+
+def _map_table(
+    function: Callable[[Any], Any], source: str, output: str, talk: Talk, doing: str
+) -> int:
+    """Write what a function makes of a table to another one; return the number of rows."""
+    with talk.warnings_as_remarks():
+        if can_stream(source, output):
+            with talk.progress(doing) as progress:
+                return map_parquet(function, source, output, progress)
+        made = function(_without_index(read_table(source), talk))
+        write_table(made, output)
+        return len(made)
 
 
 def _without_index(table: Any, talk: Talk) -> Any:
