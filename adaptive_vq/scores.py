@@ -125,7 +125,9 @@ def category_profile(
         - ``"tail_weight"``: median excess kurtosis of its columns (0: Gaussian, or constant);
         - ``"discreteness"``: mean over its columns of the share of observed cells, but for one,
           that repeat an earlier one (0: all different, 1: constant);
-        - ``"missing_share"``: share of cells that are missing.
+        - ``"missing_share"``: share of cells that are missing;
+
+        beside ``"n_columns"``, which is k.
 
     Examples
     --------
