@@ -1,4 +1,4 @@
-"""Values that the parameters of `HierarchicalVQVAE` may have."""
+"""Values that parameters may have: those of `HierarchicalVQVAE`, and what others share with it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 #: refused instead of keeping a machine busy for hours.
 BITS = Interval(Integral, 1, 2**16, closed="both")
 LEVELS = Interval(Integral, 1, 2**10, closed="both")
+
+UNITS: dict[str, Any] = {
+    "scaler": [
+        StrOptions({"auto", "standard", "robust", "quantile"}),
+        HasMethods(["fit", "transform", "inverse_transform"]),
+        None,
+    ],
+    "clip": [StrOptions({"auto"}), "array-like", None],
+}
 
 CODEC_CONSTRAINTS: dict[str, Any] = {
     "compression_ratios": [str, "array-like", dict, HasMethods(["fit", "transform"])],
@@ -31,12 +40,7 @@ CODEC_CONSTRAINTS: dict[str, Any] = {
         None,
     ],
     "encoders": [dict, None],
-    "scaler": [
-        StrOptions({"auto", "standard", "robust", "quantile"}),
-        HasMethods(["fit", "transform", "inverse_transform"]),
-        None,
-    ],
-    "clip": [StrOptions({"auto"}), "array-like", None],
+    **UNITS,
     "column_weights": ["array-like", dict, None],
     "encode": [StrOptions({"ordinal", "onehot", "token", "embedding"})],
     "sparse_output": ["boolean"],

@@ -23,6 +23,7 @@ __all__ = [
     "is_of_folder",
     "refuse_existing",
     "replacing",
+    "require_file",
     "torn_files",
 ]
 
@@ -110,6 +111,24 @@ def file_content(path: Any) -> bytes:
     if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
         raise OSError(f"{os.fspath(path)} is a device: give a file.")
     return place.read_bytes()
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Raise if there is no file at `path`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    OSError
+        Telling a folder from nothing at all.
+    """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give a file.")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
 
 
 _MOST_KEPT = 20

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adaptive_vq._files import replacing
+from adaptive_vq._files import replacing, require_file
 from adaptive_vq._partitions import is_dask_frame, refuse_no_table
 from adaptive_vq.tables import CHUNK_ROWS, row_chunks
 
@@ -175,10 +175,7 @@ def _opened(source: str | Path, may_be_empty: bool = False) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if Path(source).is_dir():
-        raise IsADirectoryError(f"{source} is a folder; give a file.")
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"There is no file {source}.")
+    require_file(source)
     try:
         # What is read ahead would be kept until the end of the file.
         file = pq.ParquetFile(source, pre_buffer=False)

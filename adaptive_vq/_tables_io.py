@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adaptive_vq._files import replacing
+from adaptive_vq._files import replacing, require_file
 from adaptive_vq._json import plain
 from adaptive_vq._wording import listed
 
@@ -88,10 +88,7 @@ def read_table(path: str | Path) -> Table:
     if str(path) == STREAM:
         return _parsed(path, lambda: _parse_csv(io.StringIO(_open(sys.stdin, "stdin").read())))
     reader = _by_suffix(path, _READERS)
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give a file.")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+    require_file(path)
     return _parsed(path, lambda: reader(path))
 
 

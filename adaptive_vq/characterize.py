@@ -12,10 +12,11 @@ import pandas as pd
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._category_rules import warn_of_idle_limits
+from adaptive_vq._codec_constraints import UNITS
 from adaptive_vq._kept_sample import KeepsSample
 from adaptive_vq._overlap import warn_of_overlap
 from adaptive_vq._partitions import Partitions
@@ -131,12 +132,7 @@ class FeatureCharacterizer(KeepsSample, CallbackSupportMixin, PassesThrough, Bas
 
     _parameter_constraints: dict[str, Any] = {
         "categories": "no_validation",
-        "scaler": [
-            StrOptions({"auto", "standard", "robust", "quantile"}),
-            HasMethods(["fit", "transform", "inverse_transform"]),
-            None,
-        ],
-        "clip": [StrOptions({"auto"}), "array-like", None],
+        **UNITS,
         "remainder": [StrOptions({"own category", "nearest", "error"})],
         "min_category_size": [Interval(Integral, 1, None, closed="left")],
         "max_categories": [Interval(Integral, 1, None, closed="left")],

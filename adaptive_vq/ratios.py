@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq import _budgets, _reasons
-from adaptive_vq._codec_constraints import BITS, LEVELS
+from adaptive_vq._codec_constraints import BITS, LEVELS, UNITS
 from adaptive_vq._lost_notes import refuse_lost_note
 from adaptive_vq._memory import return_freed
 from adaptive_vq._pass_through import PassesThrough
@@ -171,12 +171,7 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         "bits": [BITS, None],
         "max_nmse": [Interval(Real, 0, 1, closed="neither"), None],
         "n_levels": [LEVELS],
-        "scaler": [
-            StrOptions({"auto", "standard", "robust", "quantile"}),
-            HasMethods(["fit", "transform", "inverse_transform"]),
-            None,
-        ],
-        "clip": [StrOptions({"auto"}), "array-like", None],
+        **UNITS,
         "characterizer": [HasMethods(["fit", "transform"]), None],
         "column_weights": ["array-like", dict, None],
         "cut_tolerance": [Interval(Real, 0, None, closed="left"), None],
