@@ -348,7 +348,7 @@ def holed(X):
 @pytest.mark.parametrize("context", ["local", "joint"])
 def test_updates_count_the_codes_that_rows_have_after_them(cells, context):
     rows = np.random.default_rng(1).normal(size=cells.shape)
-    vq = HierarchicalVQVAE(bits=24, max_epochs=0, random_state=0, context=context).fit(cells)
+    vq = codec(bits=24, max_epochs=0, context=context).fit(cells)
     before = vq.training_["codes"]
     codes = vq.partial_fit(rows).transform(rows)
     for column, (name, hits) in zip(codes.T, vq.training_["codes"].items(), strict=True):
