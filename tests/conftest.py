@@ -43,6 +43,24 @@ def frame(cells: np.ndarray) -> pd.DataFrame:
 
 
 @pytest.fixture
+def table() -> pd.DataFrame:
+    """200 rows: four columns of one factor, three of noise, a flag and a constant."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(200, 1))
+    return pd.DataFrame(
+        np.hstack(
+            [
+                factor * [1, 10, -1, 1e-3] + 0.05 * rng.normal(size=(200, 4)) * [1, 10, 1, 1e-3],
+                rng.normal(size=(200, 3)),
+                rng.random((200, 1)) < 0.3,
+                np.full((200, 1), 7.0),
+            ]
+        ),
+        columns=[f"c{j}" for j in range(9)],
+    )
+
+
+@pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """``threads(n)``: torch's threads, until the test ends."""
     import torch

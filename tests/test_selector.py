@@ -23,24 +23,6 @@ MEASURED = ["rate_distortion", "minimax", "learned"]
 CATEGORIES = {"shapes": [0, 1, 2, 3], "noise": [4, 5, 6], "flag": [7], "still": [8]}
 
 
-@pytest.fixture
-def table():
-    """200 rows: four columns of one factor, three of noise, a flag and a constant."""
-    rng = np.random.default_rng(0)
-    factor = rng.normal(size=(200, 1))
-    return pd.DataFrame(
-        np.hstack(
-            [
-                factor * [1, 10, -1, 1e-3] + 0.05 * rng.normal(size=(200, 4)) * [1, 10, 1, 1e-3],
-                rng.normal(size=(200, 3)),
-                rng.random((200, 1)) < 0.3,
-                np.full((200, 1), 7.0),
-            ]
-        ),
-        columns=[f"c{j}" for j in range(9)],
-    )
-
-
 def selector(strategy="balanced", **parameters):
     characterizer = FeatureCharacterizer(categories=CATEGORIES)
     return AdaptiveRatioSelector(strategy, characterizer=characterizer, **parameters)
