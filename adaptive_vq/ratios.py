@@ -23,7 +23,7 @@ from adaptive_vq._pass_through import PassesThrough
 from adaptive_vq._profile import profile_of
 from adaptive_vq._rollback import undone_on_error
 from adaptive_vq._weight_notes import warn_of_other_weights
-from adaptive_vq.annotations import annotate, annotation, repeat_weights
+from adaptive_vq.annotations import annotate, annotation
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan, default_budget
@@ -249,9 +249,7 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         )
         categories = _as_arrays(note["categories"])
         importance = check_column_weights(self.column_weights, column_names(self))
-        importance = settle_column_weights(importance, note, type(self).__name__)
-        if importance is None:
-            importance = repeat_weights(X)
+        importance = settle_column_weights(importance, note, type(self).__name__, X)
         table, weight = learning_rows(table, sample_weight)
         units_here = CodecUnits(scaler, clip).fit(
             table, weight, names=column_names(self), column_weights=importance

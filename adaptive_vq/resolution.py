@@ -14,7 +14,7 @@ from sklearn.base import clone
 from adaptive_vq._unit_choice import follow_units, is_auto
 from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq._wording import counted
-from adaptive_vq.annotations import annotation, repeat_weights
+from adaptive_vq.annotations import annotation
 from adaptive_vq.characterize import FeatureCharacterizer
 from adaptive_vq.missing import ConditionalMeanImputer
 from adaptive_vq.plan import Goal, Plan
@@ -78,10 +78,7 @@ def resolve_plan(
         note = recall("note", lambda: _note_of(nested, X, sample_weight))
     assert note is not None
     warn_of_other_weights(note, sample_weight is not None, OWNER, stacklevel=6)
-    column_weights = settle_column_weights(column_weights, note, OWNER)
-    if column_weights is None:
-        column_weights = repeat_weights(X)
-    note = {**note, "column_weights": column_weights}
+    note = {**note, "column_weights": settle_column_weights(column_weights, note, OWNER, X)}
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     if by_selector:
         plan = Plan.from_note(note["plan"])

@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from adaptive_vq._statistics import FloatArray, checked_weights, weighted_rows
+from adaptive_vq.annotations import repeat_weights
 from adaptive_vq.column_specs import did_you_mean
 
 __all__ = [
@@ -247,9 +248,9 @@ def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
 
 
 def settle_column_weights(
-    given: FloatArray | None, note: Mapping[str, Any] | None, owner: str
+    given: FloatArray | None, note: Mapping[str, Any] | None, owner: str, X: Any
 ) -> FloatArray | None:
-    """Weights given here, else those of an earlier step.
+    """Weights given here, else those of an earlier step, else what columns say they stand for.
 
     Parameters
     ----------
@@ -258,20 +259,25 @@ def settle_column_weights(
         Note of an earlier step.
     owner : str
         Class that they are given to, for the message.
+    X : object
+        Table, on which a cleaner may have noted for how many columns each stands.
 
     Returns
     -------
     ndarray of shape (n_features,) or None
+        None where all columns count alike.
 
     Raises
     ------
     ValueError
-        If both are there and differ.
+        If weights given here differ from those of an earlier step.
     """
     earlier = (note or {}).get("column_weights")
     planned = bool((note or {}).get("plan"))
-    if given is None or (earlier is None and not planned):
-        return given if earlier is None else np.asarray(earlier, dtype=np.float64)
+    if given is None:
+        return repeat_weights(X) if earlier is None else np.asarray(earlier, dtype=np.float64)
+    if earlier is None and not planned:
+        return given
     if not np.array_equal(given, np.ones(len(given)) if earlier is None else earlier):
         raise ValueError(
             f"{owner}(column_weights=...) contradicts AdaptiveRatioSelector, which planned with "

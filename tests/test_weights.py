@@ -549,7 +549,10 @@ def test_weights_given_twice_must_agree(X):
 
 def test_weights_of_one_agree_with_a_plan_without_any():
     ones = np.ones(2)
-    assert settle_column_weights(ones, {"plan": {"bits": 8}}, "HierarchicalVQVAE") is ones
+    assert (
+        settle_column_weights(ones, {"plan": {"bits": 8}}, "HierarchicalVQVAE", np.zeros((1, 2)))
+        is ones
+    )
 
 
 @pytest.mark.parametrize(
