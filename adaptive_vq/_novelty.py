@@ -1,4 +1,4 @@
-"""What rows cost that are like none before, where columns take few values (numpy only)."""
+"""What rows cost that are like none before, where columns take few values (numpy, scipy)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the displays share: a canvas, colors, labels. The only module that imports matplotlib."""
+"""What the displays share: matplotlib, when a picture is drawn; a canvas, colors, labels."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A scikit-learn :class:`~sklearn.pipeline.Pipeline` hands nothing but ``X`` to the next step. The
 first two estimators pass ``X`` through as a :class:`pandas.DataFrame` and write what they decided
-into ``DataFrame.attrs``; later steps read it there. This is the only module that knows about
-``attrs``.
+into ``DataFrame.attrs``; later steps read it there. This is the only module that knows what stands
+in ``attrs``; :mod:`adaptive_vq.tables` hands it on.
 """
 
 from __future__ import annotations
