@@ -1,7 +1,7 @@
 """How adaptive-vq compares with what else a user could pick, at equal bits per row.
 
-``python -m benchmarks quality | synthetic | ablation | downstream | speed`` measures, prints tables
-in Markdown and writes every row to JSON. `benchmarks.protocol` is the protocol that all share.
+``python -m benchmarks COMMAND`` measures, prints tables in Markdown and writes every row to JSON;
+``--help`` lists the commands. `benchmarks.protocol` is the protocol of all figures of quality.
 Real tables are read from the folder named by the environment variable ``ADAPTIVE_VQ_DATA``.
 """
 

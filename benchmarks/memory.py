@@ -1,4 +1,4 @@
-"""The peak of a process's memory; imports nothing, so that asking adds nothing to it."""
+"""The peak of a process's memory; loads no library, so that asking adds nothing to it."""
 
 from __future__ import annotations
 
