@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,8 +149,7 @@ def plan_water_filling(
     {'a': [3, 3], 'b': [2, 1]}
     """
     statistics = category_statistics(Z, categories, weight)
-    shares = variance_shares(statistics)
-    weights = [shares[name] for name in categories]
+    weights = list(variance_shares(statistics).values())
     if goal.max_nmse is None:
         budget = goal.budget(Z.shape[1])
     else:
@@ -163,18 +162,7 @@ def plan_water_filling(
     }
     ratios = {name: _direction_ratios(s, bits[name]) for name, s in statistics.items()}
     predicted = _gaussian_nmse(statistics, bits)
-    reasons = {
-        name: _reasons.bought(
-            sum(bits[name]),
-            budget,
-            curves[name],
-            shares[name],
-            statistics[name],
-            "Gaussian",
-            because,
-        )
-        for name in categories
-    }
+    reasons = _bought(statistics, bits, budget, curves, "Gaussian", because)
     return Plan(
         label,
         budget,
@@ -235,19 +223,7 @@ def plan_from_bits(
     0.3
     """
     statistics = category_statistics(Z, measured.categories, weight)
-    shares = variance_shares(statistics)
-    reasons = {
-        name: _reasons.bought(
-            sum(measured.bits[name]),
-            budget,
-            measured.curves[name],
-            shares[name],
-            statistics[name],
-            "measured",
-            "",
-        )
-        for name in measured.categories
-    }
+    reasons = _bought(statistics, measured.bits, budget, measured.curves, "measured")
     return Plan(
         label,
         budget,
@@ -260,6 +236,24 @@ def plan_from_bits(
         goal.explicit,
         dict(measured.codebook_bits),
     )
+
+
+def _bought(
+    statistics: Mapping[str, CategoryStatistics],
+    bits: Mapping[str, Sequence[int]],
+    budget: int,
+    curves: Mapping[str, NDArray[np.float64]],
+    source: str,
+    because: str = "",
+) -> dict[str, str]:
+    """Reasons for bits that were spent where they buy most, by curves of some source."""
+    shares = variance_shares(statistics)
+    return {
+        name: _reasons.bought(
+            sum(bits[name]), budget, curves[name], shares[name], own, source, because
+        )
+        for name, own in statistics.items()
+    }
 
 
 def _first_if_exact(levels: list[int], statistics: CategoryStatistics) -> list[int]:
