@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 _MOST_LONGER = 2.5
 """Log gain expected of chains longer than any measured, at most so many times that of the longest:
 too much has it measured for nothing, too little not at all."""
+_LEAST = 0.02
+"""A gain counts as no better than this: chains that come to code nearly all rows, since columns
+take few values, say nothing of others, and one of them would have all others measured."""
 _FIRST_GUESS = -0.3
 """Log gain of two codebooks over one while none has been measured; too little, and no chain is."""
 
@@ -36,7 +39,7 @@ class UsualGains:
 
     def note(self, gain: float, books: float) -> None:
         """Remember the gain of a chain of so many codebooks: its error over the greedy one's."""
-        self._measured.append((books - 1.0, math.log(max(gain, 1e-12))))
+        self._measured.append((books - 1.0, math.log(max(gain, _LEAST))))
 
     def usual(self, books: Floats) -> Floats:
         """Log of what search and refit do to the error of chains of so many codebooks.

@@ -188,6 +188,13 @@ def test_gain_is_interpolated_between_chains_measured():
     assert bench.gains.usual(np.array([3.25])) == pytest.approx([-0.7])
 
 
+def test_a_chain_that_codes_nearly_all_rows_makes_others_no_such_promise():
+    gains = Bench(make_table(), 0).gains
+    gains.note(1e-9, 2.0)
+    gains.note(np.exp(-0.4), 2.0)
+    assert np.exp(gains.usual(np.array([2.0]))[0]) > 0.05
+
+
 def test_all_directions_of_few_columns_are_coded_and_of_many_those_that_rows_can_tell():
     few, many = (Bench(np.zeros((n, 2), dtype=np.float32), 0) for n in (200, 20_000))
     assert [few.width(d) for d in (1, 57, 128, 129, 700)] == [1, 57, 128, 32, 32]
