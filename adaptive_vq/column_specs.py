@@ -185,8 +185,8 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     Raises
     ------
     ValueError
-        If there is not exactly one label per column, an index names no column, or a label can not
-        name a category.
+        If there is not exactly one label per column, an index names no column or one twice, or a
+        label can not name a category.
 
     Examples
     --------
@@ -218,15 +218,19 @@ def _by_name(labels: pd.Series, names: Sequence[str]) -> pd.Series:
     places = range(len(names))
     if labels.index.is_unique and set(labels.index) == set(places):
         return labels.reindex(places)
-    strangers = [name for name in labels.index if name not in set(names)]
-    if strangers and len(labels) == len(names):
+    if len(labels) != len(names):
+        return labels  # which is told of any labels
+    known = set(names)
+    if strangers := [name for name in labels.index if name not in known]:
         raise ValueError(
             f"categories labels {strangers[0]!r}, which is no column of X."
             f"{did_you_mean(str(strangers[0]), names)} The index of a Series has to name the "
             "columns; give a list for labels in the order of the columns."
         )
-    known = labels.index.is_unique and not strangers
-    return labels.reindex(list(names)) if known and len(labels) == len(names) else labels
+    if not labels.index.is_unique:
+        twice = labels.index[labels.index.duplicated()][0]
+        raise ValueError(f"categories labels column {twice!r} more than once.")
+    return labels.reindex(list(names))
 
 
 def families(names: Sequence[str]) -> dict[str, IntArray]:

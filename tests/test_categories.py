@@ -160,6 +160,9 @@ def test_labels(frame):
 def test_a_series_of_labels_is_matched_by_name(frame):
     labels = pd.Series(["t", "t", "z", "s", "s", "s"], index=NAMES)
     assert as_lists(labeled(labels[::-1], NAMES)) == {"s": [3, 4, 5], "t": [0, 1], "z": [2]}
+    twice = pd.concat([labels.drop("size"), labels[["shape__h"]]])
+    with pytest.raises(ValueError, match="labels column 'shape__h' more than once"):
+        labeled(twice, NAMES)
 
 
 def test_mapping_from_a_file(frame, tmp_path):
