@@ -106,8 +106,8 @@ def codec_of(estimator: Any, X: Any) -> tuple[Any, Any]:
 
 
 def _evaluation(estimator: Any, X: Any, sample_weight: Any) -> Evaluation:
+    X, sample_weight = rows_that_count(X, sample_weight)
     codec, table = codec_of(estimator, X)
-    table, sample_weight = rows_that_count(table, sample_weight)
     run: Evaluation = codec._evaluate(table)
     return run if sample_weight is None else replace(run, sample_weight=sample_weight)
 

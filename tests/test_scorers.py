@@ -295,6 +295,13 @@ def test_scorers_count_rows_by_weight(table, scorer):
         scorer(codec, table, sample_weight=0 * weight)
 
 
+def test_steps_before_the_codec_see_no_row_of_weight_zero(table):
+    pipe = make_pipeline(StandardScaler(), BinCodec()).fit(table)
+    weight, wild = np.repeat([1.0, 0.0], [110, 10]), table.copy()
+    wild[115, 0] = np.inf
+    assert quality_scorer(pipe, wild, sample_weight=weight) == quality_scorer(pipe, table[:110])
+
+
 class WeighedCodec(BinCodec):
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(X)
