@@ -171,7 +171,7 @@ def without_index(X: Any) -> Any:
         return X
     noted = (getattr(X.schema, "pandas_metadata", None) or {}).get("index_columns", [])
     # An index that only counts the rows is noted as a dict, and is no column.
-    index = [name for name in noted if isinstance(name, str) and name in X.column_names]
+    index = [name for name in noted if name in X.column_names]
     kept = [name for name in X.column_names if name not in index]
     return X.select(kept) if index and kept else X
 
