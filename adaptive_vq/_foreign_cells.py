@@ -178,10 +178,9 @@ def without_index(X: Any) -> Any:
 
 def unmasked(X: Any) -> Any:
     """NaN in place of what a masked array masks: it is missing, whatever is under the mask."""
-    if not isinstance(X, np.ma.MaskedArray):
+    if not isinstance(X, np.ma.MaskedArray) or X.dtype.kind not in "biufO":
         return X
-    kind = np.dtype(object) if X.dtype == object else np.result_type(X.dtype, np.float32)
-    return np.ma.filled(X.astype(kind), np.nan) if X.dtype.kind in "biufO" else X
+    return np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
 
 
 def without_na(X: Any) -> Any:
