@@ -18,7 +18,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from adaptive_vq.association import correlation_matrix
 from adaptive_vq.categories import resolve_categories
-from adaptive_vq.clustering import assign_to_nearest, cluster_columns
+from adaptive_vq.clustering import assign_to_nearest, cluster_columns, column_keys
 from adaptive_vq.column_specs import families, labeled
 
 NAMES = ["time__lag", "time__hour", "size", "shape__w", "shape__h", "shape__d"]
@@ -91,6 +91,15 @@ def test_selector_by_dtype_on_numbered_columns():
     frame = pd.DataFrame({10: [1.0, 2.0], 11: [True, False]})
     found = resolve({"flags": make_column_selector(dtype_include=bool)}, frame)
     assert as_lists(found.categories) == {"flags": [1], "remainder": [0]}
+    # Labels are what a selector answers with, in whatever they stand; numbers given are positions.
+    swapped = pd.DataFrame({1: [1.0, 2.0], 0: [True, False], 2: [0.0, 3.0]})
+    by_label = {"flags": lambda t: t.columns[t.dtypes == "bool"], "last": [2]}
+    assert as_lists(resolve(by_label, swapped).categories) == {
+        "flags": [1],
+        "last": [2],
+        "remainder": [0],
+    }
+    assert as_lists(resolve({"a": [0]}, swapped).categories) == {"a": [0], "remainder": [1, 2]}
 
 
 def test_arrays_are_addressed_by_position_or_default_name():
@@ -186,6 +195,7 @@ def test_mapping_from_a_file(frame, tmp_path):
 def test_prefixes(frame):
     found = resolve("prefix", frame)
     assert as_lists(found.categories) == {"shape": [3, 4, 5], "time": [0, 1], "remainder": [2]}
+    assert list(found.categories) == ["shape", "time", "remainder"]
     assert families(["a__b__c", "__x", "y"]) == {"a": [0]}
     for spec in ("prefix", "prefix_auto"):
         with pytest.raises(ValueError, match=f"categories='{spec}' needs column names like"):
@@ -505,9 +515,32 @@ def test_orphans_go_to_the_nearest_ties_to_the_larger_group():
     groups = [np.array([0]), np.array([1, 2]), np.array([3])]
     assert assign_to_nearest(r, np.array([4]), groups).tolist() == [0]
     assert assign_to_nearest(np.eye(5), np.array([4]), groups).tolist() == [1]
+    r[4, :4] = r[:4, 4] = [0.5, 0.6, 0.1, 0.1]  # on average, not by the nearest column
+    assert assign_to_nearest(r, np.array([4]), groups).tolist() == [0]
+
+
+def test_columns_too_few_for_a_cluster_stay_and_go_to_the_nearer_half():
+    r = np.eye(7)
+    r[:3, :3] = r[3:6, 3:6] = 0.9
+    r[:3, 3:6] = r[3:6, :3] = 0.8
+    r[6, :3] = r[:3, 6] = 0.1
+    r[6, 3:6] = r[3:6, 6] = 0.2  # joins the tree last, alone
+    np.fill_diagonal(r, 1)
+    found = cluster_columns(r, list("abcdefg"), max_clusters=2)
+    assert [c.tolist() for c in found.partitions[1]] == [[3, 4, 5, 6], [0, 1, 2]]
+
+
+def test_the_finest_cut_is_handed_on_whatever_its_number_of_clusters():
+    r = np.kron(np.eye(5), np.full((2, 2), 0.9))
+    r[:6, :6] = np.maximum(r[:6, :6], 0.7)
+    found = cluster_columns(r, list("abcdefghij"))
+    assert [len(cut) for cut in found.candidates()] == [1, 2, 3, 4, 5]
+    assert found.chosen != 4
 
 
 def test_keys_not_positions_order_equal_clusters():
     r = np.kron(np.eye(2), np.full((2, 2), 0.9))
     found = cluster_columns(r, ["d", "c", "b", "a"])
     assert [c.tolist() for c in found.partitions[1]] == [[2, 3], [0, 1]]
+    same_start = column_keys(np.array([[0.0, 0.0], [1.0, 2.0]]), ["x0", "x1"], named=False)
+    assert same_start[0] != same_start[1]

@@ -72,6 +72,8 @@ def test_scores_follow_their_definitions():
     eigenvalues = np.linalg.eigvalsh(np.cov(wide.T))[::-1]
     r = np.abs(np.corrcoef(wide.T))[np.triu_indices(7, 1)]
     assert scores["wide"]["variance"] == min(1, np.median(wide.var(axis=0)))
+    small = category_scores(0.1 * X, {"wide": [0, 1, 2, 6, 7, 3, 4]})["wide"]
+    assert small["variance"] == pytest.approx(0.01 * np.median(wide.var(axis=0)))
     assert scores["wide"]["information"] == pytest.approx(eigenvalues[:5].sum() / eigenvalues.sum())
     assert scores["wide"]["correlation"] == pytest.approx(r.mean())
     assert scores["narrow"]["variance"] == pytest.approx(np.median(X[:, 3:5].var(axis=0)))
@@ -86,11 +88,13 @@ def test_scores_follow_their_definitions():
 
 def test_scores_use_the_cells_that_are_there():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(5000, 3)) @ rng.normal(size=(3, 3))
+    X = rng.normal(size=(5000, 3)) @ rng.normal(size=(3, 3)) + 2.0
     holes = np.where(rng.random(X.shape) < 0.3, np.nan, X)
     full, holed = (category_scores(t, {"a": [0, 1, 2]})["a"] for t in (X, holes))
     assert holed == pytest.approx(full, abs=0.05)
     assert holed["variance"] == pytest.approx(min(1, np.median(np.nanvar(holes, axis=0))))
+    profile = category_profile(holes, holes, {"a": [0, 1, 2]})["a"]
+    assert profile["tail_weight"] == pytest.approx(0, abs=0.2)  # that of normal columns
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
@@ -105,6 +109,8 @@ def test_scores_of_constant_missing_and_huge_columns_are_finite(scale):
         "correlation": 0.0,
     }
     assert all(0 <= value <= 1 for value in scores["some"].values())
+    small = category_scores(-np.abs(X[:, 2:]), {"a": [0]})["a"]  # all of one sign
+    assert small["variance"] == pytest.approx(min(1, np.std(np.abs(x)) * scale) ** 2)
 
 
 def test_only_variance_and_information_depend_on_units():
@@ -134,8 +140,14 @@ def test_profile_of_known_columns():
     assert found["c"]["tail_weight"] == pytest.approx(-2, abs=0.01)
     assert found["n"]["tail_weight"] == pytest.approx(0, abs=0.3)
     assert found["s"]["tail_weight"] > 5
+    mixed = category_profile(X, Z, {"a": [0, 1, 3]})["a"]
+    assert mixed["tail_weight"] == pytest.approx(0, abs=0.3)  # the median, not the mean
     assert found["c"]["gaussian_bits"] == pytest.approx(0.5 * np.log2(10))
     assert found["same"]["gaussian_bits"] == pytest.approx(0.5 * np.log2(10), abs=1e-6)
+    # Caps make values alike and tails short; what is told of cells is of those that were given.
+    capped = category_profile(X, np.clip(Z, -1, 1), {"n": [0, 1]})["n"]
+    assert capped["discreteness"] == 0
+    assert capped["tail_weight"] == found["n"]["tail_weight"]
 
 
 @pytest.mark.parametrize("nmse", [0.01, 0.1, 0.5, 0.9])
@@ -162,6 +174,8 @@ def test_separation_aligns_signs():
         assert found[name]["between"] < 0.1
         assert found[name]["separation"] == found[name]["within"] - found[name]["between"]
         assert found[name]["neighbor"] == other
+    r = np.array([[1, 0.9, -0.5], [0.9, 1, 0.3], [-0.5, 0.3, 1]])
+    assert category_separation(r, {"a": [0, 1], "b": [2]})["a"]["between"] == pytest.approx(0.4)
     alone = category_separation(correlation_matrix(X), {"all": range(5)})["all"]
     assert alone["between"] == 0
     assert alone["neighbor"] is None

@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 import adaptive_vq
 from adaptive_vq import AdaptiveRatioSelector, FeatureCleaner, HierarchicalVQVAE
-from adaptive_vq.streaming import fit_chunks, sample_rows
+from adaptive_vq.streaming import drawn_rows, fit_chunks, sample_rows
 from adaptive_vq.tables import CHUNK_ROWS
 
 N, MOST = 400, 150
@@ -184,6 +184,27 @@ def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monke
     assert 0.85 * N < calls[0] < 0.95 * N  # a tenth takes no part
     assert_same(fitted, expected)
     assert fitted.training_["n_rows"] == MOST
+
+
+@pytest.mark.parametrize("random_state", [int, np.random.RandomState])
+def test_every_pass_keeps_the_same_rows_aside_and_none_of_those_drawn(X, random_state, monkeypatch):
+    moved, judged = [], []
+
+    def score(self, rows):
+        judged.append(np.array(rows))
+        return -len(judged)
+
+    monkeypatch.setattr("adaptive_vq.streaming._MOST_ASIDE", 20)
+    monkeypatch.setattr(HierarchicalVQVAE, "score", score)
+    monkeypatch.setattr(HierarchicalVQVAE, "partial_fit", lambda self, rows: moved.append(rows))
+    fit_chunks(codec(random_state=random_state(0)), X, n_passes=2)
+    np.testing.assert_array_equal(*moved)
+    np.testing.assert_array_equal(judged[0], judged[-1])
+    assert 10 < len(judged[0]) < 30
+    aside = set(map(tuple, judged[0]))
+    assert aside.isdisjoint(map(tuple, moved[0]))
+    drawn = drawn_rows(codec(random_state=random_state(0)), X)
+    assert aside.isdisjoint(map(tuple, drawn))
 
 
 def test_a_pass_that_fails_leaves_the_fit(X, expected, monkeypatch):

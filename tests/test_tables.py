@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -28,6 +29,10 @@ def check(X, **kwargs):
         pd.DataFrame({"a": pd.array([True, True], dtype="boolean"), "b": [np.nan, 3.0]}),
         pl.DataFrame({"a": [True, True], "b": [None, 3]}),
         pl.DataFrame({"a": [1, 1], "b": [None, 3]}, schema={"a": pl.Int128, "b": pl.UInt128}),
+        pa.table({"a": [True, True], "b": [None, 3]}),
+        pa.record_batch({"a": [True, True], "b": [None, 3]}),
+        np.ma.masked_array([[1, 7], [1, 3]], [[False, True], [False, False]]),
+        np.ma.masked_array(np.array([[1, "?"], [True, 3]], dtype=object), [[0, 1], [0, 0]]),
     ],
 )
 def test_containers_give_the_same_array(X):

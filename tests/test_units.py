@@ -96,6 +96,10 @@ def test_conflicts_are_judged_per_parameter():
         resolve_units("auto", None, note, "C")
     with pytest.raises(ValueError, match="but A before it has scaler"):
         resolve_units("standard", "auto", note, "C")
+    # A table serves several codecs: what one of them sets is no earlier step of the next.
+    _, _, note = resolve_units("robust", "auto", None, "A")
+    resolve_units("auto", (1, 99), note, "B")
+    assert resolve_units("auto", (2, 98), note, "C")[1] == (2.0, 98.0)
 
 
 def test_a_note_without_details_counts_as_explicit_in_both():
@@ -113,6 +117,12 @@ def test_a_transformer_does_not_travel_but_agrees_with_itself():
     with pytest.raises(ValueError, match="StandardScaler"):
         resolve_units(StandardScaler(), "auto", note, "B")
 
+    class Plain:  # its repr is where it stands in memory
+        fit = transform = inverse_transform = None
+
+    _, _, note = resolve_units(Plain(), "auto", None, "A")
+    assert isinstance(resolve_units(Plain(), "auto", note, "B")[0], Plain)
+
 
 @pytest.mark.parametrize("scaler", ["standrad", 3, StandardScaler, object()])
 def test_what_is_no_scaler_is_refused(scaler):
@@ -126,6 +136,12 @@ def test_what_is_no_scaler_is_refused(scaler):
 def test_what_is_no_pair_of_percentiles_is_refused(clip):
     with pytest.raises(ValueError, match="clip="):
         resolve_units("auto", clip, None, "A")
+
+
+def test_percentiles_may_be_the_ends_and_are_no_fractions():
+    assert resolve_units("auto", (0, 100), None, "A")[1] == (0.0, 100.0)
+    with pytest.raises(ValueError, match=r"did you mean \(0, 100\)"):
+        resolve_units("auto", (0, 1), None, "A")
 
 
 # ------------------------------------------------------------------------------- CodecUnits
@@ -331,6 +347,8 @@ def test_a_transformer_is_cloned_and_used():
     ("scaler", "weight", "message"),
     [
         (PCA(1), None, "turned 2 columns into"),
+        (FunctionTransformer(lambda X: X[:2]), None, r"an array of shape \(2, 2\), float64"),
+        (FunctionTransformer(lambda X: X.astype(object)), None, r"shape \(3, 2\), object"),
         (MinMaxScaler(), [1, 2, 3], "takes no sample_weight"),
         (FunctionTransformer(np.nan_to_num, check_inverse=False), None, "missing cells"),
         (FunctionTransformer(lambda X: X / 0.0, check_inverse=False), None, "no finite value"),
