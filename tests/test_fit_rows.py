@@ -186,6 +186,14 @@ def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monke
     assert fitted.training_["n_rows"] == MOST
 
 
+@pytest.mark.parametrize("most", [MOST, None])
+def test_chunks_take_from_a_generator_what_fit_takes(X, most):
+    one, other = np.random.RandomState(0), np.random.RandomState(0)
+    chunks = fit_chunks(codec(fit_rows=most, random_state=one), [X[:100], X[100:]])
+    assert_same(chunks, codec(fit_rows=most, random_state=other).fit(X))
+    assert one.random_sample() == other.random_sample()
+
+
 @pytest.mark.parametrize("random_state", [int, np.random.RandomState])
 def test_every_pass_keeps_the_same_rows_aside_and_none_of_those_drawn(X, random_state, monkeypatch):
     moved, judged = [], []
