@@ -240,6 +240,14 @@ def test_passes_of_a_pipeline(X):
     assert fitted[-1].n_features_in_ < wide.shape[1]
 
 
+def test_passes_go_through_all_steps_of_a_pipeline_in_a_pipeline(X, monkeypatch):
+    moved = []
+    monkeypatch.setattr(HierarchicalVQVAE, "partial_fit", lambda self, rows: moved.append(rows))
+    inner = make_pipeline(VarianceThreshold(), FunctionTransformer(np.negative), codec())
+    fit_chunks(make_pipeline(MinMaxScaler(), inner), X, n_passes=1)
+    assert -0.6 < np.nanmedian(moved[0]) < -0.4
+
+
 def test_an_iterator_can_not_be_read_again(X):
     with pytest.raises(ValueError, match="iterator does not allow"):
         fit_chunks(codec(), iter([X]), n_passes=1)
