@@ -255,8 +255,6 @@ def _in_units_of(first: Judged, other: Judged, first_name: str, name: str) -> Ev
     output = run.output
     if not np.array_equal(run.target, first.run.target, equal_nan=True):
         output = units.to_codec(other.restored, cap=False).astype(np.float64)
-        # Where the first one has no units (a column empty in its training rows), there is no error.
-        output[:, units.empty_] = 0.0
     # Of equal units too the training means may differ, which errors are shares against.
     return Evaluation(
         first.run.target, output, first.run.reference, run.codes, run.categories, run.codebooks
