@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from adaptive_vq import FeatureCleaner, HierarchicalVQVAE
 from adaptive_vq.comparison import compare
 from adaptive_vq.diagnosis import diagnose
+from adaptive_vq.metrics import category_nmse
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +46,16 @@ def given(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_figures_are_those_of_the_diagnosis(codecs, given):
-    found = compare({k: codecs[k] for k in ("uniform", "water")}, given, n_bootstrap=20)
+    found = compare({k: codecs[k] for k in ("water", "uniform")}, given, n_bootstrap=20)
     for name in ("uniform", "water"):
         own = diagnose(codecs[name], given, embedding=None)
         row = found.table.loc[name]
         assert row["nmse"] == own.summary["nmse"]
         assert row["worst_nmse"] == own.categories["nmse"].max()
-        assert row["max_median"] == own.summary["max_median"]
-        assert row["bits"] == own.summary["bits"]
+        for figure in ("bits", "max_median", "max_min", "gini", "entropy", "utilization"):
+            assert row[figure] == own.summary[figure]
+        assert row["perplexity_share"] == own.summary["perplexity_share"]
+    assert found.units == "water" != found.best
     assert found.table["nmse"].is_monotonic_increasing
     assert found.best == found.table.index[0]
     assert found.table["nmse_over_best"].iloc[0] == 0.0
@@ -93,6 +96,14 @@ def test_intervals_are_those_of_redrawn_rows(codecs, given):
             ((run.target - run.output)[r] ** 2).sum() / ((run.target - run.reference)[r] ** 2).sum()
             for r in rows
         ]
+        each = [
+            category_nmse(run.target[r], run.output[r], run.categories, reference=run.reference)
+            for r in rows
+        ]
+        ratios = [max(errors.values()) / np.median(list(errors.values())) for errors in each]
+        low, high = np.percentile(ratios, [2.5, 97.5])
+        row = found.table.loc[name]
+        assert (row["max_median_low"], row["max_median_high"]) == pytest.approx((low, high))
     for name in pair:
         low, high = np.percentile(drawn[name], [2.5, 97.5])
         row = found.table.loc[name]
@@ -101,6 +112,22 @@ def test_intervals_are_those_of_redrawn_rows(codecs, given):
         over = np.subtract(drawn[name], drawn[found.best])
         low, high = np.percentile(over, [2.5, 97.5])
         assert (row["nmse_over_best_low"], row["nmse_over_best_high"]) == pytest.approx((low, high))
+
+
+def test_missing_cells_count_nowhere(table):
+    """In units whose zero is not the mean, too."""
+    holes = (table + 3).mask(np.random.default_rng(1).random(table.shape) < 0.2)
+    pair = {
+        strategy: fit(holes[:400], strategy, scaler=None)
+        for strategy in ("uniform", "water_filling")
+    }
+    found = compare(pair, holes[400:], n_bootstrap=100).table
+    for name, one in pair.items():
+        own = diagnose(one, holes[400:], embedding=None).summary
+        assert found.loc[name, ["nmse", "worst_nmse"]].tolist() == [own["nmse"], own["worst_nmse"]]
+    for figure in ("nmse", "worst_nmse", "quality"):
+        assert (found[f"{figure}_low"] < found[figure]).all()
+        assert (found[figure] < found[f"{figure}_high"]).all()
 
 
 def test_equal_codecs_cannot_be_told_apart(codecs, given):
@@ -201,6 +228,10 @@ def test_bad_input(codecs, given):
         compare(codecs, given, random_state="a")
     with pytest.raises(ValueError, match="n_bootstrap=-1"):
         compare(codecs, given, n_bootstrap=-1)
+    with pytest.raises(ValueError, match="max_bits_difference=nan must not be negative"):
+        compare(codecs, given, max_bits_difference=float("nan"))
+    with pytest.raises(ValueError, match=r"two of \[1, '1'\] are the same"):
+        compare({1: codecs["uniform"], "1": codecs["water"]}, given)
 
 
 def test_scores_in_other_units_may_order_codecs_otherwise(table):

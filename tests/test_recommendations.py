@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq import _error_rules as rules
 from adaptive_vq._knee import least
-from adaptive_vq._usage_rules import shift
+from adaptive_vq._usage_rules import dead_codes, one_code, shift
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 from adaptive_vq.recommendations import Recommendation, recommend
 
@@ -250,6 +250,24 @@ def test_few_cells_show_no_shift():
     (advice,) = shift(SimpleNamespace(columns=moved, summary=summary))
     assert (advice.rule, advice.subject) == ("shift_mean", "gappy")
     assert advice.threshold == pytest.approx(0.5 + 3 * (1 / 40 + 1 / 120) ** 0.5)
+
+
+def test_codewords_without_training_rows_are_counted():
+    sizes, dead = [8, 8, 8, 16, 4], [1, 0, 3, 2, 1]
+    books = pd.DataFrame({"size": sizes, "training_dead": dead}, index=list("abcde"))
+    (advice,) = dead_codes(SimpleNamespace(codebooks=books))
+    assert (advice.subject, advice.value) == ("c", 7.0)
+    assert "7 of 44 codewords" in advice.message
+    assert "'e': 1)" in advice.message  # all four are listed
+
+
+def test_nearly_all_rows_in_one_code_are_not_told_to_be_all():
+    books = pd.DataFrame({"top_share": [1.0, 1.0, 0.99999], "size": [1, 4, 4]}, index=list("abc"))
+    books = books.assign(training_top_share=np.nan, bits=2.0, level=0, category="x")
+    every, nearly = one_code(SimpleNamespace(codebooks=books, summary={"n_rows": 100_000}))
+    assert (every.subject, nearly.subject) == ("b", "c")  # of one codeword there is no other code
+    assert every.message.startswith("All rows have the same code in 'b', which")
+    assert nearly.message.startswith("99.99% of the rows")
 
 
 def test_tails_beyond_the_caps(vq, split):
