@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
 from adaptive_vq import _error_rules as rules
 from adaptive_vq._knee import least
-from adaptive_vq._usage_rules import dead_codes, one_code, shift
+from adaptive_vq._usage_rules import dead_codes, few_rows, one_code, shift
 from adaptive_vq.diagnosis import Diagnosis, diagnose
 from adaptive_vq.recommendations import Recommendation, recommend
 
@@ -246,6 +246,9 @@ def test_few_cells_show_no_shift():
     )
     summary = {"n_rows": 200, "n_training_rows": 600}
     assert not list(shift(SimpleNamespace(columns=columns, summary=summary)))
+    # A rare flag may be constant in these rows, and caps cut as much off in training.
+    same = columns.assign(spread_ratio=[0.0, 1.0, 1.0], capped=0.2, training_capped=0.2)
+    assert not list(shift(SimpleNamespace(columns=same, summary=summary)))
     moved = columns.assign(mean_shift=[0.0, 1.2, 9.0])
     (advice,) = shift(SimpleNamespace(columns=moved, summary=summary))
     assert (advice.rule, advice.subject) == ("shift_mean", "gappy")
@@ -259,6 +262,13 @@ def test_codewords_without_training_rows_are_counted():
     assert (advice.subject, advice.value) == ("c", 7.0)
     assert "7 of 44 codewords" in advice.message
     assert "'e': 1)" in advice.message  # all four are listed
+
+
+def test_the_codebook_with_fewest_rows_per_codeword_is_named():
+    books = pd.DataFrame({"rows_per_codeword": [8.0, 3.0, 30.0]}, index=list("abc"))
+    (advice,) = few_rows(SimpleNamespace(codebooks=books))
+    assert (advice.subject, advice.value) == ("b", 3.0)
+    assert "in 2 codebooks, down to 3 in 'b'" in advice.message
 
 
 def test_nearly_all_rows_in_one_code_are_not_told_to_be_all():
