@@ -287,6 +287,14 @@ def test_partitions_without_rows_or_known_length(estimator, frame):
     assert_learned_the_same(learn(clone(estimator), few), clone(estimator).fit(cells[chosen]))
 
 
+@pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
+def test_masked_cells_are_missing_in_partitions(estimator, frame):
+    masked = np.ma.masked_greater(frame.to_numpy(), 1.0)
+    X = da.from_array(masked, chunks=(50, -1), asarray=False)
+    expected = clone(estimator).fit(np.ma.filled(masked, np.nan))
+    assert_learned_the_same(learn(clone(estimator), X), expected)
+
+
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's
 @pytest.mark.parametrize("estimator", LEARNERS, ids=["characterizer", "cleaner"])
 def test_files_that_dask_reads_several_at_a_time(small_sample, estimator, frame, tmp_path):
