@@ -125,6 +125,13 @@ def test_columns_lost_beside_their_extremes_are_told(cells, wild, scaler):
     codec(scaler=scaler, clip=(0.5, 99.5)).fit(wild)
 
 
+def test_cells_far_below_are_told_like_those_far_above(cells):
+    fitted, low = codec().fit(cells), cells.copy()
+    low[3, 1] = -1e12
+    with pytest.warns(UserWarning, match=rf"\['x1'\].*{FAR}"):
+        fitted.transform(low)
+
+
 def test_columns_of_one_value_and_few_others_are_not_lost(cells):
     table = cells.copy()
     table[:, 2] = 0.0
