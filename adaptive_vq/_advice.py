@@ -53,6 +53,9 @@ MEAN_SHIFT = 0.5
 SPREAD_RATIO = 2.0
 """Standard deviation over that of training, or the inverse."""
 
+EQUAL_CHANCE = 0.001
+"""Chance that all cells of a column are equal, below which it is none."""
+
 MISSING_ABOVE = 0.1
 """Share of missing cells in excess of training."""
 

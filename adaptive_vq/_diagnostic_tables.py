@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from adaptive_vq._mean_rows import at_mean, with_exact_means
 from adaptive_vq._scorers import chain_of, codec_of, without_best
+from adaptive_vq._stuck import equal_chance, off_constant
 from adaptive_vq.metrics import Evaluation, category_nmse, reconstruction_nmse
 
 Floats = NDArray[np.float64]
@@ -201,6 +202,8 @@ def _against_training(judged: Judged, index: pd.Index) -> pd.DataFrame:
     # Of capped cells: a few extremes would move the moments of a column with long tails.
     table["mean_shift"] = _ratio(_mean(judged.capped) - judged.run.reference, sd)
     table["spread_ratio"] = _ratio(_spread(judged.capped), sd)
+    table["equal_chance"] = equal_chance(units, judged.given)
+    table["off_constant"] = off_constant(units, judged.run.target)
     return table
 
 

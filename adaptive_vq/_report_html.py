@@ -218,7 +218,8 @@ def _decisions(d: Diagnosis) -> str:
 
 def _columns(d: Diagnosis) -> str:
     worst = d.worst_columns(10)
-    keys = [c for c in worst.columns if c != "category"]
+    rare = [c for c in ("equal_chance", "off_constant") if worst[c].isna().all()]
+    keys = [c for c in worst.columns if c not in ("category", *rare)]
     parts = [
         _details(
             f"{name} - {counted(d.categories['n_columns'][str(name)], 'column')}, NMSE "

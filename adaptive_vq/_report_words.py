@@ -27,6 +27,8 @@ _HEADINGS = {
     "capped": "cells beyond caps",
     "training_missing": "cells missing, training",
     "training_capped": "cells beyond caps, training",
+    "equal_chance": "chance of equal cells",
+    "off_constant": "cells off training's constant",
     "training_utilization": "utilization, training",
     "training_perplexity": "perplexity, training",
     "training_entropy": "entropy, training",
@@ -45,6 +47,7 @@ _SHARES = (
     "unseen",
     "training_missing",
     "training_capped",
+    "off_constant",
     "training_utilization",
     "training_top_share",
 )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from adaptive_vq._advice import (
     CAPPED_ABOVE,
+    EQUAL_CHANCE,
     JUDGED_ROWS,
     LOW_UTILIZATION,
     MEAN_SHIFT,
@@ -144,6 +145,12 @@ def shift(d: Diagnosis) -> Found:
         "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + cells),
         "spread": ("another spread", spread, SPREAD_RATIO + cells),
         "missing": ("missing", lacks, MISSING_ABOVE + rows / 3),
+        # Where there are caps, the only value of training is both of them.
+        "constant": (
+            "other cells than the one value there",
+            c["off_constant"].where(c["capped"] == 0),
+            CAPPED_ABOVE + cells / 3,
+        ),
     }
     for key, (words, values, limits) in signs.items():
         moved = values[values > limits].sort_values(ascending=False)
@@ -160,6 +167,25 @@ def shift(d: Diagnosis) -> Found:
                 f"{moved.iloc[0]:.3g}. Check units and source of these rows; if they are what is "
                 "to come, fit again with them.",
             )
+
+
+def stuck(d: Diagnosis) -> Found:
+    """Columns that are constant here, but varied too much in training for that to be chance."""
+    cells = d.summary["n_rows"] * (1.0 - d.columns["missing"])
+    chance = d.columns["equal_chance"].where(cells.round() >= ROWS_FOR_SHIFT)
+    equal = chance[chance < EQUAL_CHANCE].sort_values()
+    if len(equal):
+        yield Recommendation(
+            "shift_stuck",
+            str(equal.index[0]),
+            float(equal.iloc[0]),
+            EQUAL_CHANCE,
+            "fit again, or the rows",
+            f"{counted(len(equal), 'column is', 'columns are')} constant here, and varied in "
+            f"training: {listed(equal.index, 4)}. In rows like those its chance is at most "
+            f"{equal.iloc[0]:.2g} (limit {EQUAL_CHANCE:g}). Check the source of these rows; if they "
+            "are what is to come, fit again with them.",
+        )
 
 
 def _chance(d: Diagnosis) -> pd.Series:

@@ -66,7 +66,9 @@ class Diagnosis:
         beside ``training_missing`` and ``training_capped``; of capped cells, so that a few extremes
         do not decide, ``mean_shift`` (against the training mean, in training standard deviations)
         and ``spread_ratio`` (standard deviation over that of training). A column that has left the
-        caps shows in ``capped``.
+        caps shows in ``capped``. ``equal_chance``: where all cells are equal, at most how likely
+        that is in rows like those of training; ``off_constant``: of a column constant in training,
+        the share of other cells.
     codebooks : pandas.DataFrame
         Index ``codebook``: ``category``, ``level``, ``size``, ``bits``; ``utilization``,
         ``perplexity``, ``entropy`` (bits), ``dead`` (codewords without a row), ``rare`` (1 to 4

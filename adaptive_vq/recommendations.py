@@ -29,6 +29,7 @@ _RULES: tuple[Callable[[Diagnosis], Found], ...] = (
     errors.above_training,
     errors.above_predicted,
     usage.shift,
+    usage.stuck,
     usage.new_codes,
 )
 

@@ -241,6 +241,7 @@ def test_few_cells_show_no_shift():
             "training_capped": 0.0,
             "mean_shift": [0.6, 0.8, 1.5],
             "spread_ratio": [1.0, 2.3, 4.0],
+            "off_constant": np.nan,
         },
         index=["full", "gappy", "rare"],
     )
