@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adaptive_vq.diagnosis import Diagnosis
 
 WORST_OVER_MEDIAN = 3.0
 """NMSE of a category over the median category; of two over the other one."""
@@ -108,3 +116,17 @@ Found = Iterator[Recommendation]
 def percent(share: float) -> str:
     """Share in percent, one digit more below 1 %."""
     return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+
+
+def chance(d: Diagnosis) -> pd.Series:
+    """Three standard errors per column, by its observed cells; NaN where these are too few."""
+    given = d.summary["n_rows"] * (1.0 - d.columns["missing"])
+    trained = d.summary["n_training_rows"] * (1.0 - d.columns["training_missing"])
+    enough = given.where(given >= ROWS_FOR_SHIFT)
+    return 3.0 * np.sqrt(1.0 / enough + (1.0 / trained).fillna(0.0))
+
+
+def capped_above(d: Diagnosis) -> tuple[pd.Series, pd.Series]:
+    """Shares of cells beyond the caps in excess of training per column, and their limits."""
+    columns = d.columns
+    return columns["capped"] - columns["training_capped"], CAPPED_ABOVE + chance(d) / 3.0

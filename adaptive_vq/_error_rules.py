@@ -17,6 +17,7 @@ from adaptive_vq._advice import (
     WORST_OVER_MEDIAN,
     Found,
     Recommendation,
+    capped_above,
     percent,
 )
 from adaptive_vq._knee import LESS, MORE
@@ -49,6 +50,12 @@ _EXTREMES = (
     "the codec has as cleaner; if not, read the capped figures, or set scaler='quantile', which "
     "leaves them capped and counts them by rank."
 )
+# Nor is clip where a column lies elsewhere: no codeword was fitted to what training has not shown.
+_LEFT = (
+    "which no clip or scaler brings back. Check units and source of these rows; if they are what "
+    "is to come, fit again with them."
+)
+_NO_PARAMETER = "fit again, or the rows"
 # Nor is any other parameter for what training has shown no second value of.
 _STILL = (
     "did not vary in training, so that no code tells its values apart, whatever clip, scaler and "
@@ -135,29 +142,48 @@ def _bits(number: float) -> str:
 def dominant_column(d: Diagnosis) -> Found:
     """Columns with most of their category's error."""
     of_category = d.categories[["n_columns", "nmse"]].rename(columns={"nmse": "nmse_category"})
-    columns = d.columns.join(of_category, on="category").assign(still=_still(d))
+    columns = d.columns.join(of_category, on="category").assign(still=_still(d), left=_left(d))
     stands_out = (
         (columns["share_of_category"] > DOMINANT_COLUMN)
         & (columns["n_columns"] >= 3)
         & (columns["nmse_category"] * columns["n_columns"] > NOTABLE_NMSE)
     )
     for name, row in columns[stands_out].iterrows():
+        parameter, remedy = "categories", _remedy(row["share_beyond_caps"])
+        if row["still"]:
+            parameter, remedy = _NO_PARAMETER, f"It {_STILL}"
+        elif row["left"] and row["share_beyond_caps"] > BEYOND_CAPS:
+            parameter, remedy = _NO_PARAMETER, _have_left(d, [str(name)], "It")
         yield Recommendation(
             "dominant_column",
             str(name),
             float(row["share_of_category"]),
             DOMINANT_COLUMN,
-            "categories",
+            parameter,
             f"Column {name!r} carries {percent(row['share_of_category'])} of the error of category "
             f"{row['category']!r} (limit {percent(DOMINANT_COLUMN)}; {row['n_columns']} columns); "
-            f"its own NMSE is {row['nmse']:.3g}. "
-            + (f"It {_STILL}" if row["still"] else _remedy(row["share_beyond_caps"])),
+            f"its own NMSE is {row['nmse']:.3g}. " + remedy,
         )
 
 
 def _still(d: Diagnosis) -> pd.Series:
     """Which columns were constant in training and have cells here."""
     return d.columns["mean_shift"].isna() & d.columns["nmse"].notna()
+
+
+def _left(d: Diagnosis) -> pd.Series:
+    """Which columns have far more cells beyond the caps than training: these are no extremes."""
+    above, limits = capped_above(d)
+    return (above > limits) & ~_still(d)
+
+
+def _have_left(d: Diagnosis, names: list[str], subject: str) -> str:
+    most = d.columns.loc[names].sort_values("capped", ascending=False).iloc[0]
+    up_to, have = ("", "has") if len(names) == 1 else ("up to ", "have")
+    return (
+        f"{subject} {have} left the caps: {up_to}{percent(most['capped'])} of the cells are beyond "
+        f"them, in training {percent(most['training_capped'])}, {_LEFT}"
+    )
 
 
 def _remedy(beyond: float) -> str:
@@ -178,8 +204,11 @@ def beyond_caps(d: Diagnosis) -> Found:
     parts = d.columns["share"] * d.columns["share_beyond_caps"]
     parts = parts[parts > 0].sort_values(ascending=False)
     heavy = parts[parts.cumsum().shift(fill_value=0.0) < parts.sum() / 2]
-    still = heavy.index[_still(d)[heavy.index]]
-    remedies = [_EXTREMES] if len(still) < len(heavy) else []
+    still, left = heavy.index[_still(d)[heavy.index]], heavy.index[_left(d)[heavy.index]]
+    extremes = len(still) + len(left) < len(heavy)
+    remedies = [_EXTREMES] if extremes else []
+    if len(left):
+        remedies.append(_have_left(d, list(left), listed(left, 3)))
     if len(still):
         remedies.append(f"{listed(still, 3)} {_STILL}")
     yield Recommendation(
@@ -187,7 +216,7 @@ def beyond_caps(d: Diagnosis) -> Found:
         "all",
         share,
         BEYOND_CAPS,
-        "clip, scaler",
+        "clip, scaler" if extremes else _NO_PARAMETER,
         f"Cells beyond the training caps carry {percent(share)} of the error (limit "
         f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
         f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. {' '.join(remedies)}",

@@ -22,6 +22,8 @@ from adaptive_vq._advice import (
     SPREAD_RATIO,
     Found,
     Recommendation,
+    capped_above,
+    chance,
     percent,
 )
 from adaptive_vq._wording import counted, listed
@@ -135,13 +137,13 @@ def shift(d: Diagnosis) -> Found:
         return
     c = d.columns
     # The fewer cells there are, the more figures move by chance: allow for three standard errors.
-    cells, rows = _chance(d), pd.Series(3 / math.sqrt(d.summary["n_rows"]), index=c.index)
+    cells, rows = chance(d), pd.Series(3 / math.sqrt(d.summary["n_rows"]), index=c.index)
     # A column that is constant here may just be a flag that is rarely set.
     spread = c["spread_ratio"].where(c["spread_ratio"] > 0)
     spread = pd.Series(np.fmax(spread, 1 / spread), index=c.index)
     lacks = c["missing"] - c["training_missing"]
     signs = {
-        "capped": ("beyond the caps", c["capped"] - c["training_capped"], CAPPED_ABOVE + cells / 3),
+        "capped": ("beyond the caps", *capped_above(d)),
         "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + cells),
         "spread": ("another spread", spread, SPREAD_RATIO + cells),
         "missing": ("missing", lacks, MISSING_ABOVE + rows / 3),
@@ -183,17 +185,9 @@ def stuck(d: Diagnosis) -> Found:
             "fit again, or the rows",
             f"{counted(len(equal), 'column is', 'columns are')} constant here, and varied in "
             f"training: {listed(equal.index, 4)}. In rows like those its chance is at most "
-            f"{equal.iloc[0]:.2g} (limit {EQUAL_CHANCE:g}). Check the source of these rows; if they "
-            "are what is to come, fit again with them.",
+            f"{equal.iloc[0]:.2g} (limit {EQUAL_CHANCE:g}). Check the source of these rows; if "
+            "they are what is to come, fit again with them.",
         )
-
-
-def _chance(d: Diagnosis) -> pd.Series:
-    """Three standard errors per column, by its observed cells; NaN where these are too few."""
-    given = d.summary["n_rows"] * (1.0 - d.columns["missing"])
-    trained = d.summary["n_training_rows"] * (1.0 - d.columns["training_missing"])
-    enough = given.where(given >= ROWS_FOR_SHIFT)
-    return 3.0 * np.sqrt(1.0 / enough + (1.0 / trained).fillna(0.0))
 
 
 def new_codes(d: Diagnosis) -> Found:

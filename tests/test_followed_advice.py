@@ -158,3 +158,37 @@ def test_minimax_is_named_only_where_it_would_move_bits():
     cheap = own.curves | {"flags": np.array([1.0, 0.01, 0.001, 0.0])}
     (advice,) = [r for r in recommend(replace(own, curves=cheap)) if r.rule == "worst_category"]
     assert "strategy='minimax'" in advice.message
+
+
+# ---------------------------------------------------------------------- rows that have drifted
+def test_columns_that_have_left_the_caps_are_not_to_be_capped_less():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(900, 6)), columns=list("abcdef"))
+    train, moved = table[:600], table[600:].assign(b=table["b"] + 20)
+    quick = {"auto_compression_strategy": "water_filling", "bits": 24}
+    base = fit(train, **quick)
+    own = report(base, moved)
+    fits = {"base": base, "clip": fit(train, clip=None, **quick)}
+    nmse = compare(fits, moved, n_bootstrap=0).table["nmse"]
+    assert nmse["clip"] > 0.5 * nmse["base"]  # what was advised does not bring it back
+    again = report(fit(pd.concat([train, moved[:150]]), **quick), moved[150:])
+    assert again.summary["nmse"] < 0.1 * own.summary["nmse"]
+    (advice,) = found(own, "beyond_caps")
+    (column,) = found(own, "dominant_column")
+    for told in (advice, column):
+        assert "widen clip" not in told.message
+        assert "quantile" not in told.message
+        assert "100% of the cells" in told.message
+        assert "fit again with them" in told.message
+        assert told.parameter == "fit again, or the rows"
+
+
+def test_extremes_beside_a_column_that_has_left_the_caps():
+    table = heavy_tails(900)
+    train, unseen = table[:600], table[600:]
+    own = report(fit(train, auto_compression_strategy="water_filling", bits=12), unseen)
+    columns = own.columns.assign(share=[0.4, 0.3, 0.3, 0.0, 0.0, 0.0], share_beyond_caps=1.0)
+    columns["capped"] = [1.0, *[0.01] * 5]
+    (advice,) = [r for r in recommend(replace(own, columns=columns)) if r.rule == "beyond_caps"]
+    assert advice.parameter == "clip, scaler"
+    assert "If these extremes matter, widen clip" in advice.message
+    assert "'a' has left the caps" in advice.message

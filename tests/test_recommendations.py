@@ -468,13 +468,20 @@ def test_columns_with_half_of_the_error_beyond_the_caps_are_named():
     columns = pd.DataFrame(
         {"share": [0.2, 0.5, 0.3], "share_beyond_caps": 0.9, "mean_shift": 0.0, "nmse": 0.5},
         index=["some", "most", "more"],
-    )
+    ).assign(capped=0.01, training_capped=0.01, missing=0.0, training_missing=0.0)
     shares = categories(share=[0.2, 0.8], share_beyond_caps=[0.9, 0.9])
     figures = {"categories": shares, "columns": columns}
-    (advice,) = told(rules.beyond_caps, summary={"nmse": 0.5, "nmse_capped": 0.1}, **figures)
+    rows = {"n_rows": 100, "n_training_rows": 100}
+    summary = {"nmse": 0.5, "nmse_capped": 0.1, **rows}
+    (advice,) = told(rules.beyond_caps, summary=summary, **figures)
     assert advice.value == pytest.approx(0.9)
     assert "is in 'most'. " in advice.message
-    assert not told(rules.beyond_caps, summary={"nmse": 0.009, "nmse_capped": 0.001}, **figures)
+    little = {"nmse": 0.009, "nmse_capped": 0.001, **rows}
+    assert not told(rules.beyond_caps, summary=little, **figures)
+    columns["capped"] = [0.01, 0.9, 1.0]
+    columns["share"] = [0.2, 0.4, 0.4]
+    (advice,) = told(rules.beyond_caps, summary=summary, **figures)
+    assert "'most', 'more' have left the caps: up to 100% of the cells" in advice.message
 
 
 def test_single_columns_are_told_that_have_bits_and_others_to_join():
