@@ -20,7 +20,7 @@ from adaptive_vq._advice import (
     capped_above,
     percent,
 )
-from adaptive_vq._knee import LESS, MORE
+from adaptive_vq._knee import LESS, MORE, in_use
 from adaptive_vq._wording import counted, listed
 from adaptive_vq.allocation import allocate_minimax
 
@@ -247,9 +247,10 @@ def knee(d: Diagnosis) -> Found:
     if d.frontier is None or not math.isfinite(d.summary["budget"]):
         return
     budget = int(d.summary["budget"])
+    used = in_use(budget, d.summary["bits"])
     predicted = d.frontier["predicted_nmse"]
     here, more, less = (
-        float(predicted.get(b, math.nan)) for b in (budget, budget + MORE, budget - LESS)
+        float(predicted.get(b, math.nan)) for b in (budget, budget + MORE, used - LESS)
     )
     if here > NOTABLE_NMSE and more <= HALVED * here:
         yield Recommendation(
@@ -262,15 +263,15 @@ def knee(d: Diagnosis) -> Found:
             f"({more / here:.2f} times; limit {HALVED:g}). Set bits={budget + MORE} or more, "
             "or lower max_nmse where that sets the budget.",
         )
-    if budget > LESS and less <= WASTED * here:
+    if used > LESS and less <= WASTED * here:
         yield Recommendation(
             "budget_too_large",
             "all",
             less / here if here > 0 else 1.0,
             WASTED,
             "bits",
-            f"{LESS} bits fewer are predicted to raise the NMSE only from {here:.3g} to {less:.3g} "
-            f"(limit {WASTED:g} times). Set bits={budget - LESS} or fewer, "
+            f"{LESS} bits fewer than the {used} in use are predicted to raise the NMSE only from "
+            f"{here:.3g} to {less:.3g} (limit {WASTED:g} times). Set bits={used - LESS} or fewer, "
             "or raise max_nmse where that sets the budget.",
         )
 

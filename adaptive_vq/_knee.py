@@ -14,7 +14,7 @@ from adaptive_vq._diagnostic_tables import Judged
 from adaptive_vq.allocation import allocate_total
 
 MORE, LESS = 8, 16
-"""Bits by which the recommendations raise or lower the budget."""
+"""Bits by which the recommendations raise the budget, or lower what is spent of it."""
 
 _STEPS = 10
 _EXACT = 1e-6
@@ -22,7 +22,7 @@ _EXACT = 1e-6
 
 
 def frontier(judged: Judged) -> pd.DataFrame | None:
-    """Least total NMSE predicted at budgets from 0 to `MORE` bits above the plan's.
+    """Least total NMSE predicted at budgets from 0 to `MORE` bits above the plan's, among others.
 
     Returns
     -------
@@ -36,9 +36,21 @@ def frontier(judged: Judged) -> pd.DataFrame | None:
     weights = weights_of(judged.codec)
     budget = int(judged.codec.budget_)
     budgets = {*np.linspace(0, budget, _STEPS + 1).astype(int).tolist()}
-    budgets |= {budget + MORE, max(budget - LESS, 0)}
+    budgets |= {budget + MORE, max(in_use(budget, judged.codec.n_bits_) - LESS, 0)}
     rows = [(bits, least(curves, weights, bits)) for bits in sorted(budgets)]
     return pd.DataFrame(rows, columns=["bits", "predicted_nmse"]).set_index("bits")
+
+
+def in_use(budget: int, spent: float) -> int:
+    """Smallest budget that would spend as much, of which less need not change anything.
+
+    Examples
+    --------
+    >>> from adaptive_vq._knee import in_use
+    >>> in_use(64, 63.2), in_use(64, 20.0)
+    (64, 20)
+    """
+    return min(budget, math.ceil(spent))
 
 
 def weights_of(codec: Any) -> dict[str, float]:

@@ -258,6 +258,7 @@ def test_frontier_counts_cells_that_are_there():
         training_={"observed": np.array([100, 10]), "n_rows": 100},
         codebook_sizes="auto",
         budget_=1,
+        n_bits_=1.0,
     )
     predicted = frontier(SimpleNamespace(codec=codec))["predicted_nmse"]
     assert predicted[1] == pytest.approx(10 / 110)

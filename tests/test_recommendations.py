@@ -496,9 +496,12 @@ def test_single_columns_are_told_that_have_bits_and_others_to_join():
     assert not alone([1], [8.0])
 
 
-def knee_at(budget: int, predicted: dict[int, float]) -> list[Recommendation]:
+def knee_at(
+    budget: int, predicted: dict[int, float], spent: float | None = None
+) -> list[Recommendation]:
     table = pd.DataFrame({"predicted_nmse": predicted})
-    return told(rules.knee, frontier=table, summary={"budget": budget})
+    bits = float(budget) if spent is None else spent
+    return told(rules.knee, frontier=table, summary={"budget": budget, "bits": bits})
 
 
 def test_a_budget_that_leaves_nothing_may_be_lowered_but_not_to_nothing():
@@ -506,6 +509,19 @@ def test_a_budget_that_leaves_nothing_may_be_lowered_but_not_to_nothing():
     assert (advice.rule, advice.value) == ("budget_too_large", 1.0)
     assert "bits=16 or fewer" in advice.message
     assert not knee_at(16, {0: 0.0, 16: 0.0, 24: 0.0})
+
+
+def test_a_budget_that_is_not_spent_is_lowered_below_what_is():
+    # With bits=48, as was advised, no bit less is spent.
+    (advice,) = knee_at(64, {4: 0.21, 48: 0.2, 64: 0.2, 72: 0.2}, spent=19.3)
+    assert "16 bits fewer than the 20 in use" in advice.message
+    assert "bits=4 or fewer" in advice.message
+    assert not knee_at(64, {4: 0.9, 48: 0.2, 64: 0.2, 72: 0.2}, spent=19.3)
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 4, size=(300, 10)).astype(float)
+    codec = HierarchicalVQVAE(bits=64, max_epochs=0, random_state=0).fit(X)
+    assert codec.n_bits_ == 20
+    assert 4 in report(codec, X).frontier.index
 
 
 def test_levels_of_few_bits_may_gain_little():
