@@ -148,7 +148,9 @@ def _grid(table: pd.DataFrame) -> str:
 def comparison_text(comparison: Comparison) -> str:
     """Comparison as a table with intervals."""
     c = comparison
-    draws = f"95 % intervals of {c.n_bootstrap} draws of rows" if c.n_bootstrap else "no intervals"
+    draws = "no intervals"
+    if c.n_bootstrap:
+        draws = f"95 % intervals of {counted(c.n_bootstrap, 'draw')} of rows"
     head = (
         f"Comparison on {counted(c.n_rows, 'row')}, errors in codec units of {c.units!r}, {draws}"
     )
@@ -171,11 +173,17 @@ def comparison_cells(comparison: Comparison) -> pd.DataFrame:
 def verdict(comparison: Comparison) -> str:
     """Say in a sentence which codec is best and whether the rows can tell."""
     t = comparison.table
-    best = comparison.best
+    first = [str(name) for name in t.index[t["nmse"] == t["nmse"].iloc[0]]]
+    names = ", ".join(map(repr, first))
+    alone = len(first) == 1
+    if len(first) == len(t):
+        return f"{names} have the same NMSE."
+    least = f"{names} {'has the' if alone else 'have the same,'} least NMSE"
     if not comparison.n_bootstrap:
-        return f"{best!r} has the least NMSE."
-    close = [name for name in t.index[1:] if not t.loc[name, "nmse_over_best_low"] > 0]
+        return f"{least}."
+    close = [name for name in t.index[len(first) :] if not t.loc[name, "nmse_over_best_low"] > 0]
+    them = "it" if alone else "them"
     if not close:
-        return f"{best!r} has the least NMSE; the rows tell it from all others."
-    names = ", ".join(repr(name) for name in close)
-    return f"{best!r} has the least NMSE, but these rows do not tell it from {names}."
+        return f"{least}; the rows tell {them} from all others."
+    others = ", ".join(map(repr, close))
+    return f"{least}, but these rows do not tell {them} from {others}."

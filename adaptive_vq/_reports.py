@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from adaptive_vq._console import Talk
 from adaptive_vq._files import check_replaceable
 from adaptive_vq._scorers import chain_of
+from adaptive_vq._wording import counted
 from adaptive_vq.annotations import annotation
 from adaptive_vq.metrics import Evaluation, codec_of
 from adaptive_vq.persistence import read_document
@@ -188,7 +189,8 @@ def _is_level(column: str) -> bool:
 def show_plan(talk: Talk, plan: Mapping[str, Any]) -> None:
     """Print a plan that was not trained."""
     talk.line(
-        f"{plan['rows']:,} rows x {plan['columns']} columns, {plan['budget']} bits per row, "
+        f"{counted(plan['rows'], 'row')} x {counted(plan['columns'], 'column')}, "
+        f"{counted(plan['budget'], 'bit')} per row, "
         f"strategy {plan['strategy']} (nothing was trained)"
     )
     show_decisions(talk, plan["decisions"])

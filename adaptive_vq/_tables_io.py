@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from adaptive_vq._files import replacing, require_file
 from adaptive_vq._json import plain
-from adaptive_vq._wording import listed
+from adaptive_vq._wording import counted, listed
 
 __all__ = [
     "STREAM",
@@ -262,7 +262,10 @@ def _parse_csv(text: TextIO, sep: str = ",") -> pd.DataFrame:
     names, cells = next(lines, []), next(lines, [])
     _check_names(names, sep)
     if len(cells) > len(names):
-        raise ValueError(f"its rows have {len(cells)} cells, its first line {len(names)} names.")
+        raise ValueError(
+            f"its rows have {counted(len(cells), 'cell')}, its first line "
+            f"{counted(len(names), 'name')}."
+        )
     text.seek(0)
     # An empty line of a single column is a missing cell.
     options = {"skip_blank_lines": len(names) > 1, **_exact_numbers()}
@@ -282,8 +285,8 @@ def _refuse_short_lines(text: TextIO, sep: str, n_columns: int) -> None:
     for cells in reader:
         if cells and len(cells) < n_columns:
             raise ValueError(
-                f"line {reader.line_num} has {len(cells)} cells, its first line {n_columns} names. "
-                "Leave missing cells empty between separators."
+                f"line {reader.line_num} has {counted(len(cells), 'cell')}, its first line "
+                f"{n_columns} names. Leave missing cells empty between separators."
             )
 
 
@@ -356,7 +359,9 @@ def _read_npz(path: Any) -> Table:
     if names is None or cells.ndim != 2:
         return np.asarray(cells)
     if len(names) != cells.shape[1]:
-        raise ValueError(f"it has {len(names)} feature_names for {cells.shape[1]} columns.")
+        raise ValueError(
+            f"it has {len(names)} feature_names for {counted(cells.shape[1], 'column')}."
+        )
     return pd.DataFrame(cells, columns=pd.Index(names))
 
 

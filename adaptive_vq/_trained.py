@@ -87,8 +87,9 @@ class TrainedCodec(TransformerMixin):
         Returns
         -------
         DataFrame or ndarray of shape (n_samples, n_features)
-            Rows in original units; a DataFrame if the codec was fitted on named columns, with the
-            index of `codes` if these are a pandas DataFrame.
+            Rows in original units; a DataFrame if the codec was fitted on columns with names, with
+            the index of `codes` if these are a pandas DataFrame. As in scikit-learn only text is a
+            name: of a frame whose columns are numbers the rows come back as an array.
 
         Raises
         ------

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from adaptive_vq._wording import counted
+
 AUTO_SCALER = "standard"
 AUTO_CLIP = (0.5, 99.5)
 
@@ -182,7 +184,7 @@ def check_clip(clip: Any) -> Clip:
 def refuse_other_columns(X: Any, names: list[str]) -> None:
     """Refuse rows that have more or fewer columns than the units, or a frame in another order."""
     if X.shape[1] != len(names):
-        raise ValueError(f"X has {X.shape[1]} columns; these units are of {len(names)}.")
+        raise ValueError(f"X has {counted(X.shape[1], 'column')}; these units are of {len(names)}.")
     given = [str(name) for name in getattr(X, "columns", ())]
     # Other names may be those of a table that was fitted without any.
     if given and given != names and sorted(given) == sorted(names):

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adaptive_vq._foreign_cells import is_arrow
+from adaptive_vq._wording import counted
 
 __all__ = [
     "ROLES",
@@ -296,7 +297,7 @@ def _refuse_changed_columns(X: Any, note: dict[str, Any]) -> None:
         ", or drop what it has noted on the table: X.attrs.clear()" if hasattr(X, "attrs") else ""
     )
     raise ValueError(
-        f"The columns of X were changed after {writer}: it saw {before} columns, X now has "
-        f"{now}. Put every step that adds, drops, renames or reorders columns before "
+        f"The columns of X were changed after {writer}: it saw {counted(before, 'column')}, X "
+        f"now has {now}. Put every step that adds, drops, renames or reorders columns before "
         f"{writer}{drop}."
     )

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
+from adaptive_vq._wording import counted
+
 __all__ = ["SEPARATOR", "families", "labeled", "mapped", "read_mapping", "without_callables"]
 
 IntArray = npt.NDArray[np.int64]
@@ -199,8 +201,9 @@ def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
     labels = list(labels)
     if len(labels) != len(names):
         raise ValueError(
-            f"categories holds {len(labels)} labels but X has {len(names)} columns; give one label "
-            "per column, or a dict from name to columns."
+            f"categories holds {counted(len(labels), 'label')} but X has "
+            f"{counted(len(names), 'column')}; give one label per column, or a dict from name to "
+            "columns."
         )
     if not all(label is None or label is pd.NA or np.isscalar(label) for label in labels):
         raise ValueError(
@@ -314,8 +317,8 @@ def _check_known(category: str, selection: Any, names: Sequence[str]) -> None:
             continue
         if isinstance(column, Integral) and not -len(names) <= int(column) < len(names):
             raise ValueError(
-                f"Category {category!r} names column number {column}, but X has {len(names)} "
-                "columns."
+                f"Category {category!r} names column number {column}, but X has "
+                f"{counted(len(names), 'column')}."
             )
         name = column if isinstance(column, str) else names[int(column)]
         if name in seen:

@@ -391,7 +391,7 @@ def _why_unknown(found: Diagnosis) -> dict[str, str]:
     unknown = found.columns.index[found.columns["nmse"].isna()].tolist()
     if unknown:
         notes["nmse"] = (
-            f"no observed cell, here or in training, in {len(unknown)} column(s), such as "
+            f"no observed cell, here or in training, in {counted(len(unknown), 'column')}, such as "
             f"{unknown[0]!r}"
         )
     if math.isinf(found.summary["nmse"]):

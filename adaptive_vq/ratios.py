@@ -92,7 +92,8 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         Bits per row to spend at most. None means one per column, at least 16, at most 128.
     max_nmse : float, default=None
         Instead of `bits`: spend the least bits predicted to bring the normalized mean squared
-        error of the table to this value, between 0 and 1.
+        error of the table to this value, between 0 and 1. Strategies that measure plan anew for
+        every budget they try, up to 32 bits per column before a value is out of reach.
     n_levels : int, default=3
         Number of levels, coarse to fine.
     scaler : {"auto", "standard", "robust", "quantile"}, None or transformer, default="auto"

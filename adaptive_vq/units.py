@@ -108,6 +108,9 @@ class CodecUnits:
         self.scaler = scaler
         self.clip = clip
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(scaler={self.scaler!r}, clip={self.clip})"
+
     def fit(
         self,
         X: FloatArray,
@@ -154,12 +157,7 @@ class CodecUnits:
         return self
 
     def _fit_blocks(
-        self,
-        X: FloatArray,
-        weight: FloatArray | None,
-        clip: Clip,
-        roots: FloatArray,
-        n_blocks: int,
+        self, X: FloatArray, weight: FloatArray | None, clip: Clip, roots: FloatArray, n_blocks: int
     ) -> None:
         """Fit columns block by block: copies of a large table would be as large."""
         blocks = []

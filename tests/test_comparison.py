@@ -134,7 +134,7 @@ def test_equal_codecs_cannot_be_told_apart(codecs, given):
     found = compare({"a": codecs["water"], "b": codecs["water"]}, given, n_bootstrap=50)
     assert (found.table["nmse_over_best"] == 0).all()
     assert (found.table["nmse_over_best_high"] == 0).all()
-    assert "do not tell it from 'b'" in str(found)
+    assert str(found).endswith("\n\n'a', 'b' have the same NMSE.")
 
 
 def test_different_rates_are_refused_unless_asked_for(codecs, table, given):
@@ -152,6 +152,15 @@ def test_same_budget_may_be_spent_differently(codecs, given, table):
     pair = {"full": fit(X), "poor": fit(X, codebook_sizes=2)}
     assert pair["full"].n_bits_ - pair["poor"].n_bits_ > 1
     assert len(compare(pair, X, n_bootstrap=0).table) == 2
+
+
+def test_codecs_with_the_same_errors_are_told_to_be_the_same(codecs, given):
+    same = {"a": codecs["uniform"], "b": codecs["uniform"]}
+    assert str(compare(same, given, n_bootstrap=20)).endswith("'a', 'b' have the same NMSE.")
+    worst = compare({**same, "worse": fit(given, bits=2)}, given, np.inf)
+    told = "'a', 'b' have the same, least NMSE; the rows tell them from all others."
+    assert str(worst).replace("\n  ", " ").endswith(told)
+    assert "95 % intervals of 1 draw of rows" in str(compare(same, given, n_bootstrap=1))
 
 
 def test_output(codecs, given, tmp_path):

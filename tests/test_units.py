@@ -474,3 +474,9 @@ def test_what_counts_as_rounding_does_not_vary(scaler):
     for cap in (True, False):
         assert not np.ptp(units.to_codec(1e12 + noise, cap), axis=0).any()
     assert (units.to_codec(np.full((1, 2), 1.001e12), cap=False) > 5e-4).all()
+
+
+def test_units_show_their_parameters():
+    assert repr(CodecUnits("robust", None)) == "CodecUnits(scaler='robust', clip=None)"
+    fitted = CodecUnits().fit(np.arange(4.0)[:, None])
+    assert repr(fitted) == "CodecUnits(scaler='standard', clip=(0.5, 99.5))"
