@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from inspect import signature
 from numbers import Integral
 from typing import Any
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._wording import shown
 
 __all__ = ["warn_of_idle_limits"]
@@ -16,15 +16,13 @@ _SHOWN = 80
 """Most characters of categories in a message."""
 
 
-def warn_of_idle_limits(estimator: Any, stacklevel: int) -> None:
+def warn_of_idle_limits(estimator: Any) -> None:
     """Warn if a parameter is set that nothing reads, since the categories do not leave it a choice.
 
     Parameters
     ----------
     estimator : FeatureCharacterizer
         With categories that have been found to be usable.
-    stacklevel : int
-        Of the warning, counted from the caller.
     """
     defaults = signature(type(estimator)).parameters
     idle = [
@@ -36,11 +34,9 @@ def warn_of_idle_limits(estimator: Any, stacklevel: int) -> None:
         told = " and ".join(f"{name}={getattr(estimator, name)!r}" for name in idle)
         how = "Leave it out" if len(idle) == 1 else "Leave them out"
         have = "has" if len(idle) == 1 else "have"
-        warnings.warn(
+        warn(
             f"{told} of {type(estimator).__name__} {have} no effect: the categories are given by "
-            f"categories={shown(estimator.categories, _SHOWN)}. {how}, or set categories='auto'.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            f"categories={shown(estimator.categories, _SHOWN)}. {how}, or set categories='auto'."
         )
 
 

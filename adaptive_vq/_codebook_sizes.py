@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from adaptive_vq import quantize
+from adaptive_vq._alerts import warn
 from adaptive_vq.classical import CategorySpec
 from adaptive_vq.plan import Plan
 from adaptive_vq.sharing import latent_width
@@ -73,12 +73,10 @@ def specs_of(
 
 def _warn_of_no_code(codebook_sizes: Any) -> None:
     """Tell that sizes given by the user leave no code."""
-    warnings.warn(
+    warn(
         f"codebook_sizes={codebook_sizes!r} leaves no code: a codebook of one codeword tells no "
         "rows apart, and every row decodes to the training mean. Give sizes of at least 2, or "
-        "leave codebook_sizes at 'auto'.",
-        UserWarning,
-        stacklevel=3,
+        "leave codebook_sizes at 'auto'."
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
 from adaptive_vq._wording import more_than
 from adaptive_vq.units import CodecUnits
@@ -30,7 +30,7 @@ _MOST_ROWS = 10_000
 _SHOWN = 5
 
 
-def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: int) -> None:
+def report_training_columns(units: CodecUnits, table: FloatArray) -> None:
     """Warn of training columns that are empty, all constant, or lost on the way to codec units.
 
     Parameters
@@ -38,8 +38,6 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
     units : CodecUnits
         Fitted on the table.
     table : ndarray of shape (n_samples, n_features)
-    stacklevel : int
-        Of the warnings, counted from the caller.
 
     Raises
     ------
@@ -49,7 +47,7 @@ def report_training_columns(units: CodecUnits, table: FloatArray, stacklevel: in
     if units.empty_.all():
         raise ValueError("X has no observed cell: every column is missing in every row.")
     for told in _columns_told(units, table):
-        warnings.warn(told, UserWarning, stacklevel=stacklevel + 1)
+        warn(told)
 
 
 def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
@@ -103,15 +101,13 @@ def warn_of_far_cells(units: CodecUnits, Z: NDArray[np.float32]) -> None:
     """
     far = _far(units, Z, FAR)
     if far.any():
-        warnings.warn(
+        warn(
             f"{_far_told(units, far, FAR)}: their codes say no more than that, and they carry all "
-            f"of an error. {_way_out(units)}",
-            UserWarning,
-            stacklevel=2,
+            f"of an error. {_way_out(units)}"
         )
 
 
-def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklevel: int) -> None:
+def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32]) -> None:
     """Refuse rows that would draw codewords away from all others, and tell of those that draw some.
 
     Of columns that the caps would make constant, such as rare flags, nothing is told: they are as
@@ -122,8 +118,6 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
     units : CodecUnits
     Z : ndarray of shape (n_samples, n_features)
         Rows in its units.
-    stacklevel : int
-        Of the warning, counted from the caller.
 
     Raises
     ------
@@ -140,11 +134,9 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32], stacklev
         return
     pulling = _far(units, Z, PULLING)
     if pulling.any():
-        warnings.warn(
+        warn(
             f"{_far_told(units, pulling, PULLING)}: partial_fit draws codewords to them, and other "
-            f"rows are coded worse. {_way_out(units)}",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            f"rows are coded worse. {_way_out(units)}"
         )
 
 

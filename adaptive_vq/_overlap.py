@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._wording import more_than
 
 __all__ = ["warn_of_overlap"]
@@ -14,7 +14,7 @@ OVERLAP = 0.1
 
 
 def warn_of_overlap(
-    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]], stacklevel: int
+    separation: dict[str, dict[str, Any]], scores: dict[str, dict[str, float]]
 ) -> None:
     """Warn where columns correlate more with another category than among themselves.
 
@@ -24,8 +24,6 @@ def warn_of_overlap(
         What `scores.category_separation` returned.
     scores : dict of str to dict
         Scores of the same categories.
-    stacklevel : int
-        Of the warning, counted from the caller.
     """
     # One-hot columns oppose each other: their aligned correlation is low, their strength is not.
     overlapping = [
@@ -35,10 +33,8 @@ def warn_of_overlap(
         if figures["between"] > max(figures["within"], scores[name]["correlation"], OVERLAP)
     ]
     if overlapping:
-        warnings.warn(
+        warn(
             "Categories overlap, their columns correlate more with another category than among "
             f"themselves: {'; '.join(overlapping[:3])}{more_than(3, len(overlapping))}. Consider "
-            "merging them or categories='auto'.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "merging them or categories='auto'."
         )

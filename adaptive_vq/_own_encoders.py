@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from adaptive_vq._alerts import warn
 
 __all__ = [
     "checked_encoders",
@@ -101,9 +102,7 @@ def _check_weights(name: str, module: torch.nn.Module) -> None:
             ) from error
 
 
-def warn_of_idle_encoders(
-    encoders: Mapping[str, Any] | None, coded: Collection[str], stacklevel: int
-) -> None:
+def warn_of_idle_encoders(encoders: Mapping[str, Any] | None, coded: Collection[str]) -> None:
     """Warn of networks for categories that have ended without a code: nothing asks them.
 
     Parameters
@@ -111,16 +110,12 @@ def warn_of_idle_encoders(
     encoders : mapping of str to torch.nn.Module or None
     coded : collection of str
         Categories that have codebooks.
-    stacklevel : int
-        Of the warning, counted from the caller.
     """
     idle = [name for name in encoders or {} if name not in coded]
     if idle:
-        warnings.warn(
+        warn(
             f"encoders has no effect on the categories {idle}, which got no bit and so have no "
-            "code. Raise bits or their ratios, or give no encoders for them.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "code. Raise bits or their ratios, or give no encoders for them."
         )
 
 

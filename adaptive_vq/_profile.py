@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._unit_choice import follow_units, is_auto
 from adaptive_vq._wording import shown
 from adaptive_vq.annotations import annotation
@@ -65,10 +65,8 @@ def profile_of(selector: Any, X: Any, sample_weight: ArrayLike | None) -> dict[s
 
 def _warn_of_idle_categories(selector: Any) -> None:
     """Tell that categories of an earlier step give way to those of the characterizer given here."""
-    warnings.warn(
+    warn(
         f"{type(selector).__name__}(characterizer={shown(selector.characterizer, _SHOWN)}) "
         "replaces the categories that an earlier step has found. Leave characterizer at None to "
-        "follow them, or take that step out.",
-        UserWarning,
-        stacklevel=7,
+        "follow them, or take that step out."
     )

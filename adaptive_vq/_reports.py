@@ -116,7 +116,7 @@ def _plan_to_train(
     )
     units = CodecUnits(scaler, clip)
     units.fit(table, None, names=names, column_weights=note["column_weights"])
-    report_training_columns(units, table, stacklevel=1)
+    report_training_columns(units, table)
     observed = ~np.isnan(table)
     options = fit_options(codec, plan, observed)
     # Which rows would be kept aside: for its refusal, where too few are left to fit on.

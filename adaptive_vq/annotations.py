@@ -9,7 +9,6 @@ in ``attrs``; :mod:`adaptive_vq.tables` hands it on.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from itertools import chain
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._foreign_cells import is_arrow
 from adaptive_vq._wording import counted
 
@@ -216,12 +216,10 @@ def warn_of_lost_repeats(output: Any, repeats: NDArray[np.int64]) -> Any:
         `output` as it is.
     """
     if hasattr(output, "get_columns") and (repeats > 1).any():
-        warnings.warn(
+        warn(
             "A polars table can carry no note: to later steps each column counts once, though some "
             "stand for near-duplicates that were dropped (repeats_). Give pandas tables, or "
-            "column_weights=cleaner.repeats_.",
-            UserWarning,
-            stacklevel=3,
+            "column_weights=cleaner.repeats_."
         )
     return output
 

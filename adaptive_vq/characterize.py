@@ -328,7 +328,7 @@ class FeatureCharacterizer(KeepsSample, CallbackSupportMixin, PassesThrough, Bas
         )
         self._measure((rows, mass), (X, weight), Z, found)
         self.n_samples_seen_ = sample.n_seen
-        warn_of_idle_limits(self, stacklevel=6)
+        warn_of_idle_limits(self)
 
     def _measure(
         self,
@@ -346,7 +346,7 @@ class FeatureCharacterizer(KeepsSample, CallbackSupportMixin, PassesThrough, Bas
         separation = separation_of(Z, found.categories, weight)
         silhouette = isinstance(self.categories, str) and self.categories == "silhouette"
         if found.given and not silhouette:
-            warn_of_overlap(separation, self._scores, stacklevel=7)
+            warn_of_overlap(separation, self._scores)
         figures = {n: self._scores[n] | profile[n] | separation[n] for n in found.categories}
         table = pd.DataFrame.from_dict(figures, orient="index").drop(columns="neighbor")
         self.characteristics_ = table.rename_axis("category")

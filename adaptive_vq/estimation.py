@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._codebook_sizes import most_codewords, specs_of
 from adaptive_vq._device import ordinary_torch, resolve_device
 from adaptive_vq._foresight import Optimism
@@ -75,7 +75,7 @@ def fit_estimator(
     if options.may_move and fitted.history:
         fitted.history[0]["moves"] = fitted.moves
     coded = [category.name for category in fitted.module.layout.categories]
-    warn_of_idle_encoders(options.encoders, coded, stacklevel=2)
+    warn_of_idle_encoders(options.encoders, coded)
     if plan.strategy == "learned" and before is None:
         _warn_if_nothing_may_move(estimator, fitted)
     store(estimator, plan, specs, fitted, Z, observed, weight)
@@ -279,7 +279,7 @@ def _warn_if_nothing_may_move(estimator: Any, fitted: Fitted) -> None:
         )
     else:
         return
-    warnings.warn(f"strategy='learned' has moved no bit: {why}", UserWarning, stacklevel=3)
+    warn(f"strategy='learned' has moved no bit: {why}")
 
 
 def _warn_if_diverged(fitted: Fitted, estimator: Any, Z: NDArray[np.float32]) -> None:
@@ -290,11 +290,10 @@ def _warn_if_diverged(fitted: Fitted, estimator: Any, Z: NDArray[np.float32]) ->
                 f"encoders gives the categories {bad} networks that make NaN or infinity of some "
                 "rows: mend these."
             )
-        warnings.warn(
+        warn(
             "Training diverged (its error is beyond that of the column means, or not finite) and "
             f"was undone back to the best weights before that. {advice}",
             ConvergenceWarning,
-            stacklevel=2,
         )
 
 

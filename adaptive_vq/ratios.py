@@ -244,7 +244,7 @@ class AdaptiveRatioSelector(CallbackSupportMixin, PassesThrough, BaseEstimator):
         weighted = sample_weight is not None
         # Inside a codec it is that which weights were given to.
         owner = getattr(self, "_told_as", type(self).__name__)
-        warn_of_other_weights(note, weighted, owner, stacklevel=5)
+        warn_of_other_weights(note, weighted, owner)
         scaler, clip, units = resolve_units(
             self.scaler, self.clip, note.get("units"), type(self).__name__
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from adaptive_vq._alerts import warn
 from adaptive_vq._unit_choice import follow_units, is_auto
 from adaptive_vq._weight_notes import warn_of_other_weights
 from adaptive_vq._wording import counted
@@ -77,7 +77,7 @@ def resolve_plan(
     if nested is not None:
         note = recall("note", lambda: _note_of(nested, X, sample_weight))
     assert note is not None
-    warn_of_other_weights(note, sample_weight is not None, OWNER, stacklevel=6)
+    warn_of_other_weights(note, sample_weight is not None, OWNER)
     note = {**note, "column_weights": settle_column_weights(column_weights, note, OWNER, X)}
     scaler, clip, _ = resolve_units(estimator.scaler, estimator.clip, note.get("units"), OWNER)
     if by_selector:
@@ -146,12 +146,10 @@ def _warn_of_idle_plan(ratios: Any, note: Mapping[str, Any] | None) -> None:
     plan = (note or {}).get("plan")
     if not plan or is_auto(ratios):
         return
-    warnings.warn(
+    warn(
         f"{OWNER}(compression_ratios={ratios!r}) replaces the plan that AdaptiveRatioSelector has "
         f"made by strategy {plan['strategy']!r}: its ratios and bits per category have no effect. "
-        "Leave compression_ratios at 'auto' to follow it, or take the selector out.",
-        UserWarning,
-        stacklevel=7,
+        "Leave compression_ratios at 'auto' to follow it, or take the selector out."
     )
 
 
@@ -174,11 +172,7 @@ def _warn_of_idle_strategy(estimator: Any, note: Mapping[str, Any] | None) -> No
     else:
         return
     if label not in ("rate_distortion", maker):  # the default is no wish
-        warnings.warn(
-            f"{OWNER}({STRATEGY}={label!r}) has no effect: {why}. {how}",
-            UserWarning,
-            stacklevel=7,
-        )
+        warn(f"{OWNER}({STRATEGY}={label!r}) has no effect: {why}. {how}")
 
 
 def _refuse_other(estimator: Any, plan: Plan) -> None:

@@ -391,7 +391,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self.units_ = CodecUnits(scaler, clip).fit(
             table, weight, names=names, column_weights=note["column_weights"]
         )
-        report_training_columns(self.units_, table, stacklevel=5)
+        report_training_columns(self.units_, table)
         self.n_capped_ = self._count_capped(cells, given, sample_weight)
         Z = self.units_.to_codec(table)
         self._imputer = ConditionalMeanImputer().fit(Z, plan.categories, weight)
@@ -434,7 +434,7 @@ class HierarchicalVQVAE(CallbackSupportMixin, TrainedCodec, BaseEstimator):
         self._check_usable()
         rows, weight = weighted_rows(self._inner(X), sample_weight)  # without rows of weight 0
         Z = self.units_.to_codec(rows)
-        judge_rows_to_learn_from(self.units_, Z, stacklevel=3)
+        judge_rows_to_learn_from(self.units_, Z)
         Z, observed = self._imputer.transform(Z), ~np.isnan(Z)
         with unchanged_on_failure(self):
             update_estimator(self, Z, observed, weight)

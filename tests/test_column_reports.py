@@ -140,7 +140,7 @@ def test_columns_of_one_value_and_few_others_are_not_lost(cells):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for rows in (table, heavy, cells * 1e-200):
-            report_training_columns(CodecUnits(clip=None).fit(rows), rows, stacklevel=1)
+            report_training_columns(CodecUnits(clip=None).fit(rows), rows)
 
 
 @pytest.mark.parametrize("scaler", ["standard", "robust", None])

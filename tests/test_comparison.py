@@ -157,7 +157,7 @@ def test_same_budget_may_be_spent_differently(codecs, given, table):
 def test_codecs_with_the_same_errors_are_told_to_be_the_same(codecs, given):
     same = {"a": codecs["uniform"], "b": codecs["uniform"]}
     assert str(compare(same, given, n_bootstrap=20)).endswith("'a', 'b' have the same NMSE.")
-    worst = compare({**same, "worse": fit(given, bits=2)}, given, np.inf)
+    worst = compare({**same, "worse": fit(given, bits=2)}, given, max_bits_difference=np.inf)
     told = "'a', 'b' have the same, least NMSE; the rows tell them from all others."
     assert str(worst).replace("\n  ", " ").endswith(told)
     assert "95 % intervals of 1 draw of rows" in str(compare(same, given, n_bootstrap=1))
