@@ -86,6 +86,16 @@ def test_columns_of_pyarrow_are_found_by_their_names(table, codes, encode):
         table.decode(shuffled.append_column("x", given[:, :1].T.tolist()), encode, None, 2)
 
 
+@pytest.mark.parametrize("encode", FORMS)
+def test_frames_without_names_go_by_position(table, codes, encode):
+    # As everywhere in scikit-learn: numbers of columns are no names.
+    given = pd.DataFrame(_dense(table.encode(codes, encode, False)))
+    np.testing.assert_array_equal(table.decode(given, encode, None, 2)[0], codes)
+    for other in (given.iloc[:, ::-1], given.iloc[:, 1:], given.add_prefix("c")):
+        with pytest.raises(ValueError, match="is no code column"):
+            table.decode(other, encode, None, 2)
+
+
 def test_known_values(table):
     codes = np.array([[2, 1, 0, 4], [0, 0, 3, 0]])
     np.testing.assert_array_equal(table.encode(codes, "token", True), [[2, 4, 5, 13], [0, 3, 8, 9]])
