@@ -140,7 +140,7 @@ class CodeTable:
         """Columns in coding order, as an array or sparse matrix."""
         if is_arrow(given):
             given = given.to_pandas()
-        if isinstance(given, pd.DataFrame) and list(given.columns) == list(range(given.shape[1])):
+        if isinstance(given, pd.DataFrame) and given.columns.equals(pd.RangeIndex(given.shape[1])):
             given = given.to_numpy()  # numbered only: not named
         elif isinstance(given, pd.DataFrame) or hasattr(given, "get_columns"):  # pandas, polars
             given = self._by_name(given, encode, n_all)
