@@ -7,8 +7,11 @@ missing extra is one clear line.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from adaptive_vq._wording import printable
@@ -17,6 +20,7 @@ __all__ = ["main"]
 
 USAGE, INTERRUPTED = 2, 130
 _NEEDED = ("typer", "rich")
+_ENDING = ("SIGTERM", "SIGHUP")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ------
     SystemExit
         Code 0 when all went well; 2 with one line on stderr for bad input, bad settings or a
-        missing library; 130 after Ctrl-C.
+        missing library; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
 
     Examples
     --------
@@ -48,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     try:
         # Imports take seconds, in which people press Ctrl-C too.
-        from adaptive_vq._commands import app
+        with _ended_in_order():
+            from adaptive_vq._commands import app
 
-        code = app(args=arguments, prog_name="adaptive-vq", standalone_mode=False)
+            code = app(args=arguments, prog_name="adaptive-vq", standalone_mode=False)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -70,6 +75,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == INTERRUPTED:  # typer has caught Ctrl-C and says nothing
         _fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let what ends a process by default end it as Ctrl-C does, so that half a file is removed.
+
+    Schedulers send SIGTERM, terminals that close SIGHUP. What is ignored, as by nohup, stays so.
+    """
+    found = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    in_main = threading.current_thread() is threading.main_thread()  # no other one may ask for them
+    ours = [number for number in found if in_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(
+            number, lambda got, _: _fail(f"ended by {signal.Signals(got).name}", 128 + got)
+        )
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _have_stderr() -> None:
