@@ -118,15 +118,15 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
 
 
-def chance(d: Diagnosis) -> pd.Series:
+def chance(d: Diagnosis, fewest: int = ROWS_FOR_SHIFT) -> pd.Series:
     """Three standard errors per column, by its observed cells; NaN where these are too few."""
     given = d.summary["n_rows"] * (1.0 - d.columns["missing"])
     trained = d.summary["n_training_rows"] * (1.0 - d.columns["training_missing"])
-    enough = given.where(given >= ROWS_FOR_SHIFT)
+    enough = given.where(given >= fewest)
     return 3.0 * np.sqrt(1.0 / enough + (1.0 / trained).fillna(0.0))
 
 
-def capped_above(d: Diagnosis) -> tuple[pd.Series, pd.Series]:
+def capped_above(d: Diagnosis, fewest: int = ROWS_FOR_SHIFT) -> tuple[pd.Series, pd.Series]:
     """Shares of cells beyond the caps in excess of training per column, and their limits."""
     columns = d.columns
-    return columns["capped"] - columns["training_capped"], CAPPED_ABOVE + chance(d) / 3.0
+    return columns["capped"] - columns["training_capped"], CAPPED_ABOVE + chance(d, fewest) / 3.0
