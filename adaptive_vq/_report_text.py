@@ -173,7 +173,7 @@ def comparison_cells(comparison: Comparison) -> pd.DataFrame:
 def verdict(comparison: Comparison) -> str:
     """Say in a sentence which codec is best and whether the rows can tell."""
     t = comparison.table
-    first = [str(name) for name in t.index[t["nmse"] == t["nmse"].iloc[0]]]
+    first = comparison.first
     names = ", ".join(map(repr, first))
     alone = len(first) == 1
     if len(first) == len(t):

@@ -184,8 +184,9 @@ def stuck(d: Diagnosis) -> Found:
             EQUAL_CHANCE,
             "fit again, or the rows",
             f"{counted(len(equal), 'column is', 'columns are')} constant here, and varied in "
-            f"training: {listed(equal.index, 4)}. In rows like those its chance is at most "
-            f"{equal.iloc[0]:.2g} (limit {EQUAL_CHANCE:g}). Check the source of these rows; if "
+            f"training: {listed(equal.index, 4)}. In rows like those the chance that "
+            f"{equal.index[0]!r} is constant is at most {equal.iloc[0]:.2g} (limit "
+            f"{EQUAL_CHANCE:g}). Check the source of these rows; if "
             "they are what is to come, fit again with them.",
         )
 

@@ -73,8 +73,14 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """Codec with the least NMSE."""
-        return str(self.table.index[0])
+        """Codec with the least NMSE, the first of equal ones."""
+        return self.first[0]
+
+    @property
+    def first(self) -> list[str]:
+        """Codecs with the least NMSE: several where theirs are equal."""
+        nmse = self.table["nmse"]
+        return [str(name) for name in nmse.index[nmse == nmse.iloc[0]]]
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the table.
@@ -128,7 +134,7 @@ class Comparison:
         return (
             f"<Comparison of {counted(len(self.table), 'codec')} on "
             f"{counted(self.n_rows, 'row')}: least NMSE {self.table['nmse'].iloc[0]:.4f} of "
-            f"{self.best!r}>"
+            f"{', '.join(map(repr, self.first))}>"
         )
 
 

@@ -160,6 +160,7 @@ def test_codecs_with_the_same_errors_are_told_to_be_the_same(codecs, given):
     worst = compare({**same, "worse": fit(given, bits=2)}, given, max_bits_difference=np.inf)
     told = "'a', 'b' have the same, least NMSE; the rows tell them from all others."
     assert str(worst).replace("\n  ", " ").endswith(told)
+    assert repr(compare(same, given, n_bootstrap=0)).endswith(" of 'a', 'b'>")
     assert "95 % intervals of 1 draw of rows" in str(compare(same, given, n_bootstrap=1))
 
 

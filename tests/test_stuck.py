@@ -49,6 +49,15 @@ def test_sensor_stuck_at_its_mean_is_told(scaler):
     assert "1 column is constant here" in advice.message
 
 
+def test_several_stuck_sensors_are_told_at_once_least_likely_first(vq):
+    given = make_table(100, seed=1).assign(a=0.5, b=0.0)
+    own = report(vq, given)
+    (advice,) = [r for r in shifts(own) if r.rule == "shift_stuck"]
+    assert advice.subject == own.columns["equal_chance"].idxmin()
+    assert "2 columns are constant here, and varied in training: '" in advice.message
+    assert f"the chance that {advice.subject!r} is constant is at most" in advice.message
+
+
 def test_flag_that_is_rarely_set_is_not_stuck(vq):
     own = report(vq, make_table(100, seed=1).assign(flag=0.0))
     assert not shifts(own)
