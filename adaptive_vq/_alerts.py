@@ -10,7 +10,18 @@ __all__ = ["warn"]
 # What stands between a user's line and the warning. A fixed number of frames holds for one way
 # only: a pipeline, fit_transform and a nested estimator each put others in between.
 _INSIDE = frozenset(
-    {"adaptive_vq", "concurrent", "contextlib", "joblib", "numpy", "sklearn", "threading", "torch"}
+    [
+        "adaptive_vq",
+        "concurrent",
+        "contextlib",
+        "dask",
+        "distributed",
+        "joblib",
+        "numpy",
+        "sklearn",
+        "threading",
+        "torch",
+    ]
 )
 
 

@@ -11,7 +11,13 @@ import torch
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE, diagnose
+from adaptive_vq import (
+    AdaptiveRatioSelector,
+    FeatureCharacterizer,
+    HierarchicalVQVAE,
+    diagnose,
+    scale,
+)
 
 GIVEN = FeatureCharacterizer([0, 0, 0, 1, 1, 1], max_categories=2)
 
@@ -76,6 +82,18 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "diagnose": (lambda: diagnose(UNCAPPED, FAR, embedding=None), "more than 1,000,000"),
     "diverged": (lambda: codec(max_epochs=1, lr=1e9, early_stopping=False).fit(X), "diverged"),
 }
+
+
+def test_the_line_of_the_user_is_named_behind_dask():
+    dask = pytest.importorskip("dask", reason="extra 'scale'")
+    frame = pytest.importorskip("dask.dataframe", reason="extra 'scale'")
+    codes = scale.transform(UNCAPPED, frame.from_pandas(FAR, npartitions=1))
+    with (
+        dask.config.set(scheduler="synchronous"),
+        pytest.warns(match="more than 1,000,000") as told,
+    ):
+        codes.compute()
+    assert [w.filename for w in told] == [__file__]
 
 
 @pytest.mark.parametrize("case", CASES)
