@@ -12,8 +12,8 @@ from adaptive_vq import _commands, cli
 from adaptive_vq._files import replacing
 
 name, ignored = sys.argv[1], sys.argv[2] == "ignored"
-if ignored:  # as nohup does
-    signal.signal(getattr(signal, name), signal.SIG_IGN)
+# As nohup does, which may have started these tests, or not.
+signal.signal(getattr(signal, name), signal.SIG_IGN if ignored else signal.SIG_DFL)
 
 def app(**_):
     with replacing("codes.parquet") as place:
