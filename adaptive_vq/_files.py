@@ -25,6 +25,7 @@ __all__ = [
     "replacing",
     "require_file",
     "torn_files",
+    "written",
 ]
 
 
@@ -62,6 +63,13 @@ def file_path(path: Any) -> Path:
     if is_of_folder(path):
         raise IsADirectoryError(f"{os.fspath(path)} is the name of a folder: give that of a file.")
     return place
+
+
+def written(text: str, path: Any) -> str:
+    """Return a text, written to the file that a user gives as `path` unless that is None."""
+    if path is not None:
+        file_path(path).write_text(text, encoding="utf-8")
+    return text
 
 
 def is_of_folder(path: str | os.PathLike[str]) -> bool:

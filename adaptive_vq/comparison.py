@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_scalar
 
 from adaptive_vq._diagnostic_tables import Judged, judge
-from adaptive_vq._files import file_path
+from adaptive_vq._files import written
 from adaptive_vq._wording import counted
 from adaptive_vq.metrics import Evaluation, imbalance
 
@@ -37,10 +37,11 @@ class Comparison:
     ----------
     table : pandas.DataFrame
         Index ``codec``, best first. ``bits``; ``quality``, ``nmse``, ``worst_nmse`` (of the worst
-        category), ``max_median`` and ``gini`` (imbalance over categories), each of the four errors
-        with ``_low`` and ``_high``, the 95 % bootstrap interval over rows; ``nmse_over_best`` (NMSE
+        category) and ``max_median`` (imbalance over categories), each of these four figures with
+        ``_low`` and ``_high``, the 95 % bootstrap interval over rows; ``nmse_over_best`` (NMSE
         minus that of the best codec on the same draws) with its interval; ``worst_category``,
-        ``max_min``, ``utilization``, ``perplexity_share``, ``entropy`` (bits).
+        ``max_min`` and ``gini`` (imbalance again), ``utilization``, ``perplexity_share``,
+        ``entropy`` (bits).
     n_rows : int
         Rows that all codecs were judged on.
     n_bootstrap : int
@@ -117,10 +118,7 @@ class Comparison:
         """
         from adaptive_vq._report_html import comparison_page
 
-        text = comparison_page(self)
-        if path is not None:
-            file_path(path).write_text(text, encoding="utf-8")
-        return text
+        return written(comparison_page(self), path)
 
     def _repr_html_(self) -> str:
         from adaptive_vq._report_html import comparison_fragment

@@ -25,7 +25,7 @@ from adaptive_vq._diagnostic_tables import (
     unseen_rows,
     why_no_codebook,
 )
-from adaptive_vq._files import file_path
+from adaptive_vq._files import written
 from adaptive_vq._knee import frontier
 from adaptive_vq._latent_map import LatentMap, check_map, latent_map, latents_of, similarities
 from adaptive_vq._wording import counted
@@ -199,7 +199,7 @@ class Diagnosis:
         """
         from adaptive_vq._report_text import as_json
 
-        return _written(as_json(self), path)
+        return written(as_json(self), path)
 
     def to_text(self) -> str:
         """Return a short report for a terminal, at most 100 characters wide.
@@ -234,7 +234,7 @@ class Diagnosis:
         """
         from adaptive_vq._report_html import page
 
-        return _written(page(self), path)
+        return written(page(self), path)
 
     def _repr_html_(self) -> str:
         """Report without pictures, for notebooks."""
@@ -251,12 +251,6 @@ class Diagnosis:
             f"<Diagnosis of {counted(s['n_rows'], 'row')}: quality {s['quality']:.4f} at "
             f"{s['bits']:.1f} bits, {counted(len(self.recommendations), 'recommendation')}>"
         )
-
-
-def _written(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        file_path(path).write_text(text, encoding="utf-8")
-    return text
 
 
 def diagnose(
