@@ -280,8 +280,8 @@ def _least_ceiling(costs: list[Floats], budget: int) -> float:
     return float(values[low])
 
 
-def lower_envelope(curve: ArrayLike, *, convex: bool = False) -> Floats:
-    """Return the largest non-increasing (or convex) curve that is nowhere above the given one.
+def lower_envelope(curve: ArrayLike) -> Floats:
+    """Return the largest non-increasing curve that is nowhere above the given one.
 
     A coder allowed b bits may leave some unused, so a measured curve that rises says nothing but
     that its last bits were spent in vain.
@@ -290,9 +290,6 @@ def lower_envelope(curve: ArrayLike, *, convex: bool = False) -> Floats:
     ----------
     curve : array-like of shape (n_bits + 1,)
         Distortion per number of bits, ``inf`` where forbidden.
-    convex : bool, default=False
-        Return the lower convex hull of the non-increasing envelope instead: each bit then buys no
-        more than the one before it.
 
     Returns
     -------
@@ -309,24 +306,8 @@ def lower_envelope(curve: ArrayLike, *, convex: bool = False) -> Floats:
     >>> from adaptive_vq.allocation import lower_envelope
     >>> lower_envelope([5.0, 4.0, 4.5, 1.0])
     array([5., 4., 4., 1.])
-    >>> lower_envelope([5.0, 4.0, 4.5, 1.0], convex=True)
-    array([5.        , 3.66666667, 2.33333333, 1.        ])
     """
-    values = np.minimum.accumulate(number_row(curve, "curve", infinite=True))
-    if not convex:
-        return values
-    hull: list[int] = []
-    for b in np.flatnonzero(np.isfinite(values)):
-        while len(hull) > 1 and _above_chord(values, hull[-2], hull[-1], int(b)):
-            hull.pop()
-        hull.append(int(b))
-    bits = np.arange(values.size)
-    return np.where(np.isinf(values), values, np.interp(bits, hull, values[hull]) if hull else 0.0)
-
-
-def _above_chord(values: Floats, left: int, middle: int, right: int) -> bool:
-    rise = (values[middle] - values[left]) * (right - left)
-    return bool(rise >= (values[right] - values[left]) * (middle - left))
+    return np.minimum.accumulate(number_row(curve, "curve", infinite=True))
 
 
 def water_filling_bits(

@@ -259,19 +259,14 @@ def test_numbers_of_any_type_make_a_curve(kind):
 
 
 @given(curves)
-def test_envelopes_lie_below_and_have_their_shape(curve):
-    plain, convex = lower_envelope(curve), lower_envelope(curve, convex=True)
-    assert (plain <= np.array(curve)).all()
-    assert (np.diff(plain) <= 0).all()
-    assert (convex <= plain + 1e-9).all()
-    assert (np.diff(convex, 2) >= -1e-9).all()
-    assert convex[0] == plain[0]
-    assert convex[-1] == plain[-1]
+def test_an_envelope_never_rises_and_lies_on_or_below(curve):
+    envelope = lower_envelope(curve)
+    assert envelope.tolist() == [min(curve[: b + 1]) for b in range(len(curve))]
 
 
 def test_envelope_keeps_forbidden_bits_forbidden():
-    assert lower_envelope([np.inf, 4.0, 3.0, 0.0], convex=True).tolist() == [np.inf, 4.0, 2.0, 0.0]
-    assert lower_envelope([np.inf, np.inf], convex=True).tolist() == [np.inf, np.inf]
+    assert lower_envelope([np.inf, 4.0, 5.0, 0.0]).tolist() == [np.inf, 4.0, 4.0, 0.0]
+    assert lower_envelope([np.inf, np.inf]).tolist() == [np.inf, np.inf]
 
 
 # --- proportional shares -------------------------------------------------------------------------
@@ -438,7 +433,7 @@ def test_what_is_no_number_of_bits_is_named(number):
         (lambda v: allocate_total([[1.0], v], 1), "curve of 1"),
         (lambda v: allocate_minimax([[1.0], v], 1, keys=["a", "b"]), "curve of 'b'"),
         (lambda v: smallest_budget([v], 1.0), "curve of 0"),
-        (lambda v: lower_envelope(v, convex=True), "curve"),
+        (lambda v: lower_envelope(v), "curve"),
         (lambda v: gaussian_curve(v, 2), "spectrum"),
         (lambda v: active_directions(v, [1]), "spectrum"),
         (lambda v: water_filling_bits([[1.0], v], 2), "spectrum"),
