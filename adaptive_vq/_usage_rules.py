@@ -83,8 +83,8 @@ def dead_codes(d: Diagnosis) -> Found:
             "fit, or bits",
             f"{int(dead.sum())} of {total} codewords were used by no training row ({some}"
             + (", ..." if len(dead) > 4 else "")
-            + "). They cost bits and say nothing: fit again on all rows, which removes them, or "
-            "lower bits or codebook_sizes.",
+            + "). They cost bits and say nothing: fit again on all rows, which moves them to where "
+            "rows use them and removes what is still unused, or lower bits or codebook_sizes.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Distortion-rate curve of one set of columns under greedy residual coding (torch only)."""
+"""Distortion-rate curve of a set of columns under greedy residual coding (torch and numpy only)."""
 
 from __future__ import annotations
 
