@@ -19,7 +19,8 @@ from adaptive_vq import (
 )
 from adaptive_vq._moved_network import moved_network
 from adaptive_vq._tuning_bench import Bench
-from adaptive_vq.tuning import worst_categories
+from adaptive_vq.tuning import CRITERIA, _Tuner, worst_categories
+from adaptive_vq.units import CodecUnits
 
 QUICK = {"max_epochs": 1, "beam_width": 2, "random_state": 0}
 BLOCKS = {"line": slice(0, 4), "cloud": slice(4, 8), "flag": slice(8, 10)}
@@ -53,6 +54,7 @@ def test_bits_move_to_where_they_help_and_their_sum_stays(X, tuned):
     assert report["kept"].any()
     assert sum(best.bits_["cloud"]) > sum(plain.bits_["cloud"])
     assert best.n_bits_ <= best.budget_ == 16
+    assert best.training_["n_rows"] == 300  # also those kept aside
     assert best.score(X.iloc[300:]) > plain.score(X.iloc[300:]) + 0.01
 
 
@@ -100,16 +102,30 @@ def test_the_same_seed_gives_the_same_bytes_and_the_input_stays(X):
 
 
 def test_without_refit_the_result_is_the_best_try(X):
-    best, report = tune_categories(codec(), X, max_rounds=1, refit=False)
+    best, report = tune_categories(codec(), X, max_rounds=1, refit=False, random_state=1)
+    units = CodecUnits().fit(X.iloc[_train_rows(X)].to_numpy())
+    np.testing.assert_array_equal(best.units_.lower_, units.lower_)  # of rows not kept aside
     aside = X.iloc[np.setdiff1d(np.arange(400), _train_rows(X))]
     expected = report.loc[report["kept"], "total_after"].iloc[-1]
+    assert [record["epoch"] for record in best.history_] == [1, 2]  # `max_epochs` of a try
     assert 1 - best.score(aside) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.filterwarnings("ignore:Categories overlap")  # noise does, a little
+def test_rows_are_drawn_as_in_a_fit_whose_checkpoint_stays_as_it_is(X, refit, tmp_path):
+    other = tmp_path / "of_another_fit"
+    other.write_text("to go on from")
+    given = codec(fit_rows=100, checkpoint=other)
+    best = tune_categories(given, X, max_epochs=0, max_rounds=0, refit=refit).estimator
+    assert best.training_["n_rows"] == 100
+    assert other.read_text() == "to go on from"
 
 
 def _train_rows(X):
     from sklearn.model_selection import train_test_split
 
-    return train_test_split(np.arange(len(X)), test_size=0.2, random_state=0)[0]
+    return train_test_split(np.arange(len(X)), test_size=0.2, random_state=1)[0]
 
 
 def test_objective_worst_lowers_the_worst_category(X):
@@ -134,6 +150,57 @@ def test_each_criterion_names_its_category():
     assert worst_categories(("stagnating",), state) == {"c": "stagnating"}
     state.history = records[:1]  # of one epoch nothing can be said
     assert worst_categories(("stagnating", "relative"), state) == {"b": "relative"}
+    state.summed, state.nmse = {"b": 2.0, "a": 2.0}, {"a": 0.0, "b": 0.0}
+    assert worst_categories(CRITERIA, state) == {"a": "absolute"}  # nothing to gain has no worst
+    state.nmse = {"a": 0.2, "b": 0.1}
+    assert worst_categories(CRITERIA, state) == {"a": "absolute + relative"}
+
+
+class Tries:
+    """Stands in for the bench: codecs come with the errors given, one after the other."""
+
+    def __init__(self, *errors):
+        self.errors = iter(errors)
+
+    def start(self, *_):
+        nmse = next(self.errors)
+        total = float(np.nanmean(list(nmse.values())))
+        bits = dict.fromkeys(nmse, 4)
+        summed = {name: 100 * error for name, error in nmse.items()}
+        return SimpleNamespace(total=total, nmse=nmse, summed=summed, history=[], bits=bits)
+
+    attempt = start
+
+    def proposal(self, state, taker, n_bits):
+        return {taker: 4 + n_bits, next(name for name in state.nmse if name != taker): 4 - n_bits}
+
+
+@pytest.mark.parametrize(
+    ("objective", "control", "tried", "kept", "why"),
+    [
+        ("total", {"a": 0.6, "b": 0.1}, {"a": 0.49, "b": 0.1}, [1], "total NMSE falls by 1.67%"),
+        ("total", {"a": 0.4, "b": 0.1}, {"a": 0.39, "b": 0.1}, [0, 1], "total NMSE falls by 2.00%"),
+        ("total", {"a": 0.4, "b": 0.1}, {"a": 0.396, "b": 0.1}, [0], "less than min_gain=0.01"),
+        ("worst", {"a": 0.4, "b": np.nan}, {"a": 0.3, "b": np.nan}, [0, 1], "falls by 25.00%"),
+    ],
+)
+def test_what_is_kept_gains_its_share_over_the_best_so_far(objective, control, tried, kept, why):
+    start = {"a": 0.5, "b": control["b"]}
+    bench = Tries(start, control, tried)
+    report, state = _Tuner(bench, ("absolute",), objective, (1,), 0.01).run(1)
+    best = min(start["a"], control["a"])
+    assert (report[1]["nmse_before"], report[1]["nmse_after"]) == (best, tried["a"])
+    assert [place for place, row in enumerate(report) if row["kept"]] == kept
+    assert why in report[1]["why"]
+    assert state.nmse == (tried if 1 in kept else control)
+
+
+def test_of_several_good_tries_the_best_is_kept():
+    bench = Tries(*({"a": error, "b": 0.1} for error in (0.5, 0.5, 0.4, 0.3, 0.45)))
+    report, state = _Tuner(bench, ("relative",), "total", (1, 2, 3), 0.01).run(1)
+    assert [row["kept"] for row in report] == [False, False, True, False]
+    assert ["another try" in row["why"] for row in report] == [False, True, False, True]
+    assert state.nmse["a"] == 0.3
 
 
 def test_untouched_categories_go_on_where_they_were(X):
@@ -203,6 +270,7 @@ def test_what_learning_has_moved_before_is_kept(refit):
     best = tune_categories(vq, table, max_epochs=0, max_rounds=0, refit=refit).estimator
     assert best.moves_
     assert any("Learning moved" in reason for reason in best.decisions_["reason"])
+    assert set(best.curves_) == {"a", "b", "c"}
 
 
 def test_too_few_rows_are_counted(X):
@@ -217,7 +285,9 @@ def test_one_category_has_nowhere_to_get_bits_from(X):
         ),
         max_epochs=0,
     )
-    best, report = tune_categories(one, X, max_rounds=1)
+    best, report = tune_categories(one, X, max_rounds=2, steps=(4, 1, 4))
+    assert report["step"].tolist() == [0, 1, 4]
+    assert report["total_after"].isna().tolist() == [False, True, True]
     assert report["why"].iloc[-1].startswith("no other category has")
     assert best.n_bits_ <= 8
 
