@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -190,13 +191,22 @@ def test_summary(report, direct, pipe, split):
     errors = report.categories["nmse"]
     assert s["quality"] == pipe.score(split[1])
     assert s["nmse_capped"] == pytest.approx(direct.nmse(slice(None), direct.capped), rel=1e-4)
+    assert s["mae"] == pytest.approx(np.nanmean(np.abs(direct.Z - direct.Z_hat)), rel=1e-4)
     assert s["worst_category"] == errors.idxmax()
     assert s["max_min"] == pytest.approx(errors.max() / errors.min())
     assert s["max_median"] == pytest.approx(errors.max() / errors.median())
     used = sum(len(np.unique(c)) for c in direct.codes.T)
     assert s["utilization"] == pytest.approx(used / report.codebooks["size"].sum())
     assert s["bits"] == pytest.approx(pipe[-1].n_bits_)
+    assert s["entropy"] == pytest.approx(report.codebooks["entropy"].sum())
     assert (s["budget"], s["n_rows"], s["n_training_rows"]) == (32, 200, 500)
+    assert (s["n_columns"], s["n_categories"]) == (16, 4)
+    assert s["n_codebooks"] == len(report.codebooks)
+    assert s["missing"] == pytest.approx(np.isnan(direct.X).mean())
+    assert s["training_missing"] == pytest.approx(split[0].isna().to_numpy().mean())
+    energy = np.nansum((direct.X - pipe[-1].units_.own_mean()) ** 2)
+    error = np.nansum((direct.X - direct.X_hat) ** 2)
+    assert s["nmse_original"] == pytest.approx(error / energy, rel=1e-4)
     outside = report.columns["capped"] * (1 - report.columns["missing"]) * 200
     assert s["capped"] == pytest.approx(outside.sum() / (~np.isnan(direct.X)).sum())
 
@@ -239,6 +249,7 @@ def test_map_places_a_sample_by_code(report, direct):
 
 def test_frontier_falls_and_meets_the_plan(report, pipe):
     predicted = report.frontier["predicted_nmse"]
+    assert list(report.curves) == list(report.categories.index)
     assert predicted[0] == pytest.approx(1.0, abs=0.01)
     assert predicted.is_monotonic_decreasing
     weights = pipe[-1].units_.variance_
@@ -267,6 +278,8 @@ def test_frontier_counts_cells_that_are_there():
 def test_worst_columns(report):
     worst = report.worst_columns(2)
     assert len(worst) == 8
+    turned = replace(report, categories=report.categories.iloc[::-1]).worst_columns(1)
+    assert turned["category"].tolist() == list(report.categories.index)[::-1]
     for _, group in worst.groupby("category"):
         rest = report.columns[report.columns["category"] == group["category"].iloc[0]]
         largest = rest["share_of_category"].nlargest(2)
@@ -336,8 +349,19 @@ def test_missing_column_is_said(pipe, split):
     given["wave__0"] = np.nan
     found = diagnose(pipe, given, embedding=None)
     assert math.isnan(found.columns.loc["wave__0", "nmse"])
-    assert "'wave__0'" in found.notes["nmse"]
+    assert "1 column, such as 'wave__0'" in found.notes["nmse"]
+    assert "mean_shift" not in found.notes  # which is of columns without spread in training
     assert json.loads(found.to_json())["columns"][0]["nmse"] is None
+
+
+def test_a_category_without_a_cell_is_not_the_worst(pipe, split):
+    given = split[1].copy()
+    first = given.columns[next(iter(pipe[-1].categories_.values()))]
+    given[first] = np.nan
+    found = diagnose(pipe, given, embedding=None)
+    assert found.categories["nmse"].isna().tolist() == [True, False, False, False]
+    assert found.summary["worst_nmse"] == found.categories["nmse"].max()
+    assert f"{len(first)} columns, such as" in found.notes["nmse"]
 
 
 def test_nothing_is_made_up_of_a_column_empty_in_training():
@@ -429,12 +453,21 @@ def test_seed_that_is_none_is_refused_by_name(pipe, split, embedding):
         diagnose(pipe, split[1], embedding=embedding, random_state="one")
 
 
-def test_frames_are_copies(report):
+def test_frames_and_records_are_copies(report, pipe):
     table = report.to_frame("columns")
     table.iloc[0, 1] = -1.0
     assert report.columns.iloc[0, 1] != -1.0
     assert report.to_frame("summary").loc["n_rows", "value"] == 200
     assert len(report.to_frame("recommendations")) == len(report.recommendations)
+    assert report.history == pipe[-1].history_
+    assert report.history[0] is not pipe[-1].history_[0]
+
+
+def test_the_seed_chooses_the_pairs_of_rows(pipe, split, report):
+    other, again = (diagnose(pipe, split[1], embedding=None, random_state=1) for _ in range(2))
+    for figure in ("topographic_before", "topographic_after"):
+        assert other.summary[figure] == again.summary[figure] != report.summary[figure]
+        assert other.summary[figure] == pytest.approx(report.summary[figure], abs=0.05)
 
 
 # ------------------------------------------------------------- searches and public tables
