@@ -201,6 +201,8 @@ def test_quantile_follows_scikit_learn_up_to_standardizing():
     inner = (np.abs(peer) < 2.5).all(axis=1)
     np.testing.assert_allclose(Z[inner], peer[inner], atol=0.05)
     assert np.abs(Z).max() < 3.5
+    many = CodecUnits("quantile").fit(np.random.default_rng(0).normal(size=(1500, 1)))
+    assert len(many.state()["quantiles"]) == 1000
 
 
 def test_quantile_puts_ties_at_their_middle_rank():
@@ -275,6 +277,18 @@ def test_anything_finite_maps_to_finite_and_back(X, scaler):
     assert (np.abs(back - X) <= 1e-4 * reach + 1e-30).all()
 
 
+@pytest.mark.parametrize("scaler", [*SCALERS, StandardScaler()])
+def test_the_own_mean_is_that_of_the_capped_rows(scaler):
+    X = np.random.default_rng(0).lognormal(size=(300, 2))
+    weight = np.arange(300) % 3
+    units = CodecUnits(scaler, clip=(5, 95)).fit(X, weight)
+    capped = np.clip(X, units.lower_, units.upper_)
+    np.testing.assert_allclose(units.own_mean(), np.average(capped, axis=0, weights=weight))
+    if isinstance(scaler, str):
+        again = CodecUnits.from_state(units.state())
+        np.testing.assert_array_equal(again.own_mean(), units.own_mean())
+
+
 def test_too_large_cells_name_the_column():
     X = np.array([[1.0, 1e200], [2.0, -1e200]])
     with pytest.raises(ValueError, match="'big' has cells beyond 1e150"):
@@ -301,6 +315,21 @@ def test_a_rare_flag_is_not_capped_to_a_fraction(n_rows, flag):
     repeated = CodecUnits().fit(np.r_[X[:1], X])
     np.testing.assert_array_equal(twice.uncapped_, repeated.uncapped_)
     np.testing.assert_allclose([twice.lower_, twice.upper_], [repeated.lower_, repeated.upper_])
+
+
+def test_cells_that_float32_can_not_hold_are_targets_and_stay_as_given():
+    X = np.array([[1e60], [1.5]])
+    units = CodecUnits(clip=None).fit(np.array([[1.0], [2.0]]))
+    np.testing.assert_allclose(units.targets(X), [[2e60], [0.0]])
+    assert X.tolist() == [[1e60], [1.5]]
+
+
+def test_cells_beyond_a_cap_are_counted_by_their_weights_and_those_at_it_are_not():
+    X = np.repeat([[0.0], [1.0], [9.0]], [50, 49, 1], axis=0)
+    units = CodecUnits(clip=(1, 98)).fit(X)
+    assert (units.lower_, units.upper_) == (0.0, 1.0)
+    assert units.count_capped(X).tolist() == [1]
+    assert units.count_capped(X, np.full(100, 1.8)).tolist() == [2]  # rounded
 
 
 def test_columns_in_another_order_are_refused():
@@ -332,6 +361,10 @@ def test_a_column_never_seen_stays_missing():
     assert np.isnan(Z[0, 1])
     assert units.reference_[1] == units.variance_[1] == 0.0
     assert units.from_codec(np.array([[0.0, 5.0]]))[0, 1] == 0.0
+    whole = FunctionTransformer(validate=True)  # takes no missing cell
+    units = CodecUnits(whole).fit(np.array([[1.0, np.nan], [2.0, np.nan]]))
+    np.testing.assert_array_equal(np.isnan(units.to_codec(np.ones((1, 2)))), [[False, True]])
+    np.testing.assert_array_equal(units.to_codec(np.array([[1.5, np.nan]])), [[1.5, np.nan]])
 
 
 def test_a_transformer_is_cloned_and_used():
@@ -344,6 +377,8 @@ def test_a_transformer_is_cloned_and_used():
     assert np.nanmin(Z) == 0.0
     assert np.nanmax(Z) == 1.0
     np.testing.assert_allclose(units.from_codec(Z)[:, 2], X[:, 2], rtol=1e-5, atol=1e-2)
+    # The decoder fills missing cells, in columns that had some in training too.
+    assert np.isfinite(units.from_codec(np.nan_to_num(Z))).all()
     with pytest.raises(ValueError, match="MinMaxScaler"):
         units.state()
     weighted = CodecUnits(StandardScaler()).fit(X, np.arange(400))
@@ -376,6 +411,10 @@ def test_state_round_trip_is_exact(scaler, clip):
     X = make_hard_table()
     units = CodecUnits(scaler, clip).fit(X)
     again = CodecUnits.from_state(units.state())
+    assert (again.scaler, again.clip) == (units.scaler, units.clip)
+    for name, value in vars(units).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(again, name), value, strict=True, err_msg=name)
     np.testing.assert_array_equal(again.to_codec(X), units.to_codec(X))
     np.testing.assert_array_equal(again.to_codec(X, cap=False), units.to_codec(X, cap=False))
     Z = np.random.default_rng(0).normal(size=(20, 8))
@@ -457,6 +496,13 @@ def test_a_constant_comes_back_without_the_rounding_of_its_neighbors(scaler):
     if scaler in ("standard", "robust"):
         moved = units.from_codec(Z + 0.5)  # by later chunks
         assert (moved[:, 1:] > back[:, 1:]).all()
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_a_constant_that_float32_can_not_hold_comes_back(scaler):
+    X = np.full((40, 2), 2.0**24 + 1) * [1.0, -1.0]
+    units = CodecUnits(scaler).fit(X)
+    np.testing.assert_array_equal(units.from_codec(units.to_codec(X)), X)
 
 
 def test_quantile_ranks_of_cells_next_to_each_other():
