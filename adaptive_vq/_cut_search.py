@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Generic, Protocol, TypeVar
@@ -102,6 +103,7 @@ def move_columns(
     cuts: Sequence[Categories],
     measured: Sequence[tuple[Categories, T]],
     columns: Iterable[int],
+    most: int,
 ) -> list[T]:
     """Return the cuts that were measured on the way to one that no move of a column improves.
 
@@ -113,6 +115,8 @@ def move_columns(
         Some of the cuts, measured. From the best one moves start.
     columns : iterable of int
         Those that may move.
+    most : int
+        Categories that there may be, or as many as the finest of `measured` has.
 
     Returns
     -------
@@ -121,7 +125,8 @@ def move_columns(
     """
     fixed = _shared(cuts)
     pool = {_groups_of(cut, fixed): trial for cut, trial in measured}
-    search = _Search(try_cuts, fixed, dict(pool), [(int(column),) for column in columns])
+    most = max(most - len(fixed), *map(len, pool))
+    search = _Search(try_cuts, fixed, dict(pool), [(int(column),) for column in columns], most)
     search.improve(min(pool, key=lambda groups: pool[groups].error))
     return [t for groups, t in search.pool.items() if t.corrected and groups not in pool]
 
@@ -226,8 +231,10 @@ class _Search(Generic[T]):
         fixed: Categories,
         pool: dict[Groups, T],
         blocks: list[Group],
+        most: float = math.inf,
     ) -> None:
         self.try_cuts, self.fixed, self.pool, self.blocks = try_cuts, fixed, pool, blocks
+        self.most = most
 
     def run(self, tolerance: float, sparse: bool, alone: Categories | None) -> list[T]:
         best = self.improve(self._descend())
@@ -254,6 +261,7 @@ class _Search(Generic[T]):
         changes = _Changes(best)
         while len(self.pool) > 1:
             near = changes.worth_trying(best, self.blocks)
+            near = {cut: change for cut, change in near.items() if len(cut) <= self.most}
             self._add(near)
             least = max(self._error(best), 1e-300)
             for cut, change in near.items():

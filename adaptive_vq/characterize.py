@@ -72,7 +72,7 @@ class FeatureCharacterizer(KeepsSample, CallbackSupportMixin, PassesThrough, Bas
     min_category_size : int, default=2
         Least number of columns in a category found by clustering; smaller groups join the nearest.
         Up to 2, a measuring strategy may yet code every column alone where they take few values,
-        and any column of a table with up to 25.
+        and any column of a table with up to 50, into at most `max_categories`.
     max_categories : int, default=25
         Largest number of categories found by clustering (by ``"prefix_auto"``: within a family), or
         by coding every column alone. Beside categories that are given, or a number of them, it has

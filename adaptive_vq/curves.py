@@ -30,9 +30,10 @@ _HOPELESS = 1.05
 _DRAWS_GAIN, _GROWTH_GAINS = 1.15, 1.06
 """Draws, and codebooks that are grown, lower the error of few categories more than that of many,
 but hardly by more than this."""
-_MOST_MOVED = 25
+_MOST_MOVED, _MOST_MOVED_BY_FEW = 50, 25
+"""Columns up to which those move one by one that take few values."""
 _ALL_MOVED, _ALL_MOVED_BY_FEW = 12, 8
-"""Columns up to which all move one by one: of more there are so many cuts that to estimate them
+"""Columns up to which all move: of more there are so many cuts that to estimate them
 takes longer than all else, and some look good by chance, the sooner the fewer rows judge."""
 _MOST_CORRECTIONS = 3
 _CLEARLY = 0.98
@@ -108,7 +109,8 @@ def measure(
         How much more error than the best cut, as a share, a finer one may cost.
     most_alone : int, default=0
         Most categories there may be if every column becomes one, which is tried where columns take
-        few values and no cut codes all rows. Up to 25 columns also move one by one.
+        few values and no cut codes all rows; if any, up to 50 columns also move one by one, into no
+        more categories than that.
 
     Returns
     -------
@@ -131,8 +133,7 @@ def measure(
     bench.settle_for_few_rows(budget)
     with_codes = kept_whole(cuts, one_hot_codes(Z, weight)) if len(cuts) > 1 else []
     alone = each_alone(cuts, np.flatnonzero(np.ptp(Z, axis=0) == 0.0) if most_alone else ())
-    may_move = alone if len(alone) <= min(most_alone, _MOST_MOVED) else None
-    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, may_move)
+    trials = _try_cuts(bench, cuts, budget, cut_tolerance, with_codes, alone, most_alone)
     behind = _coarser_are_behind(trials, cut_tolerance)
     if behind < _DRAWS_GAIN and bench.settle_close_calls(budget, behind < _GROWTH_GAINS):
         trials = _as_they_start(trials, cut_tolerance)
@@ -326,11 +327,13 @@ def _try_cuts(
     tolerance: float,
     with_codes: Sequence[Categories] = (),
     alone: Categories | None = None,
+    most: int = 0,
 ) -> list[_Trial]:
     """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
     Candidates are nested cuts, and the same `with_codes` kept whole. Not too many columns also move
-    `alone`: all of very few, else those that take few values, which gain most by it.
+    `alone`, into `most` categories: all of very few, else those that take few values, which gain
+    most by it.
     """
 
     def try_cuts(tried: Sequence[Categories]) -> list[_Trial]:
@@ -338,18 +341,19 @@ def _try_cuts(
 
     candidates = sorted([*cuts, *with_codes], key=len)
     few, judged = bench.rows_are_few, bench.may_judge_many_cuts
-    most = _ALL_MOVED if judged else _ALL_MOVED_BY_FEW
-    every = alone is not None and not few and len(alone) <= most
+    n_columns = math.inf if alone is None or not most else len(alone)
+    every = not few and n_columns <= min(most, _ALL_MOVED if judged else _ALL_MOVED_BY_FEW)
     if few:
         parts = (_walk(bench, some, budget, tolerance) for some in (cuts, with_codes))
         trials = [trial for part in parts for trial in part]
     else:
         single, sparse = alone if every else None, bench.rows_are_sparse
         trials = search_cuts(try_cuts, candidates, tolerance, sparse=sparse, alone=single)
-    if alone is None or every or (few and not judged):
+    too_many = n_columns > (_MOST_MOVED_BY_FEW if few else _MOST_MOVED)
+    if every or too_many or (few and not judged):
         return trials
     measured = [(trial.cut, trial) for trial in trials]
-    return trials + move_columns(try_cuts, candidates, measured, bench.few_valued_columns())
+    return trials + move_columns(try_cuts, candidates, measured, bench.few_valued_columns(), most)
 
 
 def _walk(bench: Bench, cuts: Sequence[Categories], budget: int, tolerance: float) -> list[_Trial]:

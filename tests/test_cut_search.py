@@ -102,12 +102,25 @@ def test_named_columns_move_from_the_best_cut_measured(columns, found):
     measured = [(cut, trial) for cut, trial in zip(cuts, world(cuts), strict=True)][1:]
     for _, trial in measured:
         trial.correct()
-    new = move_columns(world, cuts, measured, columns)
+    new = move_columns(world, cuts, measured, columns, 9)
     assert min(new, key=lambda trial: trial.error).groups == found
     assert not {id(trial) for trial in new} & {id(trial) for _, trial in measured}
     assert all(trial.corrected and trial.cut["constant"].tolist() == [8] for trial in new)
     still = {pair for pair in _pairs(QUARTERS) if not set(pair).intersection(columns)}
     assert all(still <= _pairs(trial.groups) for trial in new)
+
+
+@pytest.mark.parametrize(("most", "n_found"), [(6, 5), (5, 4), (1, 4)])
+def test_columns_move_into_no_more_categories_than_there_may_be(most, n_found):
+    world = World([(0, 1), (2,), (3,), (4, 5), (6, 7)])
+    cuts = named(*NESTED, fixed=[8])
+    measured = list(zip(cuts, world(cuts), strict=True))
+    for _, trial in measured:
+        trial.correct()
+    new = move_columns(world, cuts, measured, range(8), most)
+    least = min([*new, *(trial for _, trial in measured)], key=lambda trial: trial.error)
+    assert len(least.groups) == n_found
+    assert all(len(trial.groups) <= n_found for trial in new)
 
 
 def test_changes_that_were_much_worse_are_not_tried_again(monkeypatch):
