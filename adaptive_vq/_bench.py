@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, Fold, folds
-from adaptive_vq._novelty import novel_error
+from adaptive_vq._novelty import NewValues, novel_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, memorized, too_few
@@ -89,6 +89,7 @@ class Bench:
         self.n_rows = len(self.folds[0].train)
         self.seed = seed
         self._nodes: dict[tuple[int, ...], Node] = {}
+        self.new_values = NewValues(self.folds[0].every)
         self.all_directions = False
         # Of more codewords than rows some would be used by none.
         self.max_bits = max(1, quantize.most_bits(self.n_rows))
@@ -181,8 +182,7 @@ class Bench:
         """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
         left = budget
         for columns in sets:
-            rows, _ = self.folds[0].every(torch.tensor([int(column) for column in columns]))
-            bits = (n_distinct(rows) - 1).bit_length()
+            bits = (n_distinct(self.folds[0].every(columns.tolist())[0]) - 1).bit_length()
             if bits > min(left, quantize.MAX_CODEBOOK_BITS):
                 return False
             left -= bits
@@ -216,10 +216,11 @@ class Node:
         spec = CategorySpec("refitted", columns, [[1]], [bench.width(len(columns))])
         self._spec, self._axes = spec, cache(lambda f: axes_of(f.train, spec, f.weight))
         self._stages: dict[Fold, Stages] = {fold: {} for fold in bench.folds}
-        # Rows like none before count by what they cost on average, not those that happen to be
-        # among the ones kept aside.
+        # Rows like none before count by what they cost on average, whichever are kept aside. Of
+        # many different rows these tell; but what is new to a column counts as much at least.
         novel = novel_error(*bench.folds[0].every(columns))
         self._novelty = novel or 0.0
+        self._least = bench.new_values.error(columns.tolist()) if novel is None else 0.0
         self._valid_weight = {
             fold: fold.valid_weight if novel is None else fold.weight_of_known(columns)
             for fold in bench.folds
@@ -355,17 +356,19 @@ class Node:
         exact = np.flatnonzero(greedy <= EXACT * greedy[0])
         if self.few_values and len(exact):
             greedy = greedy[: int(exact[0]) + 1]
+        known = np.minimum.accumulate(greedy * np.exp(self._log_gains(len(greedy))))
+        return np.maximum(known + self._novelty, self._least)
+
+    def _log_gains(self, n_bits: int) -> Floats:
         if not self._gains:
-            usual = self.bench.gains.usual(np.arange(len(greedy)) / self.max_bits)
-            return np.minimum.accumulate(greedy * np.exp(usual)) + self._novelty
+            return self.bench.gains.usual(np.arange(n_bits) / self.max_bits)
         # A single codebook gains nothing; from there on the gain grows geometrically.
         places = [self.max_bits, *sorted(self._gains)]
         logs = np.log([1.0] + [max(self._gains[b], 1e-12) for b in places[1:]])
-        bits = np.arange(len(greedy))
+        bits = np.arange(n_bits)
         gains = np.interp(bits, places, logs)
         reach = (bits - places[0]) / (places[-1] - places[0])
-        gains = np.where(bits > places[-1], logs[-1] * np.minimum(reach, _MOST_CARRIED), gains)
-        return np.minimum.accumulate(greedy * np.exp(gains)) + self._novelty
+        return np.where(bits > places[-1], logs[-1] * np.minimum(reach, _MOST_CARRIED), gains)
 
     def refitted(self, bits: int, max_bits: int) -> float:
         """Error per row kept aside of a chain with codebooks of at most `max_bits` bits."""

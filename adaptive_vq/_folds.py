@@ -63,7 +63,7 @@ class Fold:
             torch.from_numpy(mass[rows].astype(np.float32)) for rows in (fit, valid)
         )
 
-    def every(self, columns: Tensor) -> tuple[NDArray[np.float32], Floats]:
+    def every(self, columns: Tensor | list[int]) -> tuple[NDArray[np.float32], Floats]:
         """All rows in some columns, and their weights."""
         rows = torch.cat([self.train[:, columns], self.valid[:, columns]])
         return rows.numpy(), torch.cat([self.weight, self.valid_weight]).double().numpy()

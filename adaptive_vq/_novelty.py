@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from adaptive_vq.spectra import exact_bits, row_items
 
-__all__ = ["are_known", "novel_error"]
+__all__ = ["NewValues", "are_known", "novel_error"]
 
 Rows = NDArray[np.float32]
 
@@ -56,6 +59,31 @@ def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
     once = (count == 1) & (len(first) > 1)
     cost = np.where(once, distance.min(1), 0.0)[index]
     return float(np.average(cost, weights=weight))
+
+
+class NewValues:
+    """What values cost that are new to columns of few: new to all sets with such a column as well.
+
+    Parameters
+    ----------
+    rows_of : callable
+        From columns to all rows in these, of shape (n, k), and the weights of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adaptive_vq._novelty import NewValues
+    >>> Z = np.float32([[0.0, i] for i in range(39)] + [[4.0, 39.0]])
+    >>> NewValues(lambda columns: (Z[:, columns], np.ones(40))).error([0, 1])
+    0.4
+    """
+
+    def __init__(self, rows_of: Callable[[list[int]], tuple[Rows, NDArray[np.float64]]]) -> None:
+        self._error = cache(lambda column: novel_error(*rows_of([column])) or 0.0)
+
+    def error(self, columns: Iterable[int]) -> float:
+        """Squared error per row to be expected of them."""
+        return sum(map(self._error, columns))
 
 
 def are_known(rows: Rows, before: Rows) -> NDArray[np.bool_]:

@@ -540,6 +540,20 @@ def test_else_columns_of_few_values_move(n_rows, n_columns, move, monkeypatch):
     assert asked == ([[1]] if move else [])
 
 
+def test_values_that_are_new_to_a_column_cost_as_much_in_any_set_of_columns():
+    rng = np.random.default_rng(0)
+    few, many = rng.integers(0, 3, 4_000), rng.normal(size=4_000)
+    few[:3] = 50, 80, 120  # each came once; 30 and 40 off the nearest one
+    X = np.column_stack([few, many]).astype(np.float32)
+    bench = Bench(X, 0)
+    alone, pair, other = bench.nodes([np.array([0]), np.arange(2), np.array([1])])
+    cost = (30**2 + 30**2 + 40**2) / 4_000
+    assert alone.few_values and not pair.few_values
+    assert alone.curve(8)[-1] == pytest.approx(cost)
+    assert pair.curve(60)[-1] >= 0.999 * cost
+    assert other.curve(60)[-1] < 0.001
+
+
 @pytest.mark.parametrize(
     ("limits", "alone"),
     [({}, True), ({"max_categories": 5}, False), ({"min_category_size": 3}, False)],
