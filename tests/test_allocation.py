@@ -482,3 +482,50 @@ def test_unknown_eigenvalues_are_no_rounding_noise(unknown):
 def test_other_arguments_are_named(use, error, message):
     with pytest.raises(error, match=message):
         use()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (
+            lambda: water_filling_bits([[1.0]], 1.5),
+            TypeError,
+            "budget must be a whole number of bits, got 1.5.",
+        ),
+        (
+            lambda: water_filling_bits([], 3),
+            ValueError,
+            "spectra is empty: give one list of eigenvalues per category.",
+        ),
+        (
+            lambda: water_filling_bits([[1.0], [2.0]], 3, exact_at=[1]),
+            ValueError,
+            "exact_at must hold 2 numbers of bits, or None, one per category; got [1].",
+        ),
+        (
+            lambda: lower_envelope([[1.0]]),
+            ValueError,
+            "curve must be a list of numbers without NaN; got [[1.0]].",
+        ),
+        (
+            lambda: smallest_budget([[1.0, 0.5]], target_total="x"),
+            TypeError,
+            "target_total must be a number, got 'x'.",
+        ),
+        (
+            lambda: allocate_total([[1.0, np.nan]], 1),
+            ValueError,
+            "The curve of 0 must be one-dimensional, not empty and without NaN; got [1.0, nan].",
+        ),
+    ],
+)
+def test_messages_name_the_argument_and_what_it_was(call, error, said):
+    with pytest.raises(error) as raised:
+        call()
+    assert str(raised.value) == said
+
+
+def test_equal_categories_get_bits_in_the_order_of_their_keys_for_the_worst_as_well():
+    curve = [1.0, 0.5]
+    assert allocate_minimax([curve, curve], 1, keys=["b", "a"]).tolist() == [0, 1]
+    assert allocate_minimax([curve, curve], 1, keys=["a", "b"]).tolist() == [1, 0]
