@@ -112,6 +112,14 @@ class Recommendation:
 
 Found = Iterator[Recommendation]
 
+NO_PARAMETER = "fit again, or the rows"
+"""What to change where rows differ from the training rows, which no parameter mends."""
+
+OTHER_ROWS = (
+    "Check units and source of these rows; if they are what is to come, fit again with them."
+)
+"""What to do about such rows."""
+
 
 def percent(share: float) -> str:
     """Share in percent, one digit more below 1 %."""

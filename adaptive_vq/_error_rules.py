@@ -12,7 +12,9 @@ from adaptive_vq._advice import (
     DOMINANT_COLUMN,
     HALVED,
     LEVEL_GAIN,
+    NO_PARAMETER,
     NOTABLE_NMSE,
+    OTHER_ROWS,
     WASTED,
     WORST_OVER_MEDIAN,
     Found,
@@ -51,16 +53,11 @@ _EXTREMES = (
     "leaves them capped and counts them by rank."
 )
 # Nor is clip where a column lies elsewhere: no codeword was fitted to what training has not shown.
-_LEFT = (
-    "which no clip or scaler brings back. Check units and source of these rows; if they are what "
-    "is to come, fit again with them."
-)
-_NO_PARAMETER = "fit again, or the rows"
+_LEFT = f"which no clip or scaler brings back. {OTHER_ROWS}"
 # Nor is any other parameter for what training has shown no second value of.
 _STILL = (
     "did not vary in training, so that no code tells its values apart, whatever clip, scaler and "
-    "bits are. Check units and source of these rows; if they are what is to come, fit again with "
-    "them."
+    f"bits are. {OTHER_ROWS}"
 )
 
 
@@ -151,9 +148,9 @@ def dominant_column(d: Diagnosis) -> Found:
     for name, row in columns[stands_out].iterrows():
         parameter, remedy = "categories", _remedy(row["share_beyond_caps"])
         if row["still"]:
-            parameter, remedy = _NO_PARAMETER, f"It {_STILL}"
+            parameter, remedy = NO_PARAMETER, f"It {_STILL}"
         elif row["left"] and row["share_beyond_caps"] > BEYOND_CAPS:
-            parameter, remedy = _NO_PARAMETER, _have_left(d, [str(name)], "It")
+            parameter, remedy = NO_PARAMETER, _have_left(d, [str(name)], "It")
         yield Recommendation(
             "dominant_column",
             str(name),
@@ -216,7 +213,7 @@ def beyond_caps(d: Diagnosis) -> Found:
         "all",
         share,
         BEYOND_CAPS,
-        "clip, scaler" if extremes else _NO_PARAMETER,
+        "clip, scaler" if extremes else NO_PARAMETER,
         f"Cells beyond the training caps carry {percent(share)} of the error (limit "
         f"{percent(BEYOND_CAPS)}): NMSE is {nmse:.3g} on the rows as they are, {capped:.3g} on "
         f"capped ones. Half of it or more is in {listed(heavy.index, 3)}. {' '.join(remedies)}",

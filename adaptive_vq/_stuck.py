@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptive_vq.units import CodecUnits
+from adaptive_vq.units import OWN_SCALES, CodecUnits
 
 Floats = NDArray[np.float64]
-
-_OWN_SCALES = ("standard", "robust", "quantile", None)
 
 
 @np.errstate(all="ignore")
@@ -43,7 +41,7 @@ def equal_chance(units: CodecUnits, cells: Floats) -> Floats:
     [0.125]
     """
     unknown = np.full(cells.shape[1], np.nan)
-    if units.scaler not in _OWN_SCALES:  # others need not keep the order of cells
+    if units.scaler not in (*OWN_SCALES, None):  # others need not keep the order of cells
         return unknown
     low, high = np.fmin.reduce(cells, axis=0), np.fmax.reduce(cells, axis=0)
     n_cells = (~np.isnan(cells)).sum(axis=0)

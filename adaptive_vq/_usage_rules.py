@@ -16,7 +16,9 @@ from adaptive_vq._advice import (
     MEAN_SHIFT,
     MISSING_ABOVE,
     NEW_CODES,
+    NO_PARAMETER,
     ONE_CODE,
+    OTHER_ROWS,
     ROWS_FOR_SHIFT,
     ROWS_PER_CODEWORD,
     SPREAD_RATIO,
@@ -58,9 +60,8 @@ def _for_idle(book: pd.Series) -> tuple[str, str]:
     """Parameter and remedy for a codebook of which much is idle."""
     trained = book["training_utilization"]
     if trained >= LOW_UTILIZATION:
-        return "fit again, or the rows", (
-            f"The training rows use {percent(trained)}, so these differ from them. Check units and "
-            "source of these rows; if they are what is to come, fit again with them."
+        return NO_PARAMETER, (
+            f"The training rows use {percent(trained)}, so these differ from them. {OTHER_ROWS}"
         )
     return "bits, codebook_sizes", (
         f"Give it a smaller codebook (codebook_sizes) or category {book['category']!r} fewer bits; "
@@ -163,11 +164,10 @@ def shift(d: Diagnosis) -> Found:
                 str(moved.index[0]),
                 float(moved.iloc[0]),
                 limit,
-                "fit again, or the rows",
+                NO_PARAMETER,
                 f"{counted(len(moved), 'column differs', 'columns differ')} from training "
                 f"({words}; limit {limit:.2g}): {listed(moved.index, 4)}, up to "
-                f"{moved.iloc[0]:.3g}. Check units and source of these rows; if they are what is "
-                "to come, fit again with them.",
+                f"{moved.iloc[0]:.3g}. {OTHER_ROWS}",
             )
 
 
@@ -182,12 +182,11 @@ def stuck(d: Diagnosis) -> Found:
             str(equal.index[0]),
             float(equal.iloc[0]),
             EQUAL_CHANCE,
-            "fit again, or the rows",
+            NO_PARAMETER,
             f"{counted(len(equal), 'column is', 'columns are')} constant here, and varied in "
             f"training: {listed(equal.index, 4)}. In rows like those the chance that "
             f"{equal.index[0]!r} is constant is at most {equal.iloc[0]:.2g} (limit "
-            f"{EQUAL_CHANCE:g}). Check the source of these rows; if "
-            "they are what is to come, fit again with them.",
+            f"{EQUAL_CHANCE:g}). {OTHER_ROWS}",
         )
 
 
@@ -200,7 +199,7 @@ def new_codes(d: Diagnosis) -> Found:
             "all",
             float(share),
             NEW_CODES,
-            "fit again, or the rows",
+            NO_PARAMETER,
             f"{percent(share)} of the rows have a code that no training row had (limit "
             f"{percent(NEW_CODES)}): a downstream model has not seen these codes. Fit again.",
         )

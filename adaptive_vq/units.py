@@ -41,7 +41,7 @@ _CELLS_AT_ONCE = 1 << 20  # cells of a large table that are copied at a time
 _STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
 _ROUNDING = 1e-3  # and what a network of float32 may add to such a column
 _OF_FLOAT32 = 1e-6
-_OWN_SCALES = ("standard", "robust", "quantile")
+OWN_SCALES = ("standard", "robust", "quantile")
 _WIDEST = 1e15  # spread in codec units, and smallest one inverse
 _LARGEST = 1e150  # the square of more does not fit into float64
 
@@ -280,7 +280,7 @@ class CodecUnits:
         """
         values = np.array(Z, dtype=np.float64)
         # Of other units all may be small.
-        self._flatten(values, _STILL if self._kind() in _OWN_SCALES else 0.0, share)
+        self._flatten(values, _STILL if self._kind() in OWN_SCALES else 0.0, share)
         return values
 
     def _flatten(self, values: NDArray[Any], still: float, share: float) -> None:
