@@ -32,8 +32,9 @@ _MOST_PRODUCTS = 4_000_000
 _EXACT = 1e-3
 """Energy of a codebook over that of the first: where less is left to tell apart, rounding of sums
 as large as the row would count."""
-AT_ONCE = 4096
-"""Candidates of rows that are worked on together."""
+AT_ONCE = 8192
+"""Candidates of rows that are worked on together: of fewer, threads take the interpreter from one
+another so often that they lose what they gain."""
 _WORTH_IT = 4096
 """Candidates of all rows from which the products of codewords pay."""
 
@@ -192,7 +193,7 @@ class ProductSearch:
         """Codes (n, number of codebooks) of rows (n, width)."""
         of_rows = [stage.of_rows(rows) for stage in self._stages]
         energy = rows.square().sum(1, keepdim=True)
-        # The scores of a few rows stay in the processor's cache.
+        # The scores of some rows stay in the processor's cache.
         size = max(1, AT_ONCE // self._beam)
         parts = zip(energy.split(size), *(part.split(size) for part in of_rows), strict=True)
         return torch.cat([self._codes(error, own) for error, *own in parts])

@@ -26,8 +26,9 @@ _SCORES = 2**18  # per tile: more leave the processor's cache
 _NEAREST_TILE = 4096
 _SHARED_WORK = 2**23
 """Rows times codewords times their width from which several threads share a search."""
-_SHARED_PRODUCT = 2**22
-"""The same of a product of rows drawn with all rows."""
+_SHARED_PRODUCT = 2**26
+"""The same of a product of rows drawn with all rows: to wake a thread takes as long as a smaller
+one."""
 _SHARED_TILES = 4
 """At least; no matter how many threads, since what is cut otherwise adds up otherwise."""
 _SUMMED_TILE = 4096
