@@ -7,6 +7,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from adaptive_vq import kmeans
+from adaptive_vq._parallel import one_thread_each
 
 
 def generator(seed=0):
@@ -310,6 +311,26 @@ def test_every_value_of_columns_with_few_of_them_gets_its_codeword():
     for seed in range(5):
         codebook = kmeans.kmeans(rows, 64, generator(seed))
         assert float(kmeans.nearest(rows, codebook)[0].sum()) < 1e-6 * float(rows.square().sum())
+
+
+def test_seeds_of_wide_rows_are_the_same_on_any_number_of_threads(monkeypatch):
+    rows, weight = normal(2_000, 30), torch.ones(2_000)
+    whole = kmeans._seed_codewords(rows, 32, weight, generator())
+    monkeypatch.setattr(kmeans, "_SHARED_PRODUCT", 1)
+    pieces, product = [], kmeans._product
+    monkeypatch.setattr(
+        kmeans, "_product", lambda *tables: (pieces.append(len(tables[1].T)), product(*tables))
+    )
+    before, seeds = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            with one_thread_each():
+                seeds.append(kmeans._seed_codewords(rows, 32, weight, generator()))
+    finally:
+        torch.set_num_threads(before)
+    assert set(pieces) == {500}
+    assert all(torch.equal(found, whole) for found in seeds)
 
 
 def test_seeds_are_distinct_rows_with_weight_and_spread():
