@@ -15,6 +15,7 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from adaptive_vq._number_checks import as_numbers, distinct_names, number_row, whole_number
@@ -36,6 +37,9 @@ __all__ = [
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+
+_SUMS_AT_ONCE = 2**16
+"""Of all budgets with all bits of a category, which are many where both are thousands."""
 
 
 def allocate_total(
@@ -242,14 +246,17 @@ def _best_totals(costs: list[Floats], budget: int) -> tuple[Floats, list[Ints]]:
     totals = np.zeros(budget + 1)
     choices = []
     for cost in costs:
-        best = np.full(budget + 1, np.inf)
-        choice = np.zeros(budget + 1, dtype=np.int64)
-        for b in range(min(cost.size, budget + 1)):
-            candidate = totals[: budget + 1 - b] + cost[b]
-            better = candidate < best[b:]
-            best[b:][better] = candidate[better]
-            choice[b:][better] = b
-        totals = best
+        cost = cost[: budget + 1]
+        # What the others total by [budget, bits], from the totals of falling budgets.
+        others = np.concatenate([totals[::-1], np.full(cost.size - 1, np.inf)])
+        others = sliding_window_view(others, cost.size)[::-1]
+        totals, choice = np.empty(budget + 1), np.empty(budget + 1, dtype=np.int64)
+        n_rows = max(1, _SUMS_AT_ONCE // cost.size)
+        for start in range(0, budget + 1, n_rows):
+            some = slice(start, start + n_rows)
+            sums = others[some] + cost
+            choice[some] = sums.argmin(1)
+            totals[some] = np.take_along_axis(sums, choice[some, None], 1)[:, 0]
         choices.append(choice)
     return totals, choices
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from adaptive_vq import allocation
 from adaptive_vq.allocation import (
     active_directions,
     allocate_minimax,
@@ -74,6 +75,14 @@ def test_total_equals_brute_force(curve_set, budget):
     best = min(sum(values_at(curve_set, d)) for d in divisions(curve_set, budget))
     assert bits.sum() <= budget
     assert sum(values_at(curve_set, bits)) == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 12])
+def test_budgets_taken_in_parts_are_divided_alike(monkeypatch, at_once):
+    cases = list(random_cases(40))
+    whole = [allocate_total(*case).tolist() for case in cases]
+    monkeypatch.setattr(allocation, "_SUMS_AT_ONCE", at_once)
+    assert [allocate_total(*case).tolist() for case in cases] == whole
 
 
 @given(curve_sets, st.integers(0, 12), st.data())
