@@ -325,9 +325,9 @@ def _try_cuts(
     cuts: Sequence[Categories],
     budget: int,
     tolerance: float,
-    with_codes: Sequence[Categories] = (),
-    alone: Categories | None = None,
-    most: int = 0,
+    with_codes: Sequence[Categories],
+    alone: Categories,
+    most: int,
 ) -> list[_Trial]:
     """Measure the candidates and, where there are rows to judge them by, cuts derived from them.
 
@@ -341,7 +341,7 @@ def _try_cuts(
 
     candidates = sorted([*cuts, *with_codes], key=len)
     few, judged = bench.rows_are_few, bench.may_judge_many_cuts
-    n_columns = math.inf if alone is None or not most else len(alone)
+    n_columns = len(alone) if most else math.inf
     every = not few and n_columns <= min(most, _ALL_MOVED if judged else _ALL_MOVED_BY_FEW)
     if few:
         parts = (_walk(bench, some, budget, tolerance) for some in (cuts, with_codes))

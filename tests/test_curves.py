@@ -640,7 +640,7 @@ def test_of_few_rows_estimates_that_come_true_are_believed(estimates, measured, 
     cuts = [{f"c{i}": np.array([i]) for i in range(n)} for n in (1, 2, 3, 4)]
     bench = Bench(make_table(), seed=0)
     assert bench.rows_are_few
-    trials = curves._try_cuts(bench, cuts, 32, 0.02)
+    trials = curves._try_cuts(bench, cuts, 32, 0.02, with_codes=[], alone={}, most=0)
     assert asked == measured
     assert [len(trial.names) for trial in trials] == measured
 
