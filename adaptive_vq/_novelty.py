@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from adaptive_vq.spectra import exact_bits, row_items
+from adaptive_vq.spectra import bits_to_tell, may_be_exact, row_items
 
 __all__ = ["NewValues", "are_known", "novel_error"]
 
@@ -46,11 +46,13 @@ def novel_error(rows: Rows, weight: NDArray[np.float64]) -> float | None:
     0.4
     """
     rows, weight = rows[weight > 0], weight[weight > 0]
-    if len(rows) == 0 or exact_bits(rows, float(weight.sum())) is None:
+    if len(rows) == 0 or not may_be_exact(rows):
         return None
     _, first, index, count = np.unique(
         row_items(rows), return_index=True, return_inverse=True, return_counts=True
     )
+    if bits_to_tell(len(first), float(weight.sum())) is None:
+        return None
     if (weight == np.rint(weight)).all():
         count = np.bincount(index.ravel(), weight)
     distance = cdist(rows[first], rows[first], "sqeuclidean")

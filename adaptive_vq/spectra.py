@@ -12,8 +12,10 @@ from adaptive_vq.gaussian import gaussian_curve
 
 __all__ = [
     "CategoryStatistics",
+    "bits_to_tell",
     "category_statistics",
     "exact_bits",
+    "may_be_exact",
     "n_distinct",
     "row_items",
     "spectrum",
@@ -219,9 +221,16 @@ def exact_bits(Z: NDArray[np.float32], n_rows: float) -> int | None:
     >>> exact_bits(np.tile(np.float32([[0.0], [1.0], [5.0]]), (40, 1)), 120)
     2
     """
-    if Z.shape[0] > _PROBE_ROWS and n_distinct(Z[:_PROBE_ROWS]) > 2**_MAX_EXACT_BITS:
-        return None
-    distinct = n_distinct(Z)
+    return bits_to_tell(n_distinct(Z), n_rows) if may_be_exact(Z) else None
+
+
+def may_be_exact(Z: NDArray[np.float32]) -> bool:
+    """Whether the first rows leave it open that there are `exact_bits`."""
+    return len(Z) <= _PROBE_ROWS or n_distinct(Z[:_PROBE_ROWS]) <= 2**_MAX_EXACT_BITS
+
+
+def bits_to_tell(distinct: int, n_rows: float) -> int | None:
+    """`exact_bits` by the number of different rows."""
     bits = (distinct - 1).bit_length()
     repeated = distinct == 1 or distinct * _ROWS_PER_VALUE <= n_rows
     return bits if repeated and bits <= _MAX_EXACT_BITS else None
