@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -246,7 +247,13 @@ def n_distinct(Z: NDArray[np.float32]) -> int:
     return int(np.unique(row_items(Z)).size)
 
 
-def row_items(Z: NDArray[np.float32]) -> NDArray[np.void]:
-    """Rows as items (n,) that are equal where all of their cells are."""
+def row_items(Z: NDArray[np.float32]) -> NDArray[Any]:
+    """Rows as items (n,) that are equal where all of their cells are, in the order of their bytes.
+
+    Up to two cells are one number, of which many are sorted in a fraction of the time.
+    """
     rows = np.ascontiguousarray(Z + np.float32(0.0))  # makes a negative zero positive
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    size = rows.dtype.itemsize * rows.shape[1]
+    if size in (4, 8):
+        return rows.view(f">u{size}").astype(f"u{size}").ravel()
+    return rows.view(np.dtype((np.void, size))).ravel()

@@ -19,6 +19,7 @@ from adaptive_vq.spectra import (
     category_statistics,
     exact_bits,
     n_distinct,
+    row_items,
     total_nmse,
     variance_shares,
 )
@@ -313,6 +314,14 @@ def test_a_budget_of_one_bit_is_told_as_one(table, strategy):
 def test_values_that_come_often_enough_take_the_bits_that_tell_them_apart(n_values, times, bits):
     rows = np.tile(np.arange(n_values, dtype=np.float32), times)[:, None]
     assert exact_bits(rows, len(rows)) == bits
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3])
+def test_rows_have_an_order_that_does_not_depend_on_how_many_cells_they_have(n_cells):
+    rows = np.random.default_rng(0).integers(-3, 4, size=(500, n_cells)).astype(np.float32) / 3
+    _, first = np.unique(row_items(rows), return_index=True)
+    of_bytes = [row.tobytes() for row in rows + np.float32(0.0)]
+    assert [of_bytes[i] for i in first] == sorted(set(of_bytes))
 
 
 def test_a_negative_zero_is_no_value_of_its_own():
