@@ -25,6 +25,7 @@ from adaptive_vq._usual_gains import UsualGains
 from adaptive_vq.classical import (
     TOWARDS_NEIGHBOURS,
     CategorySpec,
+    Earlier,
     Stages,
     StartOptions,
     axes_of,
@@ -438,10 +439,8 @@ class Node:
         options = StartOptions(self.bench.seed, n_iter=5, n_refits=2, prunes=self._memorizes)
 
         def errors(fold: Fold) -> Tensor:
-            axes, known = self._axes(fold), self._stages[fold]
-            part = fit_category(
-                fold.train, spec, fold.weight, options, asked.draws, axes=axes, known=known
-            )
+            earlier = Earlier(self._axes(fold), self._stages[fold])
+            part = fit_category(fold.train, spec, fold.weight, options, asked.draws, earlier)
             return row_errors(part, fold.valid, 16, self._valid_weight[fold])
 
         known = self._known_errors.setdefault(asked, [])

@@ -209,7 +209,7 @@ def _turns(
     parts = [(torch.from_numpy(f), torch.from_numpy(v)) for f, v in folds(order, n_valid)]
     quick = replace(options, train_beam=5, n_refits=1, quick_start=True)
     race = Race()
-    known: list[classical.Stages] = [{} for _ in parts]
+    stages: list[classical.Stages] = [{} for _ in parts]
 
     @cache
     def axes(turn: int) -> classical.Axes:
@@ -222,15 +222,8 @@ def _turns(
 
         def of(turn: int) -> Tensor:
             fit, valid = parts[turn]
-            fitted = classical.fit_category(
-                table[fit],
-                tried,
-                weight[fit],
-                quick,
-                width,
-                axes=axes(turn),
-                known=known[turn],
-            )
+            earlier = classical.Earlier(axes(turn), stages[turn])
+            fitted = classical.fit_category(table[fit], tried, weight[fit], quick, width, earlier)
             return classical.row_errors(fitted, table[valid], options.beam, weight[valid])
 
         return race.entered(until(race.lost, of, range(len(parts))))

@@ -60,20 +60,19 @@ def choose_bootstrap(
     if not sizes or (single and not _may_learn_from_draws(table, spec)):
         return spec, 0.0
     # Not too quick: noise also helps codebooks that are merely fitted badly.
-    quick = replace(options, train_beam=8, n_iter=5, n_refits=2, quick_start=True)
+    quick = replace(
+        options, train_beam=8, n_iter=5, n_refits=2, quick_start=True, standing_for=len(table)
+    )
     shrunken = max(LEAST_SHRUNKEN, min(MOST_SHRUNKEN, len(table) // BOOTSTRAP_TRIAL_ROWS))
     smaller = [[max(2, size // shrunken) for size in level] for level in spec.sizes]
     n_fit = min(len(table) // shrunken, MOST_TRIAL_ROWS)
     few, others = slice(0, n_fit), slice(n_fit, n_fit + JUDGED_ROWS)
-    axes = classical.axes_of(table[few], spec, weight[few])
-    known: classical.Stages = {}
+    earlier = classical.Earlier(classical.axes_of(table[few], spec, weight[few]), {})
 
     @cache
     def errors(width: float, grown: bool, spread: bool = False) -> Tensor:
         tried = replace(spec, sizes=smaller, grown=grown, spread=spread)
-        part = classical.fit_category(
-            table[few], tried, weight[few], quick, width, len(table), axes, known
-        )
+        part = classical.fit_category(table[few], tried, weight[few], quick, width, earlier)
         return classical.row_errors(part, table[others], options.beam, weight[others])
 
     sparse, gaussian = worth_trying(table, spec, weight)

@@ -161,7 +161,8 @@ class StartOptions:
 
     Refits are `n_refits` at most, and end before where they no longer pay. A `quick_start` looks at
     fewer of the rows drawn from a Gaussian, which has no outliers to miss. `may_spread` is whether
-    codewords may get spreads, `prunes` whether idle ones go however many rows there are.
+    codewords may get spreads, `prunes` whether idle ones go however many rows there are. Draws per
+    row are those of a table of `standing_for` rows; None: of as many as there are.
     """
 
     seed: int
@@ -172,6 +173,15 @@ class StartOptions:
     quick_start: bool = False
     may_spread: bool = True
     prunes: bool = False
+    standing_for: int | None = None
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is known of rows by earlier fits to them: their axes, and codebooks that serve again."""
+
+    axes: Axes
+    stages: Stages
 
 
 def fit_category(
@@ -180,18 +190,10 @@ def fit_category(
     weight: Tensor,
     options: StartOptions,
     bootstrap: float,
-    standing_for: int | None = None,
-    axes: Axes | None = None,
-    known: Stages | None = None,
+    earlier: Earlier | None = None,
 ) -> CategoryCodec:
-    """Principal axes, residual k-means with a beam, alternating search and refit.
-
-    Draws per row are those of a table of `standing_for` rows; None: of as many as there are. `axes`
-    are what `axes_of` gives, where they are known; codebooks of earlier fits to these rows may be.
-    """
-    return fit_rivals(
-        table, [spec], weight, options, bootstrap, standing_for, axes=axes, known=known
-    )[0]
+    """Principal axes, residual k-means with a beam, alternating search and refit."""
+    return fit_rivals(table, [spec], weight, options, bootstrap, earlier)[0]
 
 
 def fit_rivals(
@@ -200,17 +202,15 @@ def fit_rivals(
     weight: Tensor,
     options: StartOptions,
     bootstrap: float,
-    standing_for: int | None = None,
-    axes: Axes | None = None,
-    known: Stages | None = None,
+    earlier: Earlier | None = None,
 ) -> list[CategoryCodec]:
     """As `fit_category`, for specs of a category that only its refits tell apart."""
     spec = specs[0]
-    mean, basis = axes or axes_of(table, spec, weight)
+    earlier = earlier or Earlier(axes_of(table, spec, weight), {})
+    mean, basis = earlier.axes
     latents = (table[:, spec.columns] - mean) @ basis
-    generator = seed_of(options.seed, spec.name)
-    n_standing = standing_for or len(table)
-    latents, weight = _enlarged(latents, weight, bootstrap, n_standing, generator)
+    n_rows, generator = options.standing_for or len(table), seed_of(options.seed, spec.name)
+    latents, weight = _enlarged(latents, weight, bootstrap, n_rows, generator)
     sizes, widths, levels = spec.flat()
     chain, codes = quantize.fit_chain(
         latents,
@@ -223,7 +223,7 @@ def fit_rivals(
         grown=spec.grown,
         quick_start=options.quick_start and bootstrap >= NEARLY_GAUSSIAN,
         spread=spec.spread,
-        known=None if known is None else known.setdefault(bootstrap, {}),
+        known=earlier.stages.setdefault(bootstrap, {}),
     )
 
     def settled(spec: CategorySpec) -> CategoryCodec:
@@ -237,8 +237,9 @@ def refit_category(
     table: Tensor, part: CategoryCodec, weight: Tensor, options: StartOptions
 ) -> CategoryCodec:
     """Let the codewords of a category follow other rows, from where they stand."""
-    latents, generator = part.latents(table), seed_of(options.seed, part.spec.name)
-    latents, weight = _enlarged(latents, weight, part.bootstrap, len(table), generator)
+    latents, n_rows = part.latents(table), options.standing_for or len(table)
+    generator = seed_of(options.seed, part.spec.name)
+    latents, weight = _enlarged(latents, weight, part.bootstrap, n_rows, generator)
     chain = _settled(latents, part.chain, weight, options, len(table), part.spec.gentle)
     return replace(part, chain=chain)
 

@@ -117,7 +117,8 @@ def test_draws_per_row_are_those_of_the_table_stood_for(table, monkeypatch):
 
     monkeypatch.setattr(classical._draws, "smoothed_bootstrap", noted)
     for standing_for in (None, 3_500, 14_000):
-        classical.fit_category(table, spec(), ONES, StartOptions(0), 0.5, standing_for)
+        options = StartOptions(0, standing_for=standing_for)
+        classical.fit_category(table, spec(), ONES, options, 0.5)
     assert drawn == [5, 3, 1]
 
 

@@ -42,8 +42,8 @@ def _bench_of(monkeypatch, errors, n=300):
     """Bench whose fits leave what `errors` says of each, and what was fitted."""
     fitted = []
 
-    def fit(table, spec, weight, options, bootstrap, axes, known):
-        assert torch.equal(axes[1], classical.axes_of(table, spec, weight)[1])
+    def fit(table, spec, weight, options, bootstrap, earlier):
+        assert torch.equal(earlier.axes[1], classical.axes_of(table, spec, weight)[1])
         fitted.append((max(spec.sizes[0]), spec.spread, bootstrap) + spec.grown * (True,))
         return fitted[-1]
 
@@ -336,7 +336,7 @@ def test_full_codebooks_that_memorize_are_compared_with_smaller_ones(memorizes, 
 def test_idle_codewords_go_before_sizes_are_compared(monkeypatch):
     prunes = []
 
-    def fit(table, spec, weight, options, bootstrap, axes, known):
+    def fit(table, spec, weight, options, bootstrap, earlier):
         prunes.append(options.prunes)
 
     bench = Bench(np.random.default_rng(0).normal(size=(2_000, 3)).astype(np.float32), 0)
@@ -419,9 +419,9 @@ def test_cuts_that_are_close_are_measured_again_as_they_start_if_these_help(monk
     halves = {"a": np.arange(10), "b": np.arange(10, 20)}
     fitted, fit = [], _bench.fit_category
 
-    def noted(table, spec, weight, options, bootstrap, **known):
+    def noted(table, spec, weight, options, bootstrap, earlier):
         fitted.append(bootstrap)
-        return fit(table, spec, weight, options, bootstrap, **known)
+        return fit(table, spec, weight, options, bootstrap, earlier)
 
     monkeypatch.setattr(_bench.Node, "gains_by_growing", lambda *_: (help_, False))
     monkeypatch.setattr(_bench.Node, "gains_by_draws", lambda *_: help_)

@@ -123,8 +123,8 @@ def test_what_falls_behind_does_not_get_the_other_turns(monkeypatch, noise, turn
         spread = noise if part == 0.5 else 0.0
         return level + spread * torch.linspace(-1.0, 1.0, len(rows))
 
-    def fitted(rows, spec, mass, options, width, axes, known):
-        assert torch.equal(axes[0], classical.axes_of(rows, spec, mass)[0])
+    def fitted(rows, spec, mass, options, width, earlier):
+        assert torch.equal(earlier.axes[0], classical.axes_of(rows, spec, mass)[0])
         return width
 
     monkeypatch.setattr(classical, "fit_category", fitted)

@@ -182,8 +182,8 @@ def test_tails_of_a_gaussian_are_told_from_heavier_ones():
 def test_smoothing_is_tried_in_proportion(monkeypatch, n, share):
     rows, seen, judged = normal(n, 3), [], []
 
-    def noted(table, tried, weight, options, width, standing_for, axes, known):
-        seen.append((len(table), len(weight), tried.sizes, standing_for))
+    def noted(table, tried, weight, options, width, earlier):
+        seen.append((len(table), len(weight), tried.sizes, options.standing_for))
         return table
 
     def judge(fitted_on, table, _, weight):
