@@ -121,6 +121,14 @@ OTHER_ROWS = (
 """What to do about such rows."""
 
 
+def on_first(
+    rule: str, found: pd.Series, threshold: float, parameter: str, message: str
+) -> Recommendation:
+    """Recommendation on the first of all that a rule has found, which stands out most."""
+    subject, value = str(found.index[0]), float(found.iloc[0])
+    return Recommendation(rule, subject, value, threshold, parameter, message)
+
+
 def percent(share: float) -> str:
     """Share in percent, one digit more below 1 %."""
     return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"

@@ -20,6 +20,7 @@ from adaptive_vq._advice import (
     Found,
     Recommendation,
     capped_above,
+    on_first,
     percent,
 )
 from adaptive_vq._knee import LESS, MORE, in_use
@@ -321,10 +322,9 @@ def above_predicted(d: Diagnosis) -> Found:
     off = ratio[ratio > ABOVE_PREDICTED].sort_values(ascending=False)
     if len(off):
         row = table.loc[off.index[0]]
-        yield Recommendation(
+        yield on_first(
             "above_predicted",
-            str(off.index[0]),
-            float(off.iloc[0]),
+            off,
             ABOVE_PREDICTED,
             "validation_fraction",
             f"Coded worse than predicted (limit {ABOVE_PREDICTED:g} times): "

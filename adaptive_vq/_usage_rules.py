@@ -26,6 +26,7 @@ from adaptive_vq._advice import (
     Recommendation,
     capped_above,
     chance,
+    on_first,
     percent,
 )
 from adaptive_vq._wording import counted, listed
@@ -118,10 +119,9 @@ def few_rows(d: Diagnosis) -> Found:
     rows = d.codebooks.get("rows_per_codeword", pd.Series(dtype=float))
     few = rows[rows < ROWS_PER_CODEWORD].sort_values()
     if len(few):
-        yield Recommendation(
+        yield on_first(
             "few_rows",
-            str(few.index[0]),
-            float(few.iloc[0]),
+            few,
             ROWS_PER_CODEWORD,
             "more rows, or min_rows_per_codeword",
             f"Fewer than {ROWS_PER_CODEWORD:g} training rows per codeword in "
@@ -159,10 +159,9 @@ def shift(d: Diagnosis) -> Found:
         moved = values[values > limits].sort_values(ascending=False)
         if len(moved):
             limit = float(limits[moved.index[0]])
-            yield Recommendation(
+            yield on_first(
                 f"shift_{key}",
-                str(moved.index[0]),
-                float(moved.iloc[0]),
+                moved,
                 limit,
                 NO_PARAMETER,
                 f"{counted(len(moved), 'column differs', 'columns differ')} from training "
@@ -177,10 +176,9 @@ def stuck(d: Diagnosis) -> Found:
     chance = d.columns["equal_chance"].where(cells.round() >= ROWS_FOR_SHIFT)
     equal = chance[chance < EQUAL_CHANCE].sort_values()
     if len(equal):
-        yield Recommendation(
+        yield on_first(
             "shift_stuck",
-            str(equal.index[0]),
-            float(equal.iloc[0]),
+            equal,
             EQUAL_CHANCE,
             NO_PARAMETER,
             f"{counted(len(equal), 'column is', 'columns are')} constant here, and varied in "
