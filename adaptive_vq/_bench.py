@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adaptive_vq import quantize
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, Fold, folds
-from adaptive_vq._novelty import NewValues, novel_error
+from adaptive_vq._novelty import NewValues, novel_error, surprise_error
 from adaptive_vq._parallel import each, until
 from adaptive_vq._race import Race, behind
 from adaptive_vq._small_tables import largest_codebook, memorized, too_few
@@ -88,6 +88,9 @@ class Bench:
             for fit, valid in folds(order, n_valid, MOST_FOLDS if few else 1)
         ]
         self.n_rows = len(self.folds[0].train)
+        self.n_judged = sum(len(fold.valid) for fold in self.folds)
+        # Of many cuts one looks good by chance where fewer rows are kept aside.
+        self.may_judge_many_cuts = self.n_judged >= ENOUGH_JUDGED
         self.seed = seed
         self._nodes: dict[tuple[int, ...], Node] = {}
         self.new_values = NewValues(self.folds[0].every)
@@ -168,11 +171,6 @@ class Bench:
             node.forget_gains()
         return True
 
-    @property
-    def may_judge_many_cuts(self) -> bool:
-        """Whether enough rows are kept aside for cuts not to look good by chance."""
-        return sum(len(fold.valid) for fold in self.folds) >= ENOUGH_JUDGED
-
     def few_valued_columns(self) -> list[int]:
         """Columns that take few values: which share a codebook decides how many it has to tell."""
         train = self.folds[0].train.numpy()
@@ -180,11 +178,11 @@ class Bench:
         return [c for c in columns if 1 < n_distinct(train[:, [c]]) <= _FEW_VALUES]
 
     def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
-        """Whether a codebook for each set of columns, of all it holds, keeps to the budget."""
+        """Whether bits to tell apart all that each set of columns holds keep to the budget."""
         left = budget
         for columns in sets:
             bits = (n_distinct(self.folds[0].every(columns.tolist())[0]) - 1).bit_length()
-            if bits > min(left, quantize.MAX_CODEBOOK_BITS):
+            if bits > left:
                 return False
             left -= bits
         return True
@@ -219,9 +217,12 @@ class Node:
         self._stages: dict[Fold, Stages] = {fold: {} for fold in bench.folds}
         # Rows like none before count by what they cost on average, whichever are kept aside. Of
         # many different rows these tell; but what is new to a column counts as much at least.
-        novel = novel_error(*bench.folds[0].every(columns))
-        self._novelty = novel or 0.0
-        self._least = bench.new_values.error(columns.tolist()) if novel is None else 0.0
+        every = bench.folds[0].every(columns)
+        novel = novel_error(*every)
+        self._novelty, self._least = novel or 0.0, 0.0
+        if novel is None:
+            surprise = surprise_error(*every, bench.n_judged)
+            self._least = max(surprise, bench.new_values.error(columns.tolist()))
         self._valid_weight = {
             fold: fold.valid_weight if novel is None else fold.weight_of_known(columns)
             for fold in bench.folds

@@ -7,7 +7,7 @@ import torch
 from adaptive_vq import HierarchicalVQVAE
 from adaptive_vq._bench import Bench
 from adaptive_vq._foresight import Optimism
-from adaptive_vq._novelty import are_known, novel_error
+from adaptive_vq._novelty import are_known, novel_error, surprise_error
 from adaptive_vq.curves import measure
 
 
@@ -49,6 +49,51 @@ def test_the_estimate_is_right_on_average():
         away = (((new[:, None] - np.unique(rows, axis=0)[None]) ** 2).sum(2)).min(1)
         true.append(away.mean())
     assert np.mean(estimates) == pytest.approx(np.mean(true), rel=0.2)
+
+
+@pytest.mark.parametrize("unit", [1, 1.5])
+def test_a_row_is_lost_more_rarely_the_more_new_ones_were_not(unit):
+    rows, weight = rare(600), unit * (np.arange(2.0, 602.0) % 3)
+    seen = rows[weight > 0]
+    distinct, first, count = np.unique(seen, axis=0, return_index=True, return_counts=True)
+    if unit == 1:
+        count = [weight[weight > 0][(seen == row).all(1)].sum() for row in distinct]
+    away = ((distinct[:, None] - distinct) ** 2).sum(2)
+    np.fill_diagonal(away, np.inf)
+    once = np.array(count) == 1
+    mass = weight[weight > 0][first][once]
+    share, cost = mass.sum() / weight.sum(), np.average(away.min(1)[once], weights=mass)
+    for n_judged in (10, 1_000):
+        found = surprise_error(rows, weight, n_judged)
+        assert found == pytest.approx(share * cost * 0.1 / (share * n_judged + 1.1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.zeros((0, 2)), np.ones((1, 2)), np.ones((90, 2)), [[0, 1]] * 4 + [[1, 1]] * 4, np.eye(50)],
+)
+def test_no_row_is_a_surprise_where_all_repeat_or_most_are_like_no_other(rows):
+    rows = np.array(rows, dtype=np.float32)
+    assert surprise_error(rows, np.ones(len(rows)), 10) == 0.0
+
+
+def test_of_many_rows_some_tell_what_a_surprise_costs():
+    rows = np.concatenate([np.zeros(1_000), 1.0 + np.arange(700)]).astype(np.float32)[:, None]
+    rows[-300:] *= 1_000  # not among those compared
+    found = surprise_error(rows, np.ones(1_700), 0)
+    assert found == pytest.approx(700 / 1_700 * 0.1 / 1.1)
+
+
+def test_columns_that_tell_all_apart_alone_are_not_coded_together():
+    # Together most flags repeat others, and next to nothing is left of those kept aside. Alone no
+    # flag can be lost, and the value of many can be told as well.
+    rng = np.random.default_rng(0)
+    share, value = rng.uniform(0.05, 0.4, size=9), np.round(rng.normal(size=900), 2)
+    rows = np.column_stack([rng.random((900, 9)) < share, value]).astype(np.float32)
+    together = {"flags": np.arange(9), "value": np.array([9])}
+    assert novel_error(rows[:, :9], np.ones(900)) is None
+    found = measure(rows, [{"all": np.arange(10)}, together], 32, "total", 1, 0, most_alone=25)
+    assert len(found.categories) == 10
 
 
 def test_known_rows_are_those_with_an_equal():
