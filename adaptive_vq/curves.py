@@ -126,7 +126,8 @@ def measure(
     smaller codebooks are tried as well, as they are in categories whose rows large ones memorize.
     Where a cut into fewer categories is hardly worse, draws beside sparse rows and codebooks that
     are grown decide. Where columns take few values, rows like none before are left out of what is
-    measured, and count by what those that came once would have cost.
+    measured, and count by what those that came once would have cost; sets of rows that mostly
+    repeat others are given no less than what a new one that is lost would cost.
     """
     bench = Bench(Z, random_state, weight)
     bench.settle_directions(budget)
