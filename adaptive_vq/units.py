@@ -38,8 +38,8 @@ __all__ = ["AUTO_CLIP", "AUTO_SCALER", "CodecUnits", "resolve_units"]
 _ARRAYS = ("lower", "upper", "center", "scale", "reference", "variance", "empty", "uncapped")
 _N_QUANTILES = 1000
 _CELLS_AT_ONCE = 1 << 20  # cells of a large table that are copied at a time
-_STILL = 1e-20  # variance in codec units below which a training column is constant up to rounding
-_ROUNDING = 1e-3  # and what a network of float32 may add to such a column
+_STILL = 1e-20  # variance in codec units, as by next to no weight, that rounding hides when decoded
+_ROUNDING = 1e-3  # what a network of float32 may add to such a column, or to a constant one
 _OF_FLOAT32 = 1e-6
 OWN_SCALES = ("standard", "robust", "quantile")
 _WIDEST = 1e15  # spread in codec units, and smallest one inverse
@@ -260,19 +260,19 @@ class CodecUnits:
             Z[beyond] = exact[beyond]
             what = "cells beyond 1e150 in codec units; their squares overflow. Cap or rescale it"
             self._refuse(np.abs(Z) > _LARGEST, what)
-        return self.without_rounding(Z, _OF_FLOAT32)
+        self._flatten(Z, 0.0, _OF_FLOAT32)
+        return Z
 
-    def without_rounding(self, Z: ArrayLike, share: float = _ROUNDING) -> FloatArray:
+    def without_rounding(self, Z: ArrayLike) -> FloatArray:
         """Copy of decoded rows with columns constant in training exactly constant.
 
-        A constant of 1e-12 comes back as such, not as the rounding of the columns beside it.
+        A constant of 1e-12 comes back as such, not as the rounding of the columns beside it; a
+        column of next to no weight comes back as its mean.
 
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_features)
             Rows in codec units.
-        share : float, default=0.001
-            What rounding may be, of the constant or of 1, whichever is larger.
 
         Returns
         -------
@@ -280,10 +280,11 @@ class CodecUnits:
         """
         values = np.array(Z, dtype=np.float64)
         # Of other units all may be small.
-        self._flatten(values, _STILL if self._kind() in OWN_SCALES else 0.0, share)
+        self._flatten(values, _STILL if self._kind() in OWN_SCALES else 0.0, _ROUNDING)
         return values
 
     def _flatten(self, values: NDArray[Any], still: float, share: float) -> None:
+        """Set columns of variance up to `still` to their means where a `share` is all between."""
         for j in np.flatnonzero(self.variance_ <= still):
             level = max(1.0, abs(self.reference_[j]))
             rounding = np.abs(values[:, j] - self.reference_[j]) <= share * level

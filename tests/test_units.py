@@ -17,6 +17,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from adaptive_vq import HierarchicalVQVAE
+from adaptive_vq.diagnosis import diagnose
 from adaptive_vq.units import AUTO_CLIP, AUTO_SCALER, CodecUnits, resolve_units
 
 SCALERS = ["standard", "robust", "quantile", None]
@@ -526,3 +528,21 @@ def test_units_show_their_parameters():
     assert repr(CodecUnits("robust", None)) == "CodecUnits(scaler='robust', clip=None)"
     fitted = CodecUnits().fit(np.arange(4.0)[:, None])
     assert repr(fitted) == "CodecUnits(scaler='standard', clip=(0.5, 99.5))"
+
+
+@pytest.mark.parametrize("scaler", ["standard", "robust", "quantile"])
+def test_a_column_of_next_to_no_weight_is_its_mean_when_decoded_and_not_before(scaler):
+    # Its units are so small that what decodes to it would be rounding of other columns.
+    X = np.random.default_rng(0).normal(3.0, 1.0, size=(600, 3))
+    codec = HierarchicalVQVAE(
+        bits=16, scaler=scaler, column_weights=[1, 1, 1e-22], max_epochs=0, random_state=0
+    ).fit(X)
+    units = codec.units_
+    assert 0.0 < units.variance_[2] < 1e-20
+    assert np.ptp(units.targets(X)[:, 2]) > 0.0
+    decoded = codec.reconstruct(X)[:, 2]
+    assert decoded == pytest.approx(np.full(600, decoded[0]), rel=1e-12)
+    # So all of it is lost, and reports say so.
+    errors = diagnose(codec, X).columns["nmse"]
+    assert errors.iloc[2] == pytest.approx(1.0)
+    assert (errors.iloc[:2] < 0.5).all()
