@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag, toeplitz
-from scipy.optimize import brentq
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from adaptive_vq._families import FAMILIES, N_SHARED, Model, punch
 from adaptive_vq.metrics import gaussian_distortion_rate
+from adaptive_vq.scores import gaussian_bits
 
 __all__ = ["make_feature_families", "make_gaussian_table"]
 
@@ -26,7 +26,6 @@ Spectrum = Literal["iid", "ar1", "power", "blocks"]
 
 _SPECTRA = ("iid", "ar1", "power", "blocks")
 _N_BLOCKS = 6
-_TARGET_NMSE = 0.1
 
 
 def make_feature_families(
@@ -124,7 +123,7 @@ def make_feature_families(
             "n_factors": family.n_factors,
             "noise": family.noise,
             "effective_dimension": n_latent**2 / np.square(model.spectrum).sum(),
-            "gaussian_bits": _bits_for(_TARGET_NMSE, model.spectrum),
+            "gaussian_bits": gaussian_bits(model.spectrum),
         }
     data = pd.concat(parts.values(), axis=1)
     return Bunch(
@@ -300,9 +299,3 @@ def _block_names(
 def _nmse_at(bits: ArrayLike, eigenvalues: Array) -> float | Array:
     """Distortion-rate function of a Gaussian as a share of its variance."""
     return gaussian_distortion_rate(eigenvalues, bits) / float(eigenvalues.sum())
-
-
-def _bits_for(nmse: float, eigenvalues: Array) -> float:
-    # No spectrum needs more bits than the flat one of the same width.
-    most = 0.5 * len(eigenvalues) * np.log2(1 / nmse) + 1
-    return float(brentq(lambda bits: float(_nmse_at(bits, eigenvalues)) - nmse, 0.0, most))
