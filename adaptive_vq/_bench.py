@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._folds import ENOUGH_JUDGED, MOST_FOLDS, Fold, folds
 from adaptive_vq._novelty import NewValues, novel_error, surprise_error
 from adaptive_vq._parallel import each, until
@@ -38,8 +39,6 @@ from adaptive_vq.greedy import EXACT, AveragedCurve, GreedyCurve
 from adaptive_vq.spectra import n_distinct, spectrum
 
 __all__ = ["Bench", "Node"]
-
-Floats = NDArray[np.float64]
 
 MEASURING_ROWS = 10_000
 CURVE_ROWS = 5_000
@@ -177,7 +176,7 @@ class Bench:
         columns = range(train.shape[1])
         return [c for c in columns if 1 < n_distinct(train[:, [c]]) <= _FEW_VALUES]
 
-    def tells_apart(self, sets: Iterable[NDArray[np.int64]], budget: int) -> bool:
+    def tells_apart(self, sets: Iterable[Ints], budget: int) -> bool:
         """Whether bits to tell apart all that each set of columns holds keep to the budget."""
         left = budget
         for columns in sets:
@@ -187,7 +186,7 @@ class Bench:
             left -= bits
         return True
 
-    def nodes(self, sets: Iterable[NDArray[np.int64]]) -> list[Node]:
+    def nodes(self, sets: Iterable[Ints]) -> list[Node]:
         """Measure sets of columns, each once."""
         keys = [tuple(sorted(int(c) for c in columns)) for columns in sets]
         new = [key for key in dict.fromkeys(keys) if key not in self._nodes]

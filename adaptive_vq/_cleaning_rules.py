@@ -6,19 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from adaptive_vq._arrays import Bools, Floats, Ints
 from adaptive_vq._statistics import (
     MAD_TO_STD,
     SMALLEST,
-    FloatArray,
     column_moments,
     column_quantiles,
     flattened,
     median_and_mad,
 )
-
-BoolArray = NDArray[np.bool_]
 
 CAP_WIDTH = {"percentile": 0.5, "iqr": 1.5, "mad": 3.0}
 
@@ -41,16 +38,16 @@ class Extent:
     """What is exact over all rows and merges exactly: range and number of observed cells."""
 
     n_rows: int
-    n_observed: NDArray[np.int64]
-    lowest: FloatArray
-    highest: FloatArray
+    n_observed: Ints
+    lowest: Floats
+    highest: Floats
 
     @classmethod
     def empty(cls, n_features: int) -> Extent:
         nothing = np.full(n_features, np.nan)
         return cls(0, np.zeros(n_features, dtype=np.int64), nothing, nothing)
 
-    def add(self, X: FloatArray) -> Extent:
+    def add(self, X: Floats) -> Extent:
         return Extent(
             self.n_rows + len(X),
             self.n_observed + (~np.isnan(X)).sum(axis=0),
@@ -66,7 +63,7 @@ class Extent:
             np.fmax(self.highest, other.highest),
         )
 
-    def largest(self) -> FloatArray:
+    def largest(self) -> Floats:
         return np.maximum(np.abs(self.lowest), np.abs(self.highest))
 
     def refuse_wild(self, names: list[str]) -> None:
@@ -75,17 +72,17 @@ class Extent:
             raise ValueError(f"Column {names[wild[0]]!r} has cells beyond 1e150. Rescale it.")
 
     @np.errstate(under="ignore")
-    def constant(self, tolerance: float) -> NDArray[np.bool_]:
+    def constant(self, tolerance: float) -> Bools:
         within = self.highest - self.lowest <= np.maximum(tolerance * self.largest(), SMALLEST)
         return within | (self.n_observed == 0)
 
-    def missing_share(self) -> FloatArray:
+    def missing_share(self) -> Floats:
         return (self.n_rows - self.n_observed) / self.n_rows
 
 
 def choose_caps(
-    rows: FloatArray, constant: BoolArray, kind: str | None, width: float | None
-) -> tuple[FloatArray, FloatArray, BoolArray]:
+    rows: Floats, constant: Bools, kind: str | None, width: float | None
+) -> tuple[Floats, Floats, Bools]:
     """Return lower and upper caps, and the columns left without because caps would flatten them."""
     lower, upper = np.full((2, rows.shape[1]), [[-np.inf], [np.inf]])
     if kind is None:
@@ -98,7 +95,7 @@ def choose_caps(
 
 
 def useless_columns(
-    capped: FloatArray, median: FloatArray, constant: BoolArray, extent: Extent, limits: Limits
+    capped: Floats, median: Floats, constant: Bools, extent: Extent, limits: Limits
 ) -> dict[int, tuple[str, float]]:
     """Return the columns that are dropped for themselves, with reason and figure."""
     missing = extent.missing_share()
@@ -118,7 +115,7 @@ def useless_columns(
     return useless
 
 
-def beyond_share(rows: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+def beyond_share(rows: Floats, lower: Floats, upper: Floats) -> Floats:
     """Return the share of observed cells outside the caps, per column."""
     beyond = ((lower > rows) | (upper < rows)).sum(axis=0)
     return beyond / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
@@ -127,9 +124,9 @@ def beyond_share(rows: FloatArray, lower: FloatArray, upper: FloatArray) -> Floa
 def report(
     names: list[str],
     dropped: dict[int, tuple[str, float]],
-    flat: BoolArray,
-    beyond: FloatArray,
-    missing: FloatArray,
+    flat: Bools,
+    beyond: Floats,
+    missing: Floats,
     caps: str | None,
     fill: str | None,
 ) -> pd.DataFrame:
@@ -155,7 +152,7 @@ def _is_extreme(mean: float, spread: float, limits: Limits) -> bool:
     return spread > limits.max_cv * abs(mean)
 
 
-def _cap_edges(rows: FloatArray, kind: str, width: float) -> tuple[FloatArray, FloatArray]:
+def _cap_edges(rows: Floats, kind: str, width: float) -> tuple[Floats, Floats]:
     if kind == "percentile":
         low, high = column_quantiles(rows, None, np.array([width / 100, 1 - width / 100]))
         return low, high
@@ -167,7 +164,7 @@ def _cap_edges(rows: FloatArray, kind: str, width: float) -> tuple[FloatArray, F
     return median - reach, median + reach
 
 
-def _largest_share(column: FloatArray) -> float:
+def _largest_share(column: Floats) -> float:
     """Return the share of the most frequent value among observed cells."""
     observed = column[~np.isnan(column)]
     if not observed.size:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_vq._alerts import warn
-from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
+from adaptive_vq._arrays import Bools, Floats
+from adaptive_vq._statistics import column_moments, column_quantiles
 from adaptive_vq._wording import more_than
 from adaptive_vq.units import CodecUnits
 
@@ -30,7 +31,7 @@ _MOST_ROWS = 10_000
 _SHOWN = 5
 
 
-def report_training_columns(units: CodecUnits, table: FloatArray) -> None:
+def report_training_columns(units: CodecUnits, table: Floats) -> None:
     """Warn of training columns that are empty, all constant, or lost on the way to codec units.
 
     Parameters
@@ -50,7 +51,7 @@ def report_training_columns(units: CodecUnits, table: FloatArray) -> None:
         warn(told)
 
 
-def _columns_told(units: CodecUnits, table: FloatArray) -> Iterator[str]:
+def _columns_told(units: CodecUnits, table: Floats) -> Iterator[str]:
     if units.empty_.any():
         yield (
             f"Columns {_named(units, units.empty_)} have no observed cell in the training rows: "
@@ -141,7 +142,7 @@ def judge_rows_to_learn_from(units: CodecUnits, Z: NDArray[np.float32]) -> None:
 
 
 @np.errstate(under="ignore")
-def _still(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+def _still(units: CodecUnits, table: Floats) -> Bools:
     """Columns that count as constant, but whose cells differ by more than rounding of their own."""
     if units.scaler not in _SHIFTING:  # others look at ranks, or at what they like
         return np.zeros(table.shape[1], dtype=bool)
@@ -161,7 +162,7 @@ def _ranks_differ(units: CodecUnits) -> bool:
 
 
 @np.errstate(under="ignore")
-def _not_led_back(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+def _not_led_back(units: CodecUnits, table: Floats) -> Bools:
     """Columns that the way to codec units and back changes, without any code in between."""
     if isinstance(units.scaler, str):  # our own center in float64, and have an inverse
         return np.zeros(table.shape[1], dtype=bool)
@@ -175,13 +176,13 @@ def _not_led_back(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(error > _OFF * spread) & (spread > 0.0)
 
 
-def _some(table: FloatArray) -> FloatArray:
+def _some(table: Floats) -> Floats:
     """Rows that stand for all."""
     return table[:: max(1, -(-len(table) // _MOST_ROWS))]
 
 
 @np.errstate(under="ignore")
-def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
+def _lost(units: CodecUnits, table: Floats) -> Bools:
     """Columns of which most cells vary, but next to nothing beside their standard deviation."""
     if units.clip is not None or units.scaler not in _SHIFTING:
         return np.zeros(table.shape[1], dtype=bool)
@@ -190,7 +191,7 @@ def _lost(units: CodecUnits, table: FloatArray) -> NDArray[np.bool_]:
     return (high > low) & ((high - low) * FAR < spread)
 
 
-def _far(units: CodecUnits, Z: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
+def _far(units: CodecUnits, Z: NDArray[np.float32], limit: float) -> Bools:
     """Columns with cells that are far out and not capped."""
     if units.clip is not None and not units.uncapped_.any():
         return np.zeros(Z.shape[1], dtype=bool)
@@ -201,7 +202,7 @@ def _far(units: CodecUnits, Z: NDArray[np.float32], limit: float) -> NDArray[np.
     return np.asarray(beyond & (units.uncapped_ | (units.clip is None)))
 
 
-def _far_told(units: CodecUnits, columns: NDArray[np.bool_], limit: float) -> str:
+def _far_told(units: CodecUnits, columns: Bools, limit: float) -> str:
     return (
         f"Columns {_named(units, columns)} have cells more than {limit:,.0f} standard deviations "
         "from their training mean, which no cap holds back"
@@ -214,6 +215,6 @@ def _way_out(units: CodecUnits) -> str:
     return f"Drop such rows: clip={units.clip} would leave these columns constant in training."
 
 
-def _named(units: CodecUnits, columns: NDArray[np.bool_]) -> str:
+def _named(units: CodecUnits, columns: Bools) -> str:
     names = [units.names_[j] for j in np.flatnonzero(columns)]
     return f"{names[:_SHOWN]}{more_than(_SHOWN, len(names))}"

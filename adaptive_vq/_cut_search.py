@@ -8,10 +8,10 @@ from itertools import combinations
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-Categories = Mapping[str, IntArray]
+from adaptive_vq._arrays import Ints
+
+Categories = Mapping[str, Ints]
 Group = tuple[int, ...]
 Groups = frozenset[Group]
 Change = tuple[Group, ...]
@@ -176,7 +176,7 @@ def each_alone(cuts: Sequence[Categories], still: Iterable[int] = ()) -> Categor
     return {f"cluster_{i}": np.array(g) for i, g in enumerate(groups, start=1)} | fixed
 
 
-def kept_whole(cuts: Sequence[Categories], groups: Iterable[IntArray]) -> list[Categories]:
+def kept_whole(cuts: Sequence[Categories], groups: Iterable[Ints]) -> list[Categories]:
     """Candidates in which each of some groups of columns is a category, as far as these are new.
 
     Categories that all candidates share stay as they are, and what they hold is in no group. None
@@ -216,7 +216,7 @@ def _named(groups: Groups, fixed: Categories) -> Categories:
     return {**named, **fixed}
 
 
-def _shared(cuts: Sequence[Categories]) -> dict[str, IntArray]:
+def _shared(cuts: Sequence[Categories]) -> dict[str, Ints]:
     """Categories that are in every cut, as the first one names them; not one of all columns."""
     if all(len(cut) == 1 for cut in cuts):
         return {}
@@ -328,7 +328,7 @@ class _Search(Generic[T]):
         return self.pool[key].error
 
 
-def _group(columns: IntArray) -> Group:
+def _group(columns: Ints) -> Group:
     return tuple(sorted(int(column) for column in columns))
 
 

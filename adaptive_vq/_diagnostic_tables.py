@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import entropy
 from sklearn.utils.validation import check_is_fitted
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._mean_rows import at_mean, with_exact_means
 from adaptive_vq._scorers import chain_of, codec_of, without_best
 from adaptive_vq._stuck import equal_chance, off_constant
 from adaptive_vq.metrics import Evaluation, category_nmse, reconstruction_nmse
-
-Floats = NDArray[np.float64]
 
 RARE_BELOW = 5
 """Rows below which a codeword in use counts as rare."""
@@ -294,7 +292,7 @@ def codebook_table(judged: Judged) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("codebook")
 
 
-def usage(hits: NDArray[np.int64] | None, size: int = 0) -> dict[str, float]:
+def usage(hits: Ints | None, size: int = 0) -> dict[str, float]:
     """Figures of one codebook from its rows per codeword; NaN where they are not known.
 
     Examples

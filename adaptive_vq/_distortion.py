@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._foreign_cells import without_na
 from adaptive_vq._statistics import checked_weights
 from adaptive_vq._wording import shown
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 # A column whose deviations are this small relative to its level is constant up to float64 rounding.
 _CONSTANT = 1e-10
@@ -34,10 +32,10 @@ _ROUNDING = 1e-6
 class _ColumnSums:
     """Weighted squared sums per column; `slack` is the error that counts as none (see `ratio`)."""
 
-    error: FloatArray
-    deviation: FloatArray
-    slack: FloatArray
-    weight: FloatArray
+    error: Floats
+    deviation: Floats
+    slack: Floats
+    weight: Floats
 
     @np.errstate(under="ignore")
     def ratio(self, columns: Any = slice(None)) -> float:
@@ -50,18 +48,18 @@ class _ColumnSums:
         return 0.0 if error <= self.slack[columns].sum() else float("inf")
 
 
-def _table(X: ArrayLike, name: str, finite: Any = "allow-nan") -> FloatArray:
+def _table(X: ArrayLike, name: str, finite: Any = "allow-nan") -> Floats:
     return check_array(without_na(X), dtype=np.float64, ensure_all_finite=finite, input_name=name)
 
 
-def _numbers(values: ArrayLike, name: str) -> FloatArray:
+def _numbers(values: ArrayLike, name: str) -> Floats:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}={shown(values, 60)} is not numeric: {error}.") from error
 
 
-def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
+def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
     """Check weights of rows; the largest becomes 1."""
     if sample_weight is None:
         return np.ones(n_rows)
@@ -70,7 +68,7 @@ def row_weights(sample_weight: ArrayLike | None, n_rows: int) -> FloatArray:
     return weight / weight.max()
 
 
-def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -> FloatArray:
+def _reference(reference: ArrayLike | None, X: Floats, weight: Floats) -> Floats:
     if reference is None:
         # Mean of the observed cells; a column without one contributes nothing, so 0 will do.
         total = np.where(weight > 0, X, 0.0) * weight
@@ -88,7 +86,7 @@ def _reference(reference: ArrayLike | None, X: FloatArray, weight: FloatArray) -
 
 def _pair(
     X: ArrayLike, X_hat: ArrayLike, sample_weight: ArrayLike | None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[Floats, Floats, Floats]:
     """Both tables with equal shape, the reconstruction filled wherever X is observed, and weights.
 
     Without rows of weight 0, whatever stands in them.
@@ -130,7 +128,7 @@ def _refuse_other_names(X: ArrayLike, names: pd.Index, given: str) -> None:
 @np.errstate(under="ignore")
 def _cells(
     X: ArrayLike, X_hat: ArrayLike, reference: ArrayLike | None, sample_weight: ArrayLike | None
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Table, reconstruction and weights of cells, all of shape (n, d), and the reference."""
     if isinstance(reference, pd.Series) and not isinstance(reference.index, pd.RangeIndex):
         _refuse_other_names(X, reference.index, "reference")
@@ -142,9 +140,7 @@ def _cells(
 
 
 @np.errstate(under="ignore")
-def _column_sums(
-    target: FloatArray, output: FloatArray, weight: FloatArray, center: FloatArray
-) -> _ColumnSums:
+def _column_sums(target: Floats, output: Floats, weight: Floats, center: Floats) -> _ColumnSums:
     observed = ~np.isnan(target)
     deviation = np.where(weight > 0, target - center, 0.0)
     # One common scale leaves every ratio as it is and keeps the squares inside float64.
@@ -202,7 +198,7 @@ def reconstruction_nmse(
     return _column_sums(*_cells(X, X_hat, reference, sample_weight)).ratio()
 
 
-def _category_columns(categories: Mapping[str, ArrayLike], n_columns: int) -> dict[str, IntArray]:
+def _category_columns(categories: Mapping[str, ArrayLike], n_columns: int) -> dict[str, Ints]:
     if not isinstance(categories, Mapping):
         raise TypeError(
             f"categories must be a mapping of names to column indices; got {categories!r}."
@@ -271,7 +267,7 @@ def category_nmse(
     return {name: _own_ratio(sums, cells, index) for name, index in columns.items()}
 
 
-def _own_ratio(sums: _ColumnSums, cells: tuple[FloatArray, ...], index: IntArray) -> float:
+def _own_ratio(sums: _ColumnSums, cells: tuple[Floats, ...], index: Ints) -> float:
     """NMSE of a category, at a scale of its own where squares are lost beside larger ones."""
     if sums.weight[index].any() and sums.deviation[index].sum() < _TINY:
         target, output, weight, center = cells
@@ -335,7 +331,7 @@ def imbalance(errors: Mapping[str, float] | ArrayLike) -> dict[str, float]:
     }
 
 
-def _spectrum(cov_or_eigenvalues: ArrayLike) -> FloatArray:
+def _spectrum(cov_or_eigenvalues: ArrayLike) -> Floats:
     """Eigenvalues, not negative, largest first."""
     array = _numbers(cov_or_eigenvalues, "cov_or_eigenvalues")
     if array.size == 0 or array.ndim not in (1, 2):
@@ -356,7 +352,7 @@ def _spectrum(cov_or_eigenvalues: ArrayLike) -> FloatArray:
 
 def gaussian_distortion_rate(
     cov_or_eigenvalues: ArrayLike, bits: float | ArrayLike
-) -> float | FloatArray:
+) -> float | Floats:
     r"""Least squared error any code can reach on a Gaussian source (reverse water-filling).
 
     .. math:: D(R) = \sum_i \min(\theta, \lambda_i), \qquad

@@ -15,22 +15,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-Array = NDArray[np.float64]
-Shape = Callable[[Array], NDArray[Any]]
+from adaptive_vq._arrays import Bools, Floats
+
+Shape = Callable[[Floats], NDArray[Any]]
 
 N_SHARED = 3
 
 
-def _identity(z: Array) -> Array:
+def _identity(z: Floats) -> Floats:
     return z
 
 
-def _in_bin(z: Array, index: int, n_bins: int) -> NDArray[np.bool_]:
+def _in_bin(z: Floats, index: int, n_bins: int) -> Bools:
     """Whether `z` lies in the `index`-th of `n_bins` equally likely intervals."""
     return np.floor(n_bins * ndtr(z)) == index
 
 
-def _almost_one(z: Array, jitter: float) -> Array:
+def _almost_one(z: Floats, jitter: float) -> Floats:
     return 1.0 + jitter * z
 
 
@@ -63,7 +64,7 @@ class Column:
     scale: float = 1.0
     offset: float = 0.0
 
-    def observe(self, latent: Array) -> Array:
+    def observe(self, latent: Floats) -> Floats:
         """Values (n,) from the family's latent variables (n, m)."""
         return self.scale * (self.shape(latent[:, self.source]).astype(np.float64) + self.offset)
 
@@ -167,8 +168,8 @@ FAMILIES = (
 class Model:
     """Factor model of one family: `n_shared` common factors, k own ones, m variables."""
 
-    mixing: Array  # (n_shared, k), unit columns
-    loadings: Array  # (k, m), every variable of unit variance
+    mixing: Floats  # (n_shared, k), unit columns
+    loadings: Floats  # (k, m), every variable of unit variance
     noise: float
     shared: float
 
@@ -189,19 +190,19 @@ class Model:
         return cls(mixing, loadings / np.sqrt(variances), family.noise, shared)
 
     @property
-    def factor_covariance(self) -> Array:
+    def factor_covariance(self) -> Floats:
         """Covariance (k, k) of the family's factors, of unit variances."""
         own = np.eye(self.mixing.shape[1])
         return self.shared * self.mixing.T @ self.mixing + (1 - self.shared) * own
 
     @property
-    def spectrum(self) -> Array:
+    def spectrum(self) -> Floats:
         """Eigenvalues (m,) of the correlation matrix of the variables."""
         signal = self.loadings.T @ self.factor_covariance @ self.loadings
         correlation = (1 - self.noise) * signal + self.noise * np.eye(len(signal))
         return np.asarray(np.linalg.eigvalsh(correlation), dtype=np.float64)
 
-    def sample(self, common: Array, rng: np.random.Generator) -> Array:
+    def sample(self, common: Floats, rng: np.random.Generator) -> Floats:
         """Variables (n, m) given the common factors (n, n_shared) of the rows."""
         own = rng.standard_normal((len(common), len(self.loadings)))
         factors = np.sqrt(self.shared) * common @ self.mixing + np.sqrt(1 - self.shared) * own

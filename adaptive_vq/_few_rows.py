@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigh
 
+from adaptive_vq._arrays import Floats
 from adaptive_vq._wide import wide
-from adaptive_vq.association import FloatArray, correlation_matrix, standardized
+from adaptive_vq.association import correlation_matrix, standardized
 
 __all__ = ["Correlations", "aligned_correlation", "mean_off_diagonal"]
 
@@ -46,7 +47,7 @@ class Correlations:
     [400.0, 0.0, 0.0]
     """
 
-    def __init__(self, X: FloatArray, weight: FloatArray | None) -> None:
+    def __init__(self, X: Floats, weight: Floats | None) -> None:
         observed = ~np.isnan(X)
         self.by_rows = X.shape[1] >= _LEAST_COLUMNS and wide(X) and bool(observed.all())
         if self.by_rows:
@@ -56,7 +57,7 @@ class Correlations:
         else:
             self._matrix = correlation_matrix(X, sample_weight=weight)
 
-    def spectrum(self, scale: FloatArray) -> FloatArray:
+    def spectrum(self, scale: Floats) -> Floats:
         """Eigenvalues of the correlations times the scales of both columns.
 
         Parameters
@@ -109,7 +110,7 @@ class Correlations:
         return float(aligned @ aligned - np.square(self._rows).sum()) / (k * (k - 1))
 
 
-def mean_off_diagonal(r: FloatArray) -> float:
+def mean_off_diagonal(r: Floats) -> float:
     """Mean of a square matrix beside its diagonal, 0 if there is nothing.
 
     Parameters
@@ -124,7 +125,7 @@ def mean_off_diagonal(r: FloatArray) -> float:
     return float((r.sum() - np.trace(r)) / (k * (k - 1))) if k > 1 else 0.0
 
 
-def aligned_correlation(r: FloatArray) -> float:
+def aligned_correlation(r: Floats) -> float:
     """`Correlations.mean_aligned` by a matrix of correlations.
 
     Parameters

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._novelty import are_known
 
 __all__ = ["ENOUGH_JUDGED", "MOST_FOLDS", "Fold", "folds"]
@@ -18,11 +19,8 @@ ENOUGH_JUDGED = 600
 """Rows kept aside, over all folds, from which errors of two codecs can be told apart."""
 MOST_FOLDS = 4
 
-Index = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
-
-def folds(order: Index, n_valid: int, most: int = MOST_FOLDS) -> Iterator[tuple[Index, Index]]:
+def folds(order: Ints, n_valid: int, most: int = MOST_FOLDS) -> Iterator[tuple[Ints, Ints]]:
     """Split rows into those to fit on and those kept aside, again and again while these are few.
 
     Parameters

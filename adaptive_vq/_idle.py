@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._arrays import Bools, Ints
 from adaptive_vq._resumed import ResumedSearch
 from adaptive_vq._spread import Chain, factors, like, selected, spreads_of
 
@@ -23,8 +24,6 @@ CLOSER = 0.9
 ROUNDS = 6
 _EXACT = 1e-9
 """Share of the mean energy of rows below which a row is coded exactly."""
-
-Index = NDArray[np.int64]
 
 
 @torch.no_grad()
@@ -69,7 +68,7 @@ def nudged(latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor) -> Chai
     return _placed(search.latents, search.chain, search.weight, own, freed)
 
 
-def _counts(codes: Tensor, chain: Chain) -> list[Index]:
+def _counts(codes: Tensor, chain: Chain) -> list[Ints]:
     """Rows that use each codeword."""
     return [
         np.bincount(column, minlength=len(book))
@@ -81,7 +80,7 @@ class _Nudge:
     """Some of the rows, the codes that they have by now, and who uses which codeword."""
 
     def __init__(
-        self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Index]
+        self, latents: Tensor, chain: Chain, weight: Tensor, codes: Tensor, counts: list[Ints]
     ) -> None:
         self.chain, self.counts = like(chain, (c.clone() for c in chain)), counts
         some = slice(None, None, max(1, -(-len(latents) // MOST_ROWS)))
@@ -145,7 +144,7 @@ class _Nudge:
                 self._use(row, codes[at])
         return freed
 
-    def _codes_with(self, rows: Index, j: int, words: Index) -> tuple[Index, Tensor]:
+    def _codes_with(self, rows: Ints, j: int, words: Ints) -> tuple[Ints, Tensor]:
         """Codes of rows that use one of some codewords of a codebook, and what they leave."""
         at, some = torch.from_numpy(rows), torch.from_numpy(words)
         codes = self.search.codes(at, j, some)
@@ -153,12 +152,12 @@ class _Nudge:
         left = self.latents[at] - quantize.decode(codes, self.chain, self.latents.shape[1])
         return codes.numpy(), left
 
-    def _can_leave(self, own: Index, codes: Index, size: Index) -> NDArray[np.bool_]:
+    def _can_leave(self, own: Ints, codes: Ints, size: Ints) -> Bools:
         """Whether every codeword that rows give up has other users."""
         users = np.stack([count[own[:, q]] for q, count in enumerate(self.counts)], axis=1)
         return np.asarray(((codes == own) | (users > size[:, None])).all(axis=1))
 
-    def _use(self, row: int, codes: Index) -> None:
+    def _use(self, row: int, codes: Ints) -> None:
         """Let a row, and those equal to it, use other codes."""
         for count, before, after in zip(self.counts, self.own[row], codes, strict=True):
             count[before] -= self.size[row]
@@ -168,7 +167,7 @@ class _Nudge:
         self.free[equal] = False
 
 
-def _least(effort: NDArray[np.float32], words: Index, may: NDArray[np.bool_]) -> Index:
+def _least(effort: NDArray[np.float32], words: Ints, may: Bools) -> Ints:
     """Of the rows that may use each codeword the one that takes least effort, least first."""
     rows = np.flatnonzero(may)
     rows = rows[np.argsort(effort[rows], kind="stable")]

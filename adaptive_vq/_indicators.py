@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["one_hot_codes"]
+from adaptive_vq._arrays import Floats, Ints
 
-IntArray = NDArray[np.int64]
-Floats = NDArray[np.float64]
+__all__ = ["one_hot_codes"]
 
 _NONE_OF_THEM = 0.05
 """Share of the rows that may have none of a code's values, since rare ones have been left out."""
@@ -24,7 +23,7 @@ _SAME_SUM = 0.5
 """Between columns of one sum the cosine of their projections is 1, between those of others 0."""
 
 
-def one_hot_codes(Z: NDArray[np.float32], weight: Floats | None = None) -> list[IntArray]:
+def one_hot_codes(Z: NDArray[np.float32], weight: Floats | None = None) -> list[Ints]:
     """Groups of two-valued columns of which each row has one set, that correlations do not show.
 
     The more values a code has the less do its indicators correlate: by -1 / 59 where it has 60, no
@@ -81,14 +80,14 @@ def one_hot_codes(Z: NDArray[np.float32], weight: Floats | None = None) -> list[
     return [columns[group] for group in groups if _mean_correlation(r, group) < seen]
 
 
-def _mean_correlation(r: Floats, group: IntArray) -> float:
+def _mean_correlation(r: Floats, group: Ints) -> float:
     """Mean absolute correlation of different columns of a group; 1 for a single one."""
     n = len(group)
     strength = np.abs(r[np.ix_(group, group)])
     return float((strength.sum() - n) / (n * (n - 1))) if n > 1 else 1.0
 
 
-def _two_valued(Z: NDArray[np.float32]) -> IntArray:
+def _two_valued(Z: NDArray[np.float32]) -> Ints:
     """Columns that take two values."""
     low, high = Z.min(axis=0), Z.max(axis=0)
     between = ((low < Z) & (high > Z)).any(axis=0)

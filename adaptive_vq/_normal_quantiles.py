@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from adaptive_vq._statistics import FloatArray
+from adaptive_vq._arrays import Floats
 
 __all__ = ["from_normal", "to_normal"]
 
 
-def to_normal(X: FloatArray, quantiles: FloatArray) -> FloatArray:
+def to_normal(X: Floats, quantiles: Floats) -> Floats:
     """Map cells to normal quantiles of their rank; a tie gets the middle of its ranks."""
     levels = _levels(quantiles)
     Z = np.empty(X.shape)
@@ -21,22 +21,22 @@ def to_normal(X: FloatArray, quantiles: FloatArray) -> FloatArray:
     return Z
 
 
-def from_normal(Z: FloatArray, quantiles: FloatArray) -> FloatArray:
+def from_normal(Z: Floats, quantiles: Floats) -> Floats:
     """Map normal quantiles back to cells, none beyond the training range."""
     ranks, levels = ndtr(Z), _levels(quantiles)
     columns = [np.interp(ranks[:, j], levels, column) for j, column in enumerate(quantiles.T)]
     return np.column_stack(columns)
 
 
-def _ranks(cells: FloatArray, column: FloatArray, levels: FloatArray) -> FloatArray:
+def _ranks(cells: Floats, column: Floats, levels: Floats) -> Floats:
     """Interpolate the levels; of equal quantiles the last one counts."""
-    ranks: FloatArray = np.interp(cells, column, levels)
+    ranks: Floats = np.interp(cells, column, levels)
     # The slope between quantiles less than about 1e-308 apart is beyond float64.
     steep = ~(np.isfinite(ranks) | np.isnan(cells))
     ranks[steep] = levels[np.searchsorted(column, cells[steep], side="right") - 1]
     return ranks
 
 
-def _levels(quantiles: FloatArray) -> FloatArray:
+def _levels(quantiles: Floats) -> Floats:
     """Return ranks strictly inside 0 and 1, so that the ends stay finite and invertible."""
     return (np.arange(len(quantiles)) + 0.5) / len(quantiles)

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._arrays import Bools, Floats
 from adaptive_vq._foreign_cells import unmasked
-
-FloatArray = NDArray[np.float64]
 
 SMALLEST = 1e-290  # a range or spread below this cannot be divided by without loss
 _CONSTANT = 1e-10  # relative spread that rounding alone can cause
@@ -23,9 +22,7 @@ MAD_TO_STD = 1.4826  # of a normal variable
 _MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
 
 
-def weighted_rows(
-    X: FloatArray, sample_weight: ArrayLike | None
-) -> tuple[FloatArray, FloatArray | None]:
+def weighted_rows(X: Floats, sample_weight: ArrayLike | None) -> tuple[Floats, Floats | None]:
     """Check weights and drop rows of weight 0; None stands for equal weights."""
     if sample_weight is None:
         return X, None
@@ -40,7 +37,7 @@ def weighted_rows(
     return X, weight if counts else weight / weight.mean()
 
 
-def checked_weights(sample_weight: ArrayLike, n_rows: int) -> FloatArray:
+def checked_weights(sample_weight: ArrayLike, n_rows: int) -> Floats:
     """Weights of rows as they are given, in float64; what are none are refused."""
     told = f"sample_weight must be {n_rows} finite numbers >= 0, one per row"
     try:
@@ -70,7 +67,7 @@ def _no_numbers(given: NDArray[Any]) -> str:
 
 
 @np.errstate(under="ignore")
-def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
+def column_quantiles(X: Floats, weight: Floats | None, levels: Floats) -> Floats:
     """Return quantiles of shape (n_levels, n_features); NaN for a column without cells."""
     quantiles = np.full((len(levels), X.shape[1]), np.nan)
     for j, (values, cells) in enumerate(_observed(X, weight)):
@@ -79,16 +76,14 @@ def column_quantiles(X: FloatArray, weight: FloatArray | None, levels: FloatArra
     return quantiles
 
 
-def median_and_mad(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+def median_and_mad(X: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """Return median and median absolute deviation; NaN for a column without cells."""
     half = np.array([0.5])
     median = column_quantiles(X, weight, half)[0]
     return median, column_quantiles(np.abs(X - median), weight, half)[0]
 
 
-def flattened(
-    X: FloatArray, weight: FloatArray | None, low: FloatArray, high: FloatArray
-) -> NDArray[np.bool_]:
+def flattened(X: Floats, weight: Floats | None, low: Floats, high: Floats) -> Bools:
     """Tell the columns of which several cells are within caps (n_features,), and all alike.
 
     Between the common value of a rare flag and the flag a percentile may be any number: a cap there
@@ -103,9 +98,7 @@ def flattened(
 
 
 @np.errstate(under="ignore")
-def column_moments(
-    X: FloatArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def column_moments(X: Floats, weight: Floats | None) -> tuple[Floats, Floats, Bools]:
     """Return mean, standard deviation and whether a column is constant up to rounding.
 
     A constant column has the standard deviation 0; one without cells is constant with mean 0.
@@ -116,9 +109,7 @@ def column_moments(
 
 
 @np.errstate(under="ignore")
-def center_and_scale(
-    kind: str, X: FloatArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
+def center_and_scale(kind: str, X: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """Return what a column is shifted and divided by ("standard" or "robust").
 
     A constant column is divided by its level where that is above 1, so that what rounding leaves of
@@ -132,7 +123,7 @@ def center_and_scale(
     return center, np.where(constant, np.maximum(np.abs(center), 1.0), spread)
 
 
-def roots_of(column_weights: FloatArray) -> FloatArray:
+def roots_of(column_weights: Floats) -> Floats:
     """Return what columns are multiplied by, for their squared errors to count by their weights.
 
     Relative to their mean: training takes steps of a fixed size, whatever the units.
@@ -142,16 +133,14 @@ def roots_of(column_weights: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(near_one / near_one.mean()))
 
 
-def _observed(
-    X: FloatArray, weight: FloatArray | None
-) -> Iterator[tuple[FloatArray, FloatArray | None]]:
+def _observed(X: Floats, weight: Floats | None) -> Iterator[tuple[Floats, Floats | None]]:
     """Yield the observed cells and their weights, column by column."""
     for column in X.T:
         seen = ~np.isnan(column)
         yield column[seen], None if weight is None else weight[seen]
 
 
-def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray) -> FloatArray:
+def _quantile(values: Floats, weight: Floats | None, levels: Floats) -> Floats:
     """Interpolate linearly between order statistics of the repeated cells.
 
     A cell of weight w takes a stretch of length w - 1, and from one to the next it is 1 further;
@@ -168,7 +157,7 @@ def _quantile(values: FloatArray, weight: FloatArray | None, levels: FloatArray)
     return np.asarray(np.interp(at, stretches, np.repeat(values[order], 2)), dtype=np.float64)
 
 
-def _moments(values: FloatArray, weight: FloatArray | None) -> tuple[float, float, bool]:
+def _moments(values: Floats, weight: Floats | None) -> tuple[float, float, bool]:
     """Work on values divided by the largest magnitude, so no square under- or overflows."""
     peak = float(np.max(np.abs(values), initial=0.0))
     if peak <= SMALLEST:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from adaptive_vq._arrays import Floats
 from adaptive_vq.units import OWN_SCALES, CodecUnits
-
-Floats = NDArray[np.float64]
 
 
 @np.errstate(all="ignore")

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adaptive_vq._statistics import MAD_TO_STD, FloatArray, center_and_scale
+from adaptive_vq._arrays import Floats, Ints
+from adaptive_vq._statistics import MAD_TO_STD, center_and_scale
 from adaptive_vq.association import correlation_matrix
-
-IntArray = NDArray[np.int64]
 
 MIN_ROWS = 10  # fewer rows in common prove nothing: any two cells lie on a line
 _BINS = 64
@@ -35,12 +33,12 @@ class Twin:
     slope: float
     partner_center: float
 
-    def restore(self, partner: FloatArray) -> FloatArray:
+    def restore(self, partner: Floats) -> Floats:
         """Return the dropped column's cells from its partner's."""
         return self.center + self.slope * (partner - self.partner_center)
 
 
-def find_twins(X: FloatArray, candidates: IntArray, limit: float, keep: str) -> dict[int, Twin]:
+def find_twins(X: Floats, candidates: Ints, limit: float, keep: str) -> dict[int, Twin]:
     """Return the columns to drop among `candidates`, each with the kept column it repeats.
 
     Columns are visited in their order (``keep="first"``; those with more cells by a hundredth of
@@ -67,7 +65,7 @@ def find_twins(X: FloatArray, candidates: IntArray, limit: float, keep: str) -> 
     return twins
 
 
-def pooled(values: Any, kept: IntArray, twins: Mapping[int, Twin]) -> Any:
+def pooled(values: Any, kept: Ints, twins: Mapping[int, Twin]) -> Any:
     """Sum one value per column over each kept column and those dropped for it."""
     total = np.array(values)
     for column, twin in twins.items():
@@ -75,7 +73,7 @@ def pooled(values: Any, kept: IntArray, twins: Mapping[int, Twin]) -> Any:
     return total[kept]
 
 
-def informativeness(z: FloatArray) -> float:
+def informativeness(z: Floats) -> float:
     """Score a standardized column: entropy x interquartile range x observed x inlying share.
 
     All four are free of units, so the score of a column does not change with its scale.
@@ -93,7 +91,7 @@ def informativeness(z: FloatArray) -> float:
     return float(np.round(score, _DIGITS))
 
 
-def _strength(Z: FloatArray) -> FloatArray:
+def _strength(Z: Floats) -> Floats:
     """Correlation of the column of each row with those that may stand for it."""
     seen = (~np.isnan(Z)).astype(np.float64)
     common = seen.T @ seen
@@ -101,7 +99,7 @@ def _strength(Z: FloatArray) -> FloatArray:
     return np.where((common >= MIN_ROWS) & covered, np.abs(correlation_matrix(Z)), 0.0)
 
 
-def _fit_twin(Z: FloatArray, center: FloatArray, scale: FloatArray, partner: int) -> Twin:
+def _fit_twin(Z: Floats, center: Floats, scale: Floats, partner: int) -> Twin:
     """Regress the first column on the second over the rows where both are observed."""
     both = Z[~np.isnan(Z).any(axis=1)]
     mean = both.mean(axis=0)

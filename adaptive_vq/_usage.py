@@ -20,10 +20,8 @@ from sklearn.utils import (
     gen_batches,
 )
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._distortion import row_weights
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _PAIRS_PER_BATCH = 4096
 
@@ -46,7 +44,7 @@ def _check_codes(codes: ArrayLike) -> tuple[NDArray[Any], list[Any]]:
     return array, names
 
 
-def _check_sizes(sizes: ArrayLike) -> IntArray:
+def _check_sizes(sizes: ArrayLike) -> Ints:
     array = np.atleast_1d(np.asarray(sizes))
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
@@ -81,7 +79,7 @@ def _hits(
 
 def codebook_utilization(
     codes: ArrayLike, sizes: ArrayLike, *, sample_weight: ArrayLike | None = None
-) -> FloatArray:
+) -> Floats:
     """Share of each codebook's codewords that the given rows use.
 
     n rows cannot use more than n codewords, so few rows make any codebook look idle.
@@ -117,7 +115,7 @@ def codebook_utilization(
     )
 
 
-def dead_codes(codes: ArrayLike, sizes: ArrayLike, min_hits: int = 1) -> IntArray:
+def dead_codes(codes: ArrayLike, sizes: ArrayLike, min_hits: int = 1) -> Ints:
     """Count the codewords of each codebook with fewer than `min_hits` rows.
 
     Parameters
@@ -151,7 +149,7 @@ def dead_codes(codes: ArrayLike, sizes: ArrayLike, min_hits: int = 1) -> IntArra
     return np.array([np.sum(hits < min_hits) for hits in _hits(codes, sizes)], dtype=np.int64)
 
 
-def code_entropy(codes: ArrayLike, *, sample_weight: ArrayLike | None = None) -> FloatArray:
+def code_entropy(codes: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Floats:
     """Empirical entropy of each code column, in bits.
 
     The rate an ideal entropy coder would need for that column alone (plug-in estimate, which is
@@ -189,7 +187,7 @@ def code_entropy(codes: ArrayLike, *, sample_weight: ArrayLike | None = None) ->
 
 def codebook_perplexity(
     codes: ArrayLike, sizes: ArrayLike, *, sample_weight: ArrayLike | None = None
-) -> FloatArray:
+) -> Floats:
     """Count the codewords effectively in use: 2 to the power of the code entropy.
 
     Parameters
@@ -254,7 +252,7 @@ def rate_bits(sizes: ArrayLike) -> float:
     return float(np.log2(_check_sizes(sizes)).sum())
 
 
-def _pairs(n_rows: int, n_pairs: int, random_state: Any) -> tuple[IntArray, IntArray]:
+def _pairs(n_rows: int, n_pairs: int, random_state: Any) -> tuple[Ints, Ints]:
     """All pairs of rows if they are few enough, else `n_pairs` random ones."""
     if n_rows * (n_rows - 1) // 2 <= n_pairs:
         first, second = np.triu_indices(n_rows, k=1)
@@ -264,7 +262,7 @@ def _pairs(n_rows: int, n_pairs: int, random_state: Any) -> tuple[IntArray, IntA
     return first, (first + 1 + rng.randint(n_rows - 1, size=n_pairs)) % n_rows
 
 
-def _near_one(X: FloatArray) -> FloatArray:
+def _near_one(X: Floats) -> Floats:
     """Scale by the power of two that brings the largest cell to 1: no square over- or underflows.
 
     Beyond that nothing changes: it only moves the exponents of the cells.
@@ -272,7 +270,7 @@ def _near_one(X: FloatArray) -> FloatArray:
     return np.asarray(np.ldexp(X, -np.frexp(np.abs(X).max())[1]), dtype=np.float64)
 
 
-def _distances(X: FloatArray, first: IntArray, second: IntArray) -> FloatArray:
+def _distances(X: Floats, first: Ints, second: Ints) -> Floats:
     batches = gen_batches(len(first), _PAIRS_PER_BATCH)
     return np.concatenate([np.linalg.norm(X[first[b]] - X[second[b]], axis=1) for b in batches])
 

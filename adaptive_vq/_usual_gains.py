@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+
+from adaptive_vq._arrays import Floats
 
 __all__ = ["UsualGains"]
-
-Floats = NDArray[np.float64]
 
 _MOST_LONGER = 2.5
 """Log gain expected of chains longer than any measured, at most so many times that of the longest:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._number_checks import as_numbers, distinct_names, number_row, whole_number
 from adaptive_vq._wording import shown
 from adaptive_vq.apportion import canonical_order, largest_remainder, largest_remainder_path
@@ -34,9 +35,6 @@ __all__ = [
     "smallest_budget",
     "water_filling_bits",
 ]
-
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 
 _SUMS_AT_ONCE = 2**16
 """Of all budgets with all bits of a category, which are many where both are thousands."""

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._number_checks import as_numbers, distinct_names
 from adaptive_vq._wording import shown
 
 __all__ = ["canonical_order", "largest_remainder", "largest_remainder_path"]
-
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 
 # Remainders closer than this are a tie: they differ by rounding only.
 _TIE_DECIMALS = 9

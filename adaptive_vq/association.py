@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from adaptive_vq._arrays import Bools, Floats, Ints
 from adaptive_vq._statistics import column_quantiles
 
 __all__ = ["Crossing", "correlation_matrix", "standardized", "sums"]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: A normalized mutual information matrix is dense in columns x bins; beyond this it is refused.
 MAX_INFORMATION_COLUMNS = 300
@@ -25,8 +23,8 @@ _COLUMNS_AT_ONCE = 512
 
 
 def correlation_matrix(
-    X: npt.ArrayLike, method: str = "pearson", sample_weight: FloatArray | None = None
-) -> FloatArray:
+    X: npt.ArrayLike, method: str = "pearson", sample_weight: Floats | None = None
+) -> Floats:
     """Association of every column with every other one.
 
     Parameters
@@ -68,12 +66,12 @@ def correlation_matrix(
     return association
 
 
-def _gram(A: FloatArray, B: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _gram(A: Floats, B: Floats, weight: Floats | None) -> Floats:
     """Sums over the rows of products of a column of `A` with one of `B`."""
     return A.T @ B if weight is None else (A * weight[:, None]).T @ B
 
 
-def sums(A: npt.NDArray[Any], weight: FloatArray | None) -> FloatArray:
+def sums(A: npt.NDArray[Any], weight: Floats | None) -> Floats:
     """Sums over rows, weighted if there are weights.
 
     Parameters
@@ -88,7 +86,7 @@ def sums(A: npt.NDArray[Any], weight: FloatArray | None) -> FloatArray:
     return np.asarray(A.sum(axis=0) if weight is None else weight @ A, dtype=np.float64)
 
 
-def _ranks(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _ranks(X: Floats, weight: Floats | None) -> Floats:
     """Ranks within each column, the middle one for ties; with weights, up to a constant."""
     if weight is None:
         return np.asarray(rankdata(X, axis=0, nan_policy="omit"))
@@ -101,7 +99,7 @@ def _ranks(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     return ranks
 
 
-def _pearson(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _pearson(X: Floats, weight: Floats | None) -> Floats:
     observed = ~np.isnan(X)
     Z = standardized(X, observed, weight)
     if observed.all():
@@ -116,7 +114,7 @@ def _pearson(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     return np.clip(r, -1, 1, out=r)
 
 
-def _pairwise_in_parts(Z: FloatArray, seen: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _pairwise_in_parts(Z: Floats, seen: Floats, weight: Floats | None) -> Floats:
     """Some columns at a time: what is counted beside the result is several times as large."""
     r = np.empty((Z.shape[1], Z.shape[1]))
     for start in range(0, len(r), _COLUMNS_AT_ONCE):
@@ -145,12 +143,12 @@ class Crossing:
     1.0
     """
 
-    def __init__(self, X: FloatArray, weight: FloatArray | None) -> None:
+    def __init__(self, X: Floats, weight: Floats | None) -> None:
         observed = ~np.isnan(X)
         self._Z, self._weight = standardized(X, observed, weight), weight
         self._seen = None if observed.all() else observed
 
-    def mean_strength(self, first: IntArray, second: IntArray) -> float:
+    def mean_strength(self, first: Ints, second: Ints) -> float:
         """Mean absolute correlation of two groups of columns that have none in common.
 
         Parameters
@@ -168,7 +166,7 @@ class Crossing:
                 total += float(np.abs(self._between(a, b)).sum())
         return total / (len(first) * len(second))
 
-    def _between(self, a: IntArray, b: IntArray) -> FloatArray:
+    def _between(self, a: Ints, b: Ints) -> Floats:
         A, B = self._Z[:, a], self._Z[:, b]
         if self._seen is not None:
             seen = [self._seen[:, c].astype(np.float64) for c in (a, b)]
@@ -177,13 +175,11 @@ class Crossing:
         return np.clip(_gram(A, B, self._weight) / total, -1, 1)
 
 
-def _parts(columns: IntArray) -> list[IntArray]:
+def _parts(columns: Ints) -> list[Ints]:
     return np.split(columns, range(_COLUMNS_AT_ONCE, len(columns), _COLUMNS_AT_ONCE))
 
 
-def standardized(
-    X: FloatArray, observed: npt.NDArray[np.bool_], weight: FloatArray | None
-) -> FloatArray:
+def standardized(X: Floats, observed: Bools, weight: Floats | None) -> Floats:
     """Center and scale by the observed cells; missing cells and constant columns become zero.
 
     Parameters
@@ -210,12 +206,12 @@ def standardized(
 
 
 def _pairwise_pearson(
-    A: FloatArray,
-    seen_a: FloatArray,
-    B: FloatArray,
-    seen_b: FloatArray,
-    weight: FloatArray | None,
-) -> FloatArray:
+    A: Floats,
+    seen_a: Floats,
+    B: Floats,
+    seen_b: Floats,
+    weight: Floats | None,
+) -> Floats:
     """Correlations of the columns of `A` with those of `B`, over the rows that both are seen in."""
     common = _gram(seen_a, seen_b, weight)
     usable = common >= MIN_COMMON_ROWS
@@ -235,7 +231,7 @@ def _pairwise_pearson(
     return np.where(known, product / np.where(known, scale, 1.0), 0.0)
 
 
-def _mutual_information(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _mutual_information(X: Floats, weight: Floats | None) -> Floats:
     n, d = X.shape
     if d > MAX_INFORMATION_COLUMNS:
         raise ValueError(
@@ -260,7 +256,7 @@ def _mutual_information(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     return np.clip(np.where(usable, information / np.where(usable, scale, 1.0), 0.0), 0, 1)
 
 
-def _bin_indicators(x: FloatArray, n_bins: int, weight: FloatArray | None) -> FloatArray:
+def _bin_indicators(x: Floats, n_bins: int, weight: Floats | None) -> Floats:
     observed = ~np.isnan(x)
     indicators = np.zeros((len(x), n_bins))
     if observed.any():
@@ -274,5 +270,5 @@ def _bin_indicators(x: FloatArray, n_bins: int, weight: FloatArray | None) -> Fl
     return indicators
 
 
-def _entropy(p: FloatArray) -> FloatArray:
+def _entropy(p: Floats) -> Floats:
     return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=2)

@@ -23,8 +23,9 @@ from sklearn.cluster import FeatureAgglomeration
 from sklearn.utils import check_random_state
 
 from adaptive_vq import _memory
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._wording import counted, listed
-from adaptive_vq.association import FloatArray, IntArray, correlation_matrix
+from adaptive_vq.association import correlation_matrix
 from adaptive_vq.clustering import Clustering, assign_to_nearest, cluster_columns, column_keys
 from adaptive_vq.column_specs import (
     SEPARATOR,
@@ -38,7 +39,7 @@ from adaptive_vq.column_specs import (
 
 __all__ = ["CategorySet", "resolve_categories"]
 
-Categories = dict[str, IntArray]
+Categories = dict[str, Ints]
 
 WORDS = ("auto", "silhouette", "prefix", "prefix_auto")
 REMAINDER = "remainder"
@@ -78,7 +79,7 @@ def resolve_categories(
     random_state: int | np.random.RandomState | None = None,
     correlation: str = "pearson",
     isolate: Sequence[str] = (),
-    sample_weight: FloatArray | None = None,
+    sample_weight: Floats | None = None,
     at_most: bool = False,
 ) -> CategorySet:
     """Turn a specification of categories into column positions.
@@ -178,7 +179,7 @@ class _Columns:
     correlation: str
     min_size: int
     max_clusters: int
-    weight: FloatArray | None = None
+    weight: Floats | None = None
 
     @cached_property
     def cells(self) -> npt.NDArray[np.floating]:
@@ -187,7 +188,7 @@ class _Columns:
         return self.Z
 
     @cached_property
-    def association(self) -> FloatArray:
+    def association(self) -> Floats:
         needed = _SQUARES * 8.0 * len(self.names) ** 2
         if needed > _memory.physical():  # a system that promises more ends the process instead
             raise MemoryError(
@@ -203,7 +204,7 @@ class _Columns:
         named = all(isinstance(name, str) for name in self.frame.columns)
         return column_keys(self.cells, self.names, named)
 
-    def cluster(self, positions: IntArray, max_clusters: int | None = None) -> Clustering:
+    def cluster(self, positions: Ints, max_clusters: int | None = None) -> Clustering:
         # Of many columns a copy is large.
         everything = np.array_equal(positions, np.arange(len(self.names)))
         return cluster_columns(
@@ -244,7 +245,7 @@ def _clustered(spec: Any, columns: _Columns, isolate: Sequence[str], at_most: bo
 
 
 def _exactly(
-    count: int, rest: IntArray, apart: Categories, columns: _Columns, at_most: bool
+    count: int, rest: Ints, apart: Categories, columns: _Columns, at_most: bool
 ) -> Categories:
     wanted = count - len(apart)
     most = wanted if wanted >= 1 else max(1, columns.max_clusters - len(apart))
@@ -262,7 +263,7 @@ def _exactly(
     return _numbered(found.partitions[wanted - 1], rest, apart)
 
 
-def _unrelated(columns: _Columns, positions: IntArray) -> str:
+def _unrelated(columns: _Columns, positions: Ints) -> str:
     """Name columns that make no cluster at whatever size, constant ones above all."""
     apart = (columns.association[np.ix_(positions, positions)] != 0).sum(axis=1) <= 1
     names = [repr(columns.names[p]) for p in positions[apart][:3]]
@@ -271,7 +272,7 @@ def _unrelated(columns: _Columns, positions: IntArray) -> str:
     return told if names else ""
 
 
-def _numbered(partition: list[IntArray], positions: IntArray, apart: Categories) -> Categories:
+def _numbered(partition: list[Ints], positions: Ints, apart: Categories) -> Categories:
     clusters = {f"cluster_{i}": positions[c] for i, c in enumerate(partition, start=1)}
     clashes = set(clusters) & set(apart)
     if clashes:
@@ -388,6 +389,6 @@ def _complete(categories: Categories, columns: _Columns, remainder: str) -> Cate
     return {**categories, REMAINDER: left}
 
 
-def _left_over(categories: Categories, columns: _Columns) -> IntArray:
+def _left_over(categories: Categories, columns: _Columns) -> Ints:
     placed = [position for positions in categories.values() for position in positions.tolist()]
     return np.setdiff1d(np.arange(len(columns.names)), np.asarray(placed, dtype=np.int64))

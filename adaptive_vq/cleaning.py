@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from adaptive_vq._arrays import Bools, Floats, Ints
 from adaptive_vq._cleaning_rules import (
     CAP_WIDTH,
     Extent,
@@ -26,7 +27,7 @@ from adaptive_vq._cleaning_rules import (
 from adaptive_vq._kept_sample import KeepsSample
 from adaptive_vq._partitions import Partitions
 from adaptive_vq._rollback import undone_on_error
-from adaptive_vq._statistics import FloatArray, column_moments, column_quantiles
+from adaptive_vq._statistics import column_moments, column_quantiles
 from adaptive_vq._twins import Twin, find_twins, pooled
 from adaptive_vq.annotations import note_repeats, warn_of_lost_repeats
 from adaptive_vq.sampling import RowSample
@@ -236,7 +237,7 @@ class FeatureCleaner(KeepsSample, TransformerMixin, BaseEstimator):
         return self
 
     @property
-    def repeats_(self) -> NDArray[np.int64]:
+    def repeats_(self) -> Ints:
         """How many training columns each kept one stands for."""
         check_is_fitted(self)
         return pooled(np.ones(self.n_features_in_, dtype=np.int64), self.kept_, self.twins_)
@@ -344,7 +345,7 @@ class FeatureCleaner(KeepsSample, TransformerMixin, BaseEstimator):
         if self.caps == "percentile" and not 0 <= (self.cap_width or 0) < 50:
             raise ValueError(f"cap_width={self.cap_width} is percent on each side: below 50.")
 
-    def _learn(self, array: FloatArray) -> None:
+    def _learn(self, array: Floats) -> None:
         assert self._sample is not None
         extent = Extent.empty(array.shape[1]).add(array)
         extent.refuse_wild(column_names(self))
@@ -395,7 +396,7 @@ class FeatureCleaner(KeepsSample, TransformerMixin, BaseEstimator):
         missing = self._extent.missing_share()
         self.report_ = report(names, dropped, flat, share, missing, self.caps, self.fill)
 
-    def _typical(self, capped: FloatArray, constant: NDArray[np.bool_]) -> FloatArray:
+    def _typical(self, capped: Floats, constant: Bools) -> Floats:
         """Return what missing cells get; the median also stands for dropped columns."""
         self._median = column_quantiles(capped, None, np.array([0.5]))[0]
         if self.fill != "mean":
@@ -411,7 +412,7 @@ class FeatureCleaner(KeepsSample, TransformerMixin, BaseEstimator):
                 "Loosen the limits or give more rows."
             )
 
-    def _check_output(self, X: ArrayLike) -> FloatArray:
+    def _check_output(self, X: ArrayLike) -> Floats:
         expected = self.get_feature_names_out()
         probe = BaseEstimator()  # takes the names of any kind of table
         cells = check_table(probe, X, reset=True)

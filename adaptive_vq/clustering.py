@@ -18,7 +18,7 @@ from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
-from adaptive_vq.association import FloatArray, IntArray
+from adaptive_vq._arrays import Floats, Ints
 
 __all__ = ["Clustering", "assign_to_nearest", "cluster_columns", "column_keys"]
 
@@ -40,10 +40,10 @@ class Clustering:
         Position in `partitions` of the cut with the best silhouette.
     """
 
-    partitions: list[list[IntArray]]
+    partitions: list[list[Ints]]
     chosen: int
 
-    def candidates(self) -> list[list[IntArray]]:
+    def candidates(self) -> list[list[Ints]]:
         """Return the partitions worth handing on, coarse to fine.
 
         Returns
@@ -56,7 +56,7 @@ class Clustering:
 
 
 def cluster_columns(
-    association: FloatArray,
+    association: Floats,
     keys: Sequence[str],
     *,
     min_size: int = 2,
@@ -105,9 +105,7 @@ def cluster_columns(
     return Clustering([[np.sort(order[c]) for c in part] for part in partitions], chosen)
 
 
-def assign_to_nearest(
-    association: FloatArray, orphans: IntArray, groups: Sequence[IntArray]
-) -> IntArray:
+def assign_to_nearest(association: Floats, orphans: Ints, groups: Sequence[Ints]) -> Ints:
     """Find for each orphan column the group it is most associated with.
 
     Parameters
@@ -136,7 +134,7 @@ def assign_to_nearest(
     return _nearest([np.abs(association[np.ix_(orphans, group)]) for group in groups], groups)
 
 
-def _nearest(strengths: Sequence[FloatArray], groups: Sequence[IntArray]) -> IntArray:
+def _nearest(strengths: Sequence[Floats], groups: Sequence[Ints]) -> Ints:
     """Group of the highest mean strength per orphan, of arrays (n_orphans, size) per group."""
     by_size = sorted(range(len(groups)), key=lambda g: -len(groups[g]))
     nearness = np.column_stack([strengths[g].mean(axis=1).round(10) for g in by_size])
@@ -173,7 +171,7 @@ def column_keys(Z: npt.NDArray[np.floating], names: Sequence[object], named: boo
     return [hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest() for column in columns]
 
 
-def _as_distance(association: FloatArray) -> FloatArray:
+def _as_distance(association: Floats) -> Floats:
     """Distances in the place of associations: of many columns every copy is large."""
     distance = np.abs(association, out=association)
     np.subtract(1, distance, out=distance)
@@ -188,14 +186,14 @@ def _as_distance(association: FloatArray) -> FloatArray:
     return distance
 
 
-def _among(distance: FloatArray, columns: IntArray) -> FloatArray:
+def _among(distance: Floats, columns: Ints) -> Floats:
     """Distances among some columns, in order; no copy where these are all."""
     return distance if len(columns) == len(distance) else distance[np.ix_(columns, columns)]
 
 
 def _nested_partitions(
-    distance: FloatArray, related: IntArray, min_size: int, max_clusters: int
-) -> list[list[IntArray]]:
+    distance: Floats, related: Ints, min_size: int, max_clusters: int
+) -> list[list[Ints]]:
     """Split the tree from its root, highest merge first."""
     if len(related) < max(2, 2 * min_size) or max_clusters < 2:
         return [[related]]
@@ -215,9 +213,7 @@ def _nested_partitions(
     return partitions
 
 
-def _attach(
-    unrelated: IntArray, partitions: list[list[IntArray]], chosen: int
-) -> list[list[IntArray]]:
+def _attach(unrelated: Ints, partitions: list[list[Ints]], chosen: int) -> list[list[Ints]]:
     """Put columns where the chosen cut's largest cluster is, in every partition."""
     if not len(unrelated):
         return partitions
@@ -241,13 +237,11 @@ class _Block:
 
     node: ClusterNode
     orphans: list[int]
-    core: IntArray
+    core: Ints
     final: bool
 
     @classmethod
-    def settle(
-        cls, node: ClusterNode, orphans: list[int], related: IntArray, min_size: int
-    ) -> _Block:
+    def settle(cls, node: ClusterNode, orphans: list[int], related: Ints, min_size: int) -> _Block:
         """Go down to the first split of which both sides are large enough."""
         orphans = list(orphans)
         while not node.is_leaf():
@@ -260,10 +254,10 @@ class _Block:
         return cls(node, orphans, related[np.sort(node.pre_order())], final)
 
     @property
-    def members(self) -> IntArray:
+    def members(self) -> Ints:
         return np.sort(np.concatenate([self.core, np.asarray(self.orphans, dtype=np.int64)]))
 
-    def split(self, distance: FloatArray, related: IntArray, min_size: int) -> list[_Block]:
+    def split(self, distance: Floats, related: Ints, min_size: int) -> list[_Block]:
         children = _children(self.node)
         cores = [related[np.sort(child.pre_order())] for child in children]
         orphans = np.asarray(self.orphans, dtype=np.int64)
@@ -278,18 +272,16 @@ def _children(node: ClusterNode) -> tuple[ClusterNode, ClusterNode]:
     return cast(ClusterNode, node.get_left()), cast(ClusterNode, node.get_right())
 
 
-def _members(blocks: list[_Block]) -> list[IntArray]:
+def _members(blocks: list[_Block]) -> list[Ints]:
     return _largest_first([block.members for block in blocks])
 
 
-def _largest_first(clusters: list[IntArray]) -> list[IntArray]:
+def _largest_first(clusters: list[Ints]) -> list[Ints]:
     """Order clusters by size, ties by their first column."""
     return sorted(clusters, key=lambda c: (-len(c), c[0]))
 
 
-def _best_silhouette(
-    distance: FloatArray, related: IntArray, partitions: list[list[IntArray]]
-) -> int:
+def _best_silhouette(distance: Floats, related: Ints, partitions: list[list[Ints]]) -> int:
     within = _among(distance, related)
     best, chosen = -np.inf, min(1, len(partitions) - 1)
     for i, partition in enumerate(partitions):

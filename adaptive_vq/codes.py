@@ -10,10 +10,9 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from adaptive_vq._arrays import Ints
 from adaptive_vq._foreign_cells import is_arrow, unmasked
 from adaptive_vq._wording import counted
-
-Ints = NDArray[np.int64]
 
 
 def smallest_dtype(largest: int) -> np.dtype[Any]:

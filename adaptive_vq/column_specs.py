@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
+from adaptive_vq._arrays import Ints
 from adaptive_vq._wording import counted
 
 __all__ = ["SEPARATOR", "families", "labeled", "mapped", "read_mapping", "without_callables"]
-
-IntArray = npt.NDArray[np.int64]
 
 #: Stands between family and feature in a column name, and between category and level in a code's.
 SEPARATOR = "__"
 
 
-def mapped(spec: Mapping[Any, Any], names: Sequence[str]) -> dict[str, IntArray]:
+def mapped(spec: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Ints]:
     """Resolve a dictionary from category name to columns.
 
     Parameters
@@ -57,7 +55,7 @@ def mapped(spec: Mapping[Any, Any], names: Sequence[str]) -> dict[str, IntArray]
     """
     if not spec:
         raise ValueError("categories is an empty dict; list at least one category.")
-    categories: dict[str, IntArray] = {}
+    categories: dict[str, Ints] = {}
     owner: dict[int, str] = {}
     for name, selection in spec.items():
         check_name(name)
@@ -168,7 +166,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def labeled(labels: Any, names: Sequence[str]) -> dict[str, IntArray]:
+def labeled(labels: Any, names: Sequence[str]) -> dict[str, Ints]:
     """Resolve one label per column.
 
     Parameters
@@ -236,7 +234,7 @@ def _by_name(labels: pd.Series, names: Sequence[str]) -> pd.Series:
     return labels.reindex(list(names))
 
 
-def families(names: Sequence[str]) -> dict[str, IntArray]:
+def families(names: Sequence[str]) -> dict[str, Ints]:
     """Group columns called ``family__feature`` by family.
 
     Parameters
@@ -275,7 +273,7 @@ def did_you_mean(name: str, known: Iterable[Any]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _select(category: str, selection: Any, names: Sequence[str]) -> IntArray:
+def _select(category: str, selection: Any, names: Sequence[str]) -> Ints:
     """Let a ColumnTransformer pick from one row that holds the column positions."""
     if not isinstance(selection, slice):
         selection = list(selection) if isinstance(selection, (set, range)) else selection

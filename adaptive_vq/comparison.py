@@ -11,18 +11,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_scalar
 
+from adaptive_vq._arrays import Floats
 from adaptive_vq._diagnostic_tables import Judged, judge
 from adaptive_vq._files import written
 from adaptive_vq._wording import counted
 from adaptive_vq.metrics import Evaluation, imbalance
 
 __all__ = ["Comparison", "compare"]
-
-Floats = NDArray[np.float64]
 
 _COUNTS_AT_ONCE = 4_000_000
 _DRAWS_AT_ONCE = 100

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptive_vq import quantize
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._bench import Bench, Node
 from adaptive_vq._cut_search import DOUBTED, each_alone, kept_whole, move_columns, search_cuts
 from adaptive_vq._device import ordinary_torch
@@ -18,8 +19,7 @@ from adaptive_vq._parallel import each, n_workers, one_thread_each
 from adaptive_vq.allocation import allocate_minimax, allocate_total
 from adaptive_vq.greedy import EXACT, AveragedCurve
 
-Floats = NDArray[np.float64]
-Categories = Mapping[str, NDArray[np.int64]]
+Categories = Mapping[str, Ints]
 
 CUT_TOLERANCE = 0.02
 """A finer cut is kept while its predicted error exceeds that of the best cut by at most this share:
@@ -63,7 +63,7 @@ class Measured:
         enough for a plan to settle that.
     """
 
-    categories: dict[str, NDArray[np.int64]]
+    categories: dict[str, Ints]
     bits: dict[str, list[int]]
     ratios: dict[str, list[float]]
     curves: dict[str, Floats]
@@ -242,7 +242,7 @@ class _Trial:
         """Whether nothing will be left of others either: all of them, by category, came before."""
         return self.codes_all and all(node.few_values for node in self.nodes)
 
-    def settle(self, objective: str) -> NDArray[np.int64]:
+    def settle(self, objective: str) -> Ints:
         """Divide, measuring the curves wherever the division goes."""
         while True:
             bits = self.divide(objective)
@@ -274,7 +274,7 @@ class _Trial:
         self.estimate()
         self.corrected = True
 
-    def divide(self, objective: str) -> NDArray[np.int64]:
+    def divide(self, objective: str) -> Ints:
         """Bits per category under an objective."""
         if objective == "total":
             return allocate_total(self.curves, self.budget, keys=self.names)

@@ -11,17 +11,17 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import block_diag, toeplitz
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._families import FAMILIES, N_SHARED, Model, punch
 from adaptive_vq.metrics import gaussian_distortion_rate
 from adaptive_vq.scores import gaussian_bits
 
 __all__ = ["make_feature_families", "make_gaussian_table"]
 
-Array = NDArray[np.float64]
 Spectrum = Literal["iid", "ar1", "power", "blocks"]
 
 _SPECTRA = ("iid", "ar1", "power", "blocks")
@@ -265,11 +265,11 @@ def _check_spectrum(spectrum: str, n_features: int, rho: float | None) -> None:
     check_scalar(rho, "rho", Real, min_val=-1, max_val=1, include_boundaries="neither")
 
 
-def _ar1(size: int, rho: float) -> Array:
+def _ar1(size: int, rho: float) -> Floats:
     return np.asarray(toeplitz(float(rho) ** np.arange(size)))
 
 
-def _power(size: int, rng: np.random.Generator) -> Array:
+def _power(size: int, rng: np.random.Generator) -> Floats:
     eigenvalues = 1 / np.arange(1.0, size + 1)
     eigenvalues *= size / eigenvalues.sum()
     basis, _ = np.linalg.qr(rng.standard_normal((size, size)))
@@ -277,16 +277,14 @@ def _power(size: int, rng: np.random.Generator) -> Array:
     return np.asarray((covariance + covariance.T) / 2)
 
 
-def _blocks(sizes: list[int]) -> Array:
+def _blocks(sizes: list[int]) -> Floats:
     # An AR(1) block has |S| = (1 - rho**2)**(m - 1); solve |S|**(1/m) = difficulty for rho.
     difficulties = np.logspace(0, -2, len(sizes))
     rhos = [np.sqrt(1 - q ** (m / (m - 1))) for q, m in zip(difficulties, sizes, strict=True)]
     return np.asarray(block_diag(*(_ar1(m, r) for m, r in zip(sizes, rhos, strict=True))))
 
 
-def _block_names(
-    order: NDArray[np.int64], sizes: list[int], names: list[str]
-) -> dict[str, list[str]]:
+def _block_names(order: Ints, sizes: list[int], names: list[str]) -> dict[str, list[str]]:
     """Columns of each block: column `i` of the table is member ``order[i]`` of the blocks."""
     if len(sizes) == 1:
         return {"all": names}
@@ -296,6 +294,6 @@ def _block_names(
     }
 
 
-def _nmse_at(bits: ArrayLike, eigenvalues: Array) -> float | Array:
+def _nmse_at(bits: ArrayLike, eigenvalues: Floats) -> float | Floats:
     """Distortion-rate function of a Gaussian as a share of its variance."""
     return gaussian_distortion_rate(eigenvalues, bits) / float(eigenvalues.sum())

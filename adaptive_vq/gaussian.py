@@ -6,18 +6,16 @@ theorem 10.3.3.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._number_checks import as_numbers, number_row, whole_number
 from adaptive_vq._wording import shown
 
 __all__ = ["active_directions", "gaussian_curve"]
-
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 
 # Eigenvalues below this part of the largest one are rounding noise of a rank-deficient matrix.
 _RANK_TOLERANCE = 1e-12

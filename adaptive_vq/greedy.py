@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptive_vq import quantize
+from adaptive_vq._arrays import Floats
 from adaptive_vq._parallel import each
 from adaptive_vq.allocation import lower_envelope
 from adaptive_vq.classical import principal_axes
@@ -19,8 +19,6 @@ from adaptive_vq.kmeans import kmeans_path, kmeans_sizes, nearest
 from adaptive_vq.spectra import n_distinct, row_items
 
 __all__ = ["AveragedCurve", "GreedyCurve"]
-
-Floats = NDArray[np.float64]
 
 EXACT = 1e-7
 """Share of the variance below which nothing counts as left to code."""

@@ -14,9 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
+from adaptive_vq._arrays import Floats, Ints
 from adaptive_vq._distortion import (
-    FloatArray,
-    IntArray,
     category_nmse,
     gaussian_distortion_rate,
     imbalance,
@@ -108,13 +107,13 @@ class Evaluation:
     (0.875, 1.0)
     """
 
-    target: FloatArray
-    output: FloatArray
-    reference: FloatArray
-    codes: IntArray
-    categories: dict[str, IntArray]
+    target: Floats
+    output: Floats
+    reference: Floats
+    codes: Ints
+    categories: dict[str, Ints]
     codebooks: dict[str, tuple[str, int, int]]
-    sample_weight: FloatArray | None = None
+    sample_weight: Floats | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -181,7 +180,7 @@ class Evaluation:
         return -self.imbalance["max_median"]
 
     @property
-    def sizes(self) -> IntArray:
+    def sizes(self) -> Ints:
         """Codewords of each codebook, shape (m,)."""
         return np.array([size for _, _, size in self.codebooks.values()], dtype=np.int64)
 
@@ -220,8 +219,8 @@ class Evaluation:
         """Empirical entropy of each code column, in bits."""
         return self._by_codebook(code_entropy(self.codes, sample_weight=self.sample_weight))
 
-    def _of_codebooks(self, figure: Callable[..., FloatArray]) -> FloatArray:
+    def _of_codebooks(self, figure: Callable[..., Floats]) -> Floats:
         return figure(self.codes, self.sizes, sample_weight=self.sample_weight)
 
-    def _by_codebook(self, values: FloatArray) -> dict[str, float]:
+    def _by_codebook(self, values: Floats) -> dict[str, float]:
         return dict(zip(self.codebooks, values.tolist(), strict=True))

@@ -9,10 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ConditionalMeanImputer"]
+from adaptive_vq._arrays import Bools, Floats, Ints
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+__all__ = ["ConditionalMeanImputer"]
 
 _REFINED_ROWS = 10_000
 _PATTERNS = 4_000  # visited in all steps together, if one step needs no more
@@ -65,7 +64,7 @@ class ConditionalMeanImputer:
         self,
         Z: NDArray[np.floating],
         categories: Mapping[str, NDArray[np.integer]],
-        sample_weight: FloatArray | None = None,
+        sample_weight: Floats | None = None,
     ) -> ConditionalMeanImputer:
         """Learn a mean and a covariance per category.
 
@@ -167,14 +166,14 @@ class ConditionalMeanImputer:
             setattr(imputer, f"{key}_", arrays)
         return imputer
 
-    def _inverse(self, name: str) -> FloatArray:
+    def _inverse(self, name: str) -> Floats:
         """Inverse of a category's correlations, once cells of it are missing."""
         known = _inverses.setdefault(self, {})
         if name not in known:
             known[name] = _inverse(self.correlation_[name])
         return known[name]
 
-    def _filled(self, name: str, Z: NDArray[np.floating], holes: BoolArray) -> FloatArray:
+    def _filled(self, name: str, Z: NDArray[np.floating], holes: Bools) -> Floats:
         mean, scale = self.mean_[name], self.scale_[name]
         V = (np.asarray(Z, dtype=np.float64) - mean) / scale
         precision = self._inverse(name)
@@ -185,10 +184,10 @@ class ConditionalMeanImputer:
 
 
 # Beside the imputers: what rows have come by is no part of their state.
-_inverses: WeakKeyDictionary[ConditionalMeanImputer, dict[str, FloatArray]] = WeakKeyDictionary()
+_inverses: WeakKeyDictionary[ConditionalMeanImputer, dict[str, Floats]] = WeakKeyDictionary()
 
 
-def _patterns(holes: BoolArray) -> Iterator[tuple[NDArray[np.int64], BoolArray]]:
+def _patterns(holes: Bools) -> Iterator[tuple[Ints, Bools]]:
     """Yield the rows of every pattern of missing cells, and the pattern."""
     keys = np.packbits(holes, axis=1)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -200,11 +199,11 @@ def _patterns(holes: BoolArray) -> Iterator[tuple[NDArray[np.int64], BoolArray]]
             yield order[start:end], holes[row]
 
 
-def _inverse(matrix: FloatArray) -> FloatArray:
+def _inverse(matrix: Floats) -> Floats:
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
-def _regression(correlation: FloatArray, precision: FloatArray, missing: BoolArray) -> FloatArray:
+def _regression(correlation: Floats, precision: Floats, missing: Bools) -> Floats:
     """Return the matrix from observed to missing cells, by the smaller of two equal systems."""
     seen = ~missing
     if missing.sum() <= seen.sum():
@@ -214,7 +213,7 @@ def _regression(correlation: FloatArray, precision: FloatArray, missing: BoolArr
     return np.array(np.linalg.solve(system, right).T, dtype=np.float64, order="C")
 
 
-def _apply(matrix: FloatArray, V: FloatArray) -> FloatArray:
+def _apply(matrix: Floats, V: Floats) -> Floats:
     """Multiply row by row; each sum runs over one contiguous axis, alike for any number of rows."""
     step = max(1, _BLOCK // max(1, matrix.size))
     blocks = [
@@ -224,7 +223,7 @@ def _apply(matrix: FloatArray, V: FloatArray) -> FloatArray:
     return np.concatenate(blocks)
 
 
-def _pairwise(Z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _pairwise(Z: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Return mean and pairwise-complete covariance, made positive semi-definite."""
     seen = (~np.isnan(Z)).astype(np.float64)
     mass = seen * weight[:, None]
@@ -246,7 +245,7 @@ def _pairwise(Z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray
     return mean, correlation * np.outer(scale, scale)
 
 
-def _standardized(covariance: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
+def _standardized(covariance: Floats, ridge: float) -> tuple[Floats, Floats]:
     """Return standard deviations (1 where 0) and the correlations with the ridge."""
     scale = np.sqrt(np.diag(covariance))
     scale = np.where(scale > 0.0, scale, 1.0)
@@ -259,8 +258,8 @@ def _standardized(covariance: FloatArray, ridge: float) -> tuple[FloatArray, Flo
 
 
 def _refined(
-    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float, weight: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    Z: Floats, mean: Floats, covariance: Floats, ridge: float, weight: Floats
+) -> tuple[Floats, Floats]:
     """Take expectation-maximization steps on at most 10,000 evenly spaced rows."""
     if not np.isnan(Z).any():
         return mean, covariance
@@ -277,8 +276,8 @@ def _refined(
 
 
 def _maximized(
-    Z: FloatArray, mean: FloatArray, covariance: FloatArray, ridge: float, weight: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    Z: Floats, mean: Floats, covariance: Floats, ridge: float, weight: Floats
+) -> tuple[Floats, Floats]:
     """Return mean and covariance of the filled rows, plus what the missing cells may vary."""
     scale, correlation = _standardized(covariance, ridge)
     precision = _inverse(correlation)

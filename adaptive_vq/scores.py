@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adaptive_vq._arrays import Bools, Floats, Ints
 from adaptive_vq._few_rows import Correlations, aligned_correlation
-from adaptive_vq.association import (
-    MANY_COLUMNS,
-    Crossing,
-    FloatArray,
-    IntArray,
-    correlation_matrix,
-    sums,
-)
+from adaptive_vq.association import MANY_COLUMNS, Crossing, correlation_matrix, sums
 
 __all__ = [
     "category_profile",
@@ -35,7 +29,7 @@ _COLUMNS_AT_ONCE = 16  # copies of a large table would each be as large
 def category_scores(
     X: npt.ArrayLike,
     categories: Mapping[str, npt.ArrayLike],
-    sample_weight: FloatArray | None = None,
+    sample_weight: Floats | None = None,
 ) -> dict[str, dict[str, float]]:
     r"""Four scores per category, on the columns in the units given.
 
@@ -94,7 +88,7 @@ def category_profile(
     X: npt.ArrayLike,
     Z: npt.ArrayLike,
     categories: Mapping[str, npt.ArrayLike],
-    sample_weight: FloatArray | None = None,
+    sample_weight: Floats | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Figures per category that do not depend on units.
 
@@ -161,7 +155,7 @@ def category_profile(
 
 
 def category_separation(
-    association: FloatArray, categories: Mapping[str, npt.ArrayLike]
+    association: Floats, categories: Mapping[str, npt.ArrayLike]
 ) -> dict[str, dict[str, Any]]:
     """How much more a category's columns have in common than they share with other categories.
 
@@ -202,7 +196,7 @@ def category_separation(
 
 
 def separation_of(
-    Z: FloatArray, categories: Mapping[str, npt.ArrayLike], sample_weight: FloatArray | None
+    Z: Floats, categories: Mapping[str, npt.ArrayLike], sample_weight: Floats | None
 ) -> dict[str, dict[str, Any]]:
     """`category_separation` of the columns of a table, without a matrix of all of many columns.
 
@@ -232,8 +226,8 @@ def separation_of(
 
 def _separation(
     categories: Mapping[str, npt.ArrayLike],
-    within_of: Callable[[IntArray], float],
-    between_of: Callable[[IntArray, IntArray], float],
+    within_of: Callable[[Ints], float],
+    between_of: Callable[[Ints, Ints], float],
 ) -> dict[str, dict[str, Any]]:
     positions = {name: np.sort(np.asarray(c, dtype=np.int64)) for name, c in categories.items()}
     result: dict[str, dict[str, Any]] = {}
@@ -294,7 +288,7 @@ def gaussian_bits(eigenvalues: npt.ArrayLike, nmse: float = TARGET_NMSE) -> floa
     return float(np.maximum(0, 0.5 * np.log2(spectrum / level)).sum())
 
 
-def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+def _location(X: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of the observed cells, safe for huge values; 0 if none."""
     if weight is None and X.shape[1] >= 2 * _COLUMNS_AT_ONCE:
         # No block of a single column: numpy would add that up in another order.
@@ -306,7 +300,7 @@ def _location(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Flo
 
 
 @np.errstate(under="ignore")
-def _location_of(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+def _location_of(X: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     observed = ~np.isnan(X)
     counts = _counts(observed, weight)
     filled = np.where(observed, X, 0.0)
@@ -321,38 +315,38 @@ def _location_of(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, 
     return mean * scale, np.sqrt(spread) * scale
 
 
-def _counts(observed: npt.NDArray[np.bool_], weight: FloatArray | None) -> FloatArray:
+def _counts(observed: Bools, weight: Floats | None) -> Floats:
     counts = sums(observed, weight)
     return np.where(counts > 0, counts, 1.0)
 
 
-def _content_order(X: FloatArray, columns: IntArray, mean: FloatArray, std: FloatArray) -> IntArray:
+def _content_order(X: Floats, columns: Ints, mean: Floats, std: Floats) -> Ints:
     """Order columns by what they hold, so that sums do not depend on where they stand."""
     first = np.nan_to_num(X[0, columns]) if len(X) else np.zeros(len(columns))
     return columns[np.lexsort((first, mean[columns], std[columns]))]
 
 
 @np.errstate(under="ignore")
-def _spectrum(correlations: Correlations, std: FloatArray) -> FloatArray:
+def _spectrum(correlations: Correlations, std: Floats) -> Floats:
     """Eigenvalues of the covariance, largest first, in units of the largest column variance."""
     return correlations.spectrum(std / (std.max(initial=0.0) or 1.0))
 
 
 @np.errstate(under="ignore")
-def _information(spectrum: FloatArray) -> float:
+def _information(spectrum: Floats) -> float:
     if len(spectrum) < 2 or spectrum.sum() == 0:
         return 0.5
     return float(min(1.0, spectrum[:5].sum() / spectrum.sum()))
 
 
 @np.errstate(under="ignore")
-def _participation_ratio(spectrum: FloatArray) -> float:
+def _participation_ratio(spectrum: Floats) -> float:
     squares = (spectrum**2).sum()
     return float(spectrum.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
 @np.errstate(under="ignore")
-def _spectral_entropy(spectrum: FloatArray) -> float:
+def _spectral_entropy(spectrum: Floats) -> float:
     if len(spectrum) < 2 or spectrum.sum() == 0:
         return 0.0
     share = spectrum[spectrum > 0] / spectrum.sum()
@@ -360,7 +354,7 @@ def _spectral_entropy(spectrum: FloatArray) -> float:
 
 
 @np.errstate(under="ignore")
-def _excess_kurtosis(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _excess_kurtosis(X: Floats, weight: Floats | None) -> Floats:
     mean, std = _location(X, weight)
     varies = std > 1e-10 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
     Z = (X - mean) / np.where(varies, std, 1.0)
@@ -369,7 +363,7 @@ def _excess_kurtosis(X: FloatArray, weight: FloatArray | None) -> FloatArray:
     return np.where(varies, fourth - 3, 0.0)
 
 
-def _repeated_share(X: FloatArray, weight: FloatArray | None) -> FloatArray:
+def _repeated_share(X: Floats, weight: Floats | None) -> Floats:
     ordered = np.sort(X, axis=0)  # NaN last
     with np.errstate(over="ignore", under="ignore"):
         distinct = (np.diff(ordered, axis=0) > 0).sum(axis=0)

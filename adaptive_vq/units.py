@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adaptive_vq._arrays import Bools, Floats, Ints
 from adaptive_vq._normal_quantiles import from_normal, to_normal
 from adaptive_vq._statistics import (
-    FloatArray,
     center_and_scale,
     column_moments,
     column_quantiles,
@@ -95,14 +95,14 @@ class CodecUnits:
     True
     """
 
-    lower_: FloatArray
-    upper_: FloatArray
-    center_: FloatArray
-    scale_: FloatArray
-    reference_: FloatArray
-    variance_: FloatArray
-    empty_: NDArray[np.bool_]
-    uncapped_: NDArray[np.bool_]
+    lower_: Floats
+    upper_: Floats
+    center_: Floats
+    scale_: Floats
+    reference_: Floats
+    variance_: Floats
+    empty_: Bools
+    uncapped_: Bools
 
     def __init__(self, scaler: Any = AUTO_SCALER, clip: Clip = AUTO_CLIP) -> None:
         self.scaler = scaler
@@ -113,11 +113,11 @@ class CodecUnits:
 
     def fit(
         self,
-        X: FloatArray,
+        X: Floats,
         sample_weight: ArrayLike | None = None,
         *,
         names: list[str] | None = None,
-        column_weights: FloatArray | None = None,
+        column_weights: Floats | None = None,
     ) -> CodecUnits:
         """Learn caps and scales from training rows.
 
@@ -157,7 +157,7 @@ class CodecUnits:
         return self
 
     def _fit_blocks(
-        self, X: FloatArray, weight: FloatArray | None, clip: Clip, roots: FloatArray, n_blocks: int
+        self, X: Floats, weight: Floats | None, clip: Clip, roots: Floats, n_blocks: int
     ) -> None:
         """Fit columns block by block: copies of a large table would be as large."""
         blocks = []
@@ -170,9 +170,7 @@ class CodecUnits:
             parts = [getattr(block, f"{name}_") for block in blocks]
             setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
 
-    def _fit_columns(
-        self, X: FloatArray, weight: FloatArray | None, clip: Clip, roots: FloatArray
-    ) -> None:
+    def _fit_columns(self, X: Floats, weight: Floats | None, clip: Clip, roots: Floats) -> None:
         self._refuse(np.abs(X) > _LARGEST, "cells beyond 1e150; their squares overflow. Rescale it")
         self.empty_ = np.asarray(np.isnan(X).all(axis=0))
         self._fit_caps(X, weight, clip)
@@ -191,7 +189,7 @@ class CodecUnits:
         self._refuse(wild[None], what)
         self.variance_ = spread**2
 
-    def to_codec(self, X: FloatArray, cap: bool = True) -> NDArray[np.float32]:
+    def to_codec(self, X: Floats, cap: bool = True) -> NDArray[np.float32]:
         """Map rows to codec units.
 
         Parameters
@@ -217,7 +215,7 @@ class CodecUnits:
             self._flatten(Z, 0.0, _OF_FLOAT32)
         return Z
 
-    def _as_float32(self, X: FloatArray, cap: bool) -> NDArray[np.float32]:
+    def _as_float32(self, X: Floats, cap: bool) -> NDArray[np.float32]:
         """Rows in codec units, infinite where float32 can not hold a cell."""
         refuse_other_columns(X, self.names_)
         Z = np.empty(X.shape, dtype=np.float32)
@@ -231,7 +229,7 @@ class CodecUnits:
         Z[:, self.empty_] = np.nan
         return Z
 
-    def targets(self, X: FloatArray, cap: bool = False) -> FloatArray:
+    def targets(self, X: Floats, cap: bool = False) -> Floats:
         """Map rows to what errors in codec units are taken of: as `to_codec`, in float64.
 
         A cell of a column constant in training is that constant up to rounding of float32. One that
@@ -263,7 +261,7 @@ class CodecUnits:
         self._flatten(Z, 0.0, _OF_FLOAT32)
         return Z
 
-    def without_rounding(self, Z: ArrayLike) -> FloatArray:
+    def without_rounding(self, Z: ArrayLike) -> Floats:
         """Copy of decoded rows with columns constant in training exactly constant.
 
         A constant of 1e-12 comes back as such, not as the rounding of the columns beside it; a
@@ -290,7 +288,7 @@ class CodecUnits:
             rounding = np.abs(values[:, j] - self.reference_[j]) <= share * level
             values[rounding, j] = self.reference_[j]
 
-    def from_codec(self, Z: ArrayLike) -> FloatArray:
+    def from_codec(self, Z: ArrayLike) -> Floats:
         """Map rows back to the table's units; empty training columns give 0.
 
         Parameters
@@ -316,7 +314,7 @@ class CodecUnits:
         values[:, self.empty_] = 0.0
         return values
 
-    def own_mean(self) -> FloatArray:
+    def own_mean(self) -> Floats:
         """Mean of the capped training column over observed cells, in the table's own units.
 
         Returns
@@ -327,7 +325,7 @@ class CodecUnits:
         known = getattr(self, "mean_", None)
         return self.from_codec(self.reference_[None])[0] if known is None else known
 
-    def count_capped(self, X: FloatArray, weight: FloatArray | None = None) -> NDArray[np.int64]:
+    def count_capped(self, X: Floats, weight: Floats | None = None) -> Ints:
         """Count the cells outside the caps.
 
         Parameters
@@ -399,10 +397,10 @@ class CodecUnits:
             return "none"
         return self.scaler if isinstance(self.scaler, str) else "custom"
 
-    def _cap(self, X: FloatArray) -> FloatArray:
+    def _cap(self, X: Floats) -> Floats:
         return np.clip(X, self.lower_, self.upper_)
 
-    def _scaled(self, X: FloatArray) -> FloatArray:
+    def _scaled(self, X: Floats) -> Floats:
         """Scaled cells; may write into `X`, a table of its own would take as long again."""
         if self._kind() == "custom":
             filled = np.where(self.empty_, 0.0, X)
@@ -414,7 +412,7 @@ class CodecUnits:
             X /= self.scale_
         return X
 
-    def _fit_caps(self, X: FloatArray, weight: FloatArray | None, clip: Clip) -> None:
+    def _fit_caps(self, X: Floats, weight: Floats | None, clip: Clip) -> None:
         self.lower_, self.upper_ = np.full((2, X.shape[1]), [[-np.inf], [np.inf]])
         self.uncapped_ = np.zeros(X.shape[1], dtype=bool)
         if clip is None:
@@ -424,7 +422,7 @@ class CodecUnits:
         kept = ~self.uncapped_ & ~self.empty_
         self.lower_[kept], self.upper_[kept] = edges[:, kept]
 
-    def _fit_scaler(self, X: FloatArray, weight: FloatArray | None) -> None:
+    def _fit_scaler(self, X: Floats, weight: Floats | None) -> None:
         n_features = X.shape[1]
         self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
         kind = self._kind()
@@ -443,7 +441,7 @@ class CodecUnits:
         elif kind != "none":
             self.center_, self.scale_ = center_and_scale(kind, X, weight)
 
-    def _refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
+    def _refuse(self, wrong: Bools, what: str) -> None:
         if wrong.any():
             column = self.names_[int(np.flatnonzero(wrong.any(axis=0))[0])]
             raise ValueError(f"Column {column!r} has {what}.")

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from adaptive_vq._statistics import FloatArray, checked_weights, weighted_rows
+from adaptive_vq._arrays import Floats
+from adaptive_vq._statistics import checked_weights, weighted_rows
 from adaptive_vq.annotations import repeat_weights
 from adaptive_vq.column_specs import did_you_mean
 
@@ -28,7 +29,7 @@ __all__ = [
 _FEW_ROWS = 50
 
 
-def positive_rows(X: FloatArray, sample_weight: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def positive_rows(X: Floats, sample_weight: ArrayLike) -> tuple[Floats, Floats]:
     """Check weights as they are given, and drop rows of weight 0.
 
     Parameters
@@ -123,7 +124,7 @@ def refuse_single_row(n_samples: int, sample_weight: ArrayLike | None) -> None:
         )
 
 
-def merge_rows(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray | None]:
+def merge_rows(X: Floats, weight: Floats | None) -> tuple[Floats, Floats | None]:
     """Merge equal rows of a table of fewer than 50 rows, in an order that follows from its cells.
 
     So the random choices of a fit (rows kept aside, first codewords) fall alike for rows repeated
@@ -161,9 +162,7 @@ def merge_rows(X: FloatArray, weight: FloatArray | None) -> tuple[FloatArray, Fl
     return X[first], None if (summed == 1.0).all() else np.asarray(summed, dtype=np.float64)
 
 
-def learning_rows(
-    X: FloatArray, sample_weight: ArrayLike | None
-) -> tuple[FloatArray, FloatArray | None]:
+def learning_rows(X: Floats, sample_weight: ArrayLike | None) -> tuple[Floats, Floats | None]:
     """Rows to learn from and their weights: those of weight 0 left out, few equal ones merged.
 
     Parameters
@@ -193,7 +192,7 @@ def learning_rows(
     return merge_rows(*weighted_rows(X, sample_weight))
 
 
-def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
+def check_column_weights(given: Any, names: Sequence[str]) -> Floats | None:
     """Weights per column from what a user gives.
 
     Parameters
@@ -248,8 +247,8 @@ def check_column_weights(given: Any, names: Sequence[str]) -> FloatArray | None:
 
 
 def settle_column_weights(
-    given: FloatArray | None, note: Mapping[str, Any] | None, owner: str, X: Any
-) -> FloatArray | None:
+    given: Floats | None, note: Mapping[str, Any] | None, owner: str, X: Any
+) -> Floats | None:
     """Weights given here, else those of an earlier step, else what columns say they stand for.
 
     Parameters
