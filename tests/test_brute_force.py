@@ -1,4 +1,4 @@
-"""What a third review of formulas and fits found, by brute force and other implementations."""
+"""Formulas and fits against brute force and other implementations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a first reader of the documentation met with: wrong results and bare errors."""
+"""What users give as they have it: labels, weights, dates, codes, text; and what is refused."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Corners of the public surface that a sixth review found wanting."""
+"""Edges of what is taken: sizes without a code, far codes, rows that hardly differ."""
 
 import numpy as np
 import pandas as pd
