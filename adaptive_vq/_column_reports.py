@@ -23,6 +23,7 @@ _OWN_ROUNDING = 1e-11
 """Range, as a share of the largest cell, that computing a constant may leave it."""
 _EXACT = 2.0**53
 """Up to here whole numbers have no rounding."""
+_SINGLE = float(np.finfo(np.float32).eps)
 _SHIFTING = ("standard", "robust", None)
 _OFF = 0.1
 """Standard deviations that cells may be off after the way to codec units and back."""
@@ -196,7 +197,9 @@ def _far(units: CodecUnits, Z: NDArray[np.float32], limit: float) -> Bools:
     if units.clip is not None and not units.uncapped_.any():
         return np.zeros(Z.shape[1], dtype=bool)
     spread = np.where(units.variance_ > 0, np.sqrt(units.variance_), 1.0)
-    low, high = units.reference_ - limit * spread, units.reference_ + limit * spread
+    # A large level is rounded in float32, by more than 1e6 beyond 1e13.
+    room = limit * spread + _SINGLE * np.abs(units.reference_)
+    low, high = units.reference_ - room, units.reference_ + room
     with np.errstate(invalid="ignore"):  # missing cells are nowhere
         beyond = ((low > Z) | (high < Z)).any(axis=0)
     return np.asarray(beyond & (units.uncapped_ | (units.clip is None)))

@@ -103,6 +103,18 @@ def test_columns_constant_in_training_are_measured_in_their_own_units(cells):
         fitted.transform(np.c_[cells, np.full(len(cells), 1e9)])
 
 
+def test_a_constant_level_rounded_in_codec_units_is_not_far_out(cells):
+    table = np.c_[cells, np.full(len(cells), 1.7e15 + 1)]  # one moment, in microseconds
+    fitted = codec(scaler=None).fit(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform(table)
+        fitted.partial_fit(table)
+    table[3, -1] *= 1.001
+    with pytest.warns(UserWarning, match=rf"\['x{cells.shape[1]}'\].*{FAR}"):
+        fitted.transform(table)
+
+
 @pytest.mark.parametrize("scaler", ["standard", "quantile", None])
 def test_a_table_without_spread_is_told_to_have_no_codes(cells, scaler):
     still = np.tile(cells[:1], (50, 1))
