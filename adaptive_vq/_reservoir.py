@@ -58,12 +58,12 @@ class Reservoir:
     """
 
     def __init__(self, capacity: int | None) -> None:
-        self._capacity = capacity
+        self._capacity, self._types = capacity, set[Any]()
         self._begin(np.inf)
 
     def _begin(self, largest: float) -> None:
         self._rows, self._numbers = Gathered(), Gathered()
-        self._largest, self._types = largest, set[Any]()
+        self._largest = largest
 
     def add(self, chunk: Any, numbers: NDArray[np.float64]) -> None:
         """Take rows, shape (n, n_features), and their numbers, shape (n,), into account."""
@@ -90,10 +90,8 @@ class Reservoir:
         numbers, parts = self._numbers.joined(), self._rows.parts()
         stay = np.zeros(len(numbers), dtype=bool)
         stay[np.argpartition(numbers, capacity - 1)[:capacity]] = True
-        start, types = 0, self._types
-        numbers = numbers[stay]
+        start, numbers = 0, numbers[stay]
         self._begin(float(numbers.max()))
-        self._types = types
         for place, part in enumerate(parts):
             own = stay[start : start + part.shape[0]]
             start += part.shape[0]
