@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from adaptive_vq import (
     diagnose,
     scale,
 )
+from adaptive_vq._alerts import warn
 
 GIVEN = FeatureCharacterizer([0, 0, 0, 1, 1, 1], max_categories=2)
 
@@ -105,3 +108,20 @@ def test_the_line_of_the_user_is_named(case):
     ours = [w for w in caught if told in str(w.message)]
     assert ours
     assert {w.filename for w in ours} == {__file__}
+
+
+@contextmanager
+def _nothing():
+    yield
+
+
+@pytest.mark.parametrize("decorate", [torch.no_grad(), np.errstate(all="ignore"), _nothing()])
+def test_the_line_of_the_user_is_named_behind_decorators(decorate):
+    with pytest.warns(UserWarning, match="told") as caught:
+        decorate(warn)("told")
+    assert [w.filename for w in caught] == [__file__]
+
+
+def test_a_thread_in_which_no_line_is_the_users_may_warn():
+    with ThreadPoolExecutor(1) as pool, pytest.warns(UserWarning, match="told"):
+        pool.submit(warn, "told").result()

@@ -179,8 +179,35 @@ def test_rounding_of_computed_constants_is_not_told(cells):
     # Sums of the same numbers in another order.
     table[:, 6] = [rng.permutation(np.linspace(0.1, 1e6, 200)).cumsum()[-1] for _ in table]
     table[0, 7] = 3.0
+    table = np.c_[table, 1e17 + 16.0 * (np.arange(len(cells)) % 3)]  # has no digits after the point
     assert len(np.unique(table[:, 6])) > 1
     codec().fit(table)
+
+
+@pytest.mark.parametrize(("level", "told"), [(1e7, False), (5e7, True)])
+def test_a_way_back_may_be_off_by_a_tenth_of_the_spread(cells, level, told):
+    table = level + 10 * cells[:, :1]  # float32 holds whole numbers here, or every fourth
+    units = CodecUnits(scaler=None, clip=None).fit(table)
+    off = np.sqrt(np.mean((units.from_codec(units.to_codec(table)) - table) ** 2)) / table.std()
+    assert (off > 0.1) == told
+    assert off < 0.25
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report_training_columns(units, table)
+    assert len(caught) == told
+
+
+@pytest.mark.parametrize(("far", "told"), [(3e7, False), (1e8, True)])
+def test_columns_are_lost_beyond_a_million_ranges_to_a_deviation(cells, far, told):
+    table = cells[:, :1].copy()
+    table[3] = far
+    units = CodecUnits(clip=None).fit(table)
+    low, high = np.quantile(table, [0.01, 0.99])
+    assert 0.1 < (high - low) * 1e6 / table.std() < 10
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report_training_columns(units, table)
+    assert ["so far out" in str(w.message) for w in caught] == [True] * told
 
 
 NO_WAY_BACK = r"\['x1'\] do not come back with scaler={}: .*score, .*does not count it"

@@ -108,3 +108,12 @@ def test_nothing_is_made_up_where_caps_or_spread_are_unknown():
         target = units.targets(np.column_stack([np.arange(4.0), [2, 2, 9, np.nan], np.ones(4)]))
         assert off_constant(units, target)[1] == pytest.approx(1 / 3)
         assert np.isnan(off_constant(units, target)[[0, 2]]).all()
+
+
+def test_one_cell_and_cells_that_nearly_agree_are_not_equal_by_chance():
+    units = CodecUnits(clip=(0, 100)).fit(np.array([[-1.0], [1.0]]))
+    gappy = np.array([[1.0], [np.nan], [np.nan]])
+    assert np.isnan(equal_chance(units, gappy)).all()
+    assert np.isnan(equal_chance(units, np.array([[1.0], [np.nextafter(1.0, 0.0)]]))).all()
+    gappy[2] = 1.0
+    assert equal_chance(units, gappy).tolist() == [0.25]
