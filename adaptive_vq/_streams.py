@@ -135,7 +135,6 @@ def dask_pieces(X: Any) -> Iterator[Any]:
     if is_dask_frame(X):
         parts = (X.partitions[i] for i in range(X.npartitions))
     else:
-        X = X.rechunk({1: -1})
         parts = (X.blocks[i] for i in range(X.numblocks[0]))
     for part in parts:
         yield from row_chunks(part.compute())

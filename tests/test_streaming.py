@@ -142,6 +142,12 @@ def test_tensors_are_arrays(X):
     np.testing.assert_array_equal(drawn, sample_rows(X, 9))
 
 
+def test_columns_of_a_dask_array_may_be_in_several_blocks(X):
+    da = pytest.importorskip("dask.array", reason="extra 'scale'")
+    drawn = sample_rows(da.from_array(X, chunks=(100, 1)), 9)
+    np.testing.assert_array_equal(drawn, sample_rows(X, 9))
+
+
 @pytest.mark.parametrize("other", [pl.Int64, pl.Boolean, pl.Null])
 @pytest.mark.parametrize("order", [1, -1])
 def test_polars_chunks_may_differ_in_types_of_numbers(frame, other, order):
