@@ -1,5 +1,7 @@
 """compare: the same rows, units and rate; intervals against a direct bootstrap."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adaptive_vq import FeatureCleaner, HierarchicalVQVAE
-from adaptive_vq.comparison import compare
+from adaptive_vq.comparison import _drawn_nmse, _refuse_other_rate, compare
 from adaptive_vq.diagnosis import diagnose
-from adaptive_vq.metrics import category_nmse
+from adaptive_vq.metrics import Evaluation, category_nmse
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,16 @@ def test_different_rates_are_refused_unless_asked_for(codecs, table, given):
     assert found.table.loc["small", "nmse_over_best_low"] > 0
 
 
+def test_the_difference_told_is_enough_and_codecs_without_a_budget_have_no_equal_one():
+    judged = {
+        name: SimpleNamespace(codec=None, run=SimpleNamespace(bits=bits))
+        for name, bits in {"small": 8.0, "large": 10.4}.items()
+    }
+    with pytest.raises(ValueError, match=r"or set max_bits_difference=3\.$"):
+        _refuse_other_rate(judged, 1.0)
+    _refuse_other_rate(judged, 3.0)
+
+
 def test_same_budget_may_be_spent_differently(codecs, given, table):
     X = table.iloc[:400].round(0).clip(-1, 1)
     pair = {"full": fit(X), "poor": fit(X, codebook_sizes=2)}
@@ -195,6 +207,14 @@ def test_rows_that_never_leave_the_mean_have_one_error_in_all_draws():
         still = {name: fit(X) for name in "ab"}
     found = compare(still, X, n_bootstrap=5).table
     assert (found[["nmse", "nmse_low", "nmse_high", "nmse_over_best_high"]] == 0.0).all(axis=None)
+
+
+def test_an_error_beyond_all_shares_is_so_in_all_draws():
+    target = np.array([[0.0], [0.0], [0.0], [0.0]])
+    output = np.array([[1.0], [0.0], [0.0], [0.0]])  # many draws have none of the first row
+    codes, books = np.zeros((4, 1), int), {"a__L0": ("a", 0, 2)}
+    run = Evaluation(target, output, np.zeros(1), codes, {"a": [0]}, books)
+    assert np.isposinf(_drawn_nmse({"it": run}, 20, 0)["it"]).all()
 
 
 def test_pipelines_that_see_the_same_rows(codecs, given, table):

@@ -186,6 +186,23 @@ def test_a_pass_that_does_not_help_is_undone_and_the_last_one(X, expected, monke
     assert fitted.training_["n_rows"] == MOST
 
 
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [([0.1, 0.1], 0), ([0.1, np.nan], 0), ([0.1, 0.5, 0.3], 1), ([0.1, 0.2, 0.3, 0.4], 3)],
+)
+def test_a_pass_must_do_better_than_the_one_before(X, scores, kept, monkeypatch):
+    to_come = iter(scores)
+
+    def move(self, rows):
+        self.training_ = {"passes": self.training_.get("passes", 0) + 1}
+
+    monkeypatch.setattr(HierarchicalVQVAE, "partial_fit", move)
+    monkeypatch.setattr(HierarchicalVQVAE, "score", lambda self, rows: next(to_come))
+    fitted = fit_chunks(codec(), X, n_passes=3)
+    assert next(to_come, None) is None  # no pass follows one that is undone
+    assert fitted.training_.get("passes", 0) == kept
+
+
 @pytest.mark.parametrize("most", [MOST, None])
 def test_chunks_take_from_a_generator_what_fit_takes(X, most):
     one, other = np.random.RandomState(0), np.random.RandomState(0)

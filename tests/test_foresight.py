@@ -14,6 +14,7 @@ from adaptive_vq._foresight import (
     drawn_together,
     measure_optimism,
 )
+from adaptive_vq._usual_gains import UsualGains
 from adaptive_vq.fitting import fit_codec
 from adaptive_vq.metrics import category_nmse
 
@@ -101,3 +102,16 @@ def test_categories_are_coded_as_predicted():
     predicted = vq.decisions_["predicted_nmse"]
     for name, nmse in found.items():
         assert nmse == pytest.approx(predicted[name], rel=0.15)
+
+
+def test_gains_of_chains_are_averaged_by_length_and_guessed_beyond_the_longest():
+    gains = UsualGains()
+    for gain in (0.8, 0.5):
+        gains.note(gain, 2.0)
+    expected = [0.0, np.log(0.4) / 2, 2 * np.log(0.4) / 2, 2.5 * np.log(0.4) / 2]
+    np.testing.assert_allclose(gains.usual(np.array([1.0, 2.0, 5.0, 101.0])), expected)
+    for gain, usual in ((1.0, 0.0), (0.0, np.log(0.02))):  # coding all rows is no better than 2 %
+        gains = UsualGains()
+        gains.note(gain, 2.0)
+        found = gains.usual(np.array([2.0, 5.0]))
+        np.testing.assert_allclose(found, [usual, min(2 * usual, -0.6)], atol=1e-12)

@@ -199,3 +199,12 @@ def test_the_seal_of_forgeries_is_right(place, content):
     assert unseal(seal(document, tensors))[0] == document
     assert set(read_safetensors(content)) == set(tensors)
     assert ENTRY.encode() in content
+
+
+def test_the_seal_tells_types_of_the_same_bytes_apart():
+    sealed = seal({"schema": 1}, {"words": np.ones(2, np.float32)})
+    forged = sealed.replace(b'"F32"', b'"I32"')
+    assert read_safetensors(forged)["words"].dtype == np.int32
+    with pytest.raises(ValueError, match="does not match its digest"):
+        unseal(forged)
+    assert unseal(sealed)[1]["words"].dtype == np.float32

@@ -116,6 +116,12 @@ def bench_and_node(rows):
     return bench, node
 
 
+def test_a_single_row_says_nothing_of_what_others_would_cost():
+    rows = np.float32([[1.0], [5.0]])
+    assert novel_error(rows[:1], np.ones(1)) == 0.0
+    assert novel_error(rows, np.array([1.0, 0.0])) == 0.0
+
+
 def test_curves_end_at_what_new_rows_cost_on_average():
     bench, node = bench_and_node(rare(3_000))
     (fold,) = bench.folds

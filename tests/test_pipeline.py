@@ -310,6 +310,12 @@ def test_lost_note_in_nested_pipelines(small_frame):
         Pipeline(outer).fit(small_frame)
 
 
+def test_a_note_that_a_codec_has_used_is_not_lost_to_the_next(small_frame):
+    first, second = (codec(auto_compression_strategy="water_filling", bits=8) for _ in "ab")
+    fitted = make_pipeline(FeatureCharacterizer(), first, second).fit(small_frame)
+    assert fitted.transform(small_frame).shape[0] == len(small_frame)
+
+
 def test_lost_note_with_memory(small_frame, tmp_path):
     pipe = Pipeline(
         [("ratios", selector()), ("scale", StandardScaler()), ("vq", codec())],

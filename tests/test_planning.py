@@ -155,6 +155,15 @@ def test_max_nmse_takes_the_smallest_budget(table, strategy, target):
     assert predicted_total(less, table) > target
 
 
+def test_max_nmse_counts_the_bit_that_every_category_gets_first():
+    X = np.random.default_rng(0).normal(size=(200, 21)) * np.r_[np.ones(20), 1000.0]
+    given = FeatureCharacterizer({"wide": list(range(20)), "alone": [20]}, scaler=None, clip=None)
+    settings = {"characterizer": given, "scaler": None, "clip": None}
+    fitted = AdaptiveRatioSelector("uniform", max_nmse=0.5, **settings).fit(X)
+    assert sum(fitted.bits_["alone"]) == 1
+    assert fitted.budget_ == 2  # by its columns alone it would come by a bit much later
+
+
 def test_max_nmse_out_of_reach(table):
     for strategy in ("uniform", "water_filling"):
         with pytest.raises(ValueError, match=r"max_nmse=1e-300 is out of reach: 288 bits"):
