@@ -184,9 +184,15 @@ def unmasked(X: Any) -> Any:
 
 
 def without_na(X: Any) -> Any:
-    """NaN in place of NA, which numpy cannot convert, among Python objects."""
+    """NaN in place of NA, which numpy cannot convert, among Python objects.
+
+    Complex columns are refused: beside booleans or nullable types scikit-learn converts a frame
+    before it looks for them, and takes their real parts.
+    """
     X = unmasked(X)
     if isinstance(X, pd.DataFrame):
+        if any(dtype.kind == "c" for dtype in X.dtypes):
+            raise ValueError("Complex data not supported")
         thin = {c: t.subtype for c, t in X.dtypes.items() if isinstance(t, pd.SparseDtype)}
         X = X.astype(thin) if thin else X
         objects = X.columns[[dtype.kind == "O" for dtype in X.dtypes]]

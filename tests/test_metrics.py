@@ -112,6 +112,7 @@ def test_constant_table():
         ),
         (np.ones((2, 2)), np.ones((2, 2)), {"sample_weight": [0, 0]}, "zero in every row"),
         ([[np.nan], [1.0]], [[0], [1]], {"sample_weight": [1, 0]}, "no observed cell"),
+        (pd.DataFrame({"flag": [True], "a": [1j]}), np.ones((1, 2)), {}, "Complex data"),
     ],
 )
 def test_nmse_bad_input(X, X_hat, options, message):

@@ -122,6 +122,8 @@ def test_one_row_can_be_refused():
         (np.array([["1.5"], ["2"], ["3"]]), r"'1\.5'\."),
         (["x" * 500, "?", "2"], r"'x{59}\.\.\.\. Encode"),
         ([1.5, 2j, 3], r"\(1\.5\+0j\) \(Complex data not supported\)\. Encode"),
+        (pd.DataFrame({"flag": [True, False], "a": [1j, 2]}), "1j .Complex data not supported"),
+        (pd.DataFrame({"n": pd.array([1, None], "Int64"), "a": [1j, 2]}), "1j .Complex data"),
         (pl.DataFrame({"a": [[1], [2, 3]]}), r"shape: \(1,\) Series: .* 1 \] \("),
     ],
 )
