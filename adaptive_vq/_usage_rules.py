@@ -148,6 +148,12 @@ def shift(d: Diagnosis) -> Found:
         "mean": ("another mean", c["mean_shift"].abs(), MEAN_SHIFT + cells),
         "spread": ("another spread", spread, SPREAD_RATIO + cells),
         "missing": ("missing", lacks, MISSING_ABOVE + rows / 3),
+        # Such a column has no code and counts as no error, so that no other figure tells of it.
+        "observed": (
+            "observed, and in training in no row",
+            -lacks.where(c["training_missing"] == 1),
+            MISSING_ABOVE + rows / 3,
+        ),
         # Where there are caps, the only value of training is both of them.
         "constant": (
             "other cells than the one value there",

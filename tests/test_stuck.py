@@ -86,6 +86,19 @@ def test_column_constant_in_training_that_varies_is_told_once(clip, rule):
     assert not shifts(report(codec, rare))
 
 
+def test_column_without_a_cell_in_training_that_has_cells_is_told():
+    with pytest.warns(UserWarning, match="'late'. have no observed cell"):
+        codec = fit(make_table(600).assign(late=np.nan))
+    given = make_table(100, seed=1).assign(late=np.nan)
+    assert not shifts(report(codec, given))
+    given.loc[:9, "late"] = 1.0
+    assert not shifts(report(codec, given))
+    given.loc[:49, "late"] = 1.0
+    (advice,) = shifts(report(codec, given))
+    assert (advice.rule, advice.subject, advice.value) == ("shift_observed", "late", 0.5)
+    assert "(observed, and in training in no row; limit 0.2): 'late'" in advice.message
+
+
 def test_equal_chance_is_reached_by_two_values_and_no_less_by_others():
     rng = np.random.default_rng(0)
     for share in (0.1, 0.5, 0.9):
