@@ -116,6 +116,8 @@ def _are_numbers(cells: Any) -> bool:
 def name_unreadable_column(X: Any, error: Exception) -> None:
     """Raise `error` again with the column that holds a cell which is no real number, if any."""
     kind = TypeError if isinstance(error, TypeError) else ValueError
+    if isinstance(X, (list, tuple)):
+        X = _as_array(X)
     for name, cells in _object_columns(X):
         for cell in cells:
             if not _is_real(cell):

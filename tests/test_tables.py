@@ -134,6 +134,13 @@ def test_the_cell_that_is_no_number_is_named_on_one_line(column, cell):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("rows", [list, tuple])
+@pytest.mark.parametrize("cell", [pd.Timestamp("2020-01-01"), {}])
+def test_the_cell_that_is_no_number_is_named_in_rows_as_well(rows, cell):
+    with pytest.raises(TypeError, match=f"^Column 'x1' of X is not numeric: it holds {cell!r:.9}"):
+        check(rows([[1.0, 2.0], [3.0, cell]]))
+
+
 def test_as_frame_passes_tables_through():
     frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [1.0, 2.0]}, index=[7, 9])
     frame.attrs["note"] = "kept"
