@@ -248,16 +248,16 @@ def _exactly(
     count: int, rest: Ints, apart: Categories, columns: _Columns, at_most: bool
 ) -> Categories:
     wanted = count - len(apart)
-    most = wanted if wanted >= 1 else max(1, columns.max_clusters - len(apart))
-    found = columns.cluster(rest, most)
+    found = columns.cluster(rest, max(1, wanted))
     if at_most and wanted <= max(1, len(rest) // columns.min_size):
         wanted = min(wanted, len(found.partitions))
     if not 1 <= wanted <= len(found.partitions):
-        possible = len(apart) + len(found.partitions)
+        # Too few are refused without a search for how many there may be, which takes a while.
+        most = f" and at most {len(apart) + len(found.partitions)}" if wanted >= 1 else ""
         raise ValueError(
             f"categories={count} can not be formed from {len(columns.names)} columns with "
             f"min_category_size={columns.min_size} and {len(apart)} isolated families; at least "
-            f"{len(apart) + 1} and at most {possible} can. Choose such a number or lower "
+            f"{len(apart) + 1}{most} can. Choose such a number or lower "
             f"min_category_size.{_unrelated(columns, rest)}"
         )
     return _numbered(found.partitions[wanted - 1], rest, apart)

@@ -314,6 +314,9 @@ def test_silhouette_and_a_number_are_fixed_choices(blocks):
         resolve(9, blocks)
     with pytest.raises(ValueError, match=r"can not be formed.* lower min_category_size\.$"):
         resolve(0, blocks)
+    # How many can be at most depends on the columns, and was not looked for.
+    with pytest.raises(ValueError, match="isolated families; at least 1 can"):
+        resolve(0, blocks, max_categories=2)
 
 
 def test_a_number_that_constant_columns_leave_out_of_reach_names_them(blocks):
