@@ -16,19 +16,7 @@ from adaptive_vq.column_specs import labeled
 from adaptive_vq.metrics import reconstruction_nmse
 from adaptive_vq.streaming import fit_chunks, sample_rows
 from adaptive_vq.tables import check_table
-
-RNG = np.random.default_rng(0)
-X = np.repeat(RNG.normal(size=(120, 3)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 9))
-NAMES = list("abcdefghi")
-
-
-def codec(*args, **parameters) -> HierarchicalVQVAE:
-    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    if not args:
-        settings["bits"] = 12
-        if "compression_ratios" not in parameters:
-            settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(*args, **settings | parameters)
+from quick import NAMES, X, codec
 
 
 def test_labels_in_a_series_go_by_its_index(frame, cells):

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer, HierarchicalVQVAE
-
-
-def codec(*args, **parameters) -> HierarchicalVQVAE:
-    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    if not args:
-        settings["bits"] = 12
-        if "compression_ratios" not in parameters:
-            settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(*args, **settings | parameters)
+from adaptive_vq import AdaptiveRatioSelector, FeatureCharacterizer
+from quick import codec
 
 
 def test_a_number_of_categories_may_wait_for_rows(frame):

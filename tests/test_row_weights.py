@@ -18,19 +18,7 @@ from adaptive_vq.metrics import (
     worst_category_scorer,
 )
 from adaptive_vq.weights import merge_rows
-
-RNG = np.random.default_rng(0)
-X = np.repeat(RNG.normal(size=(120, 3)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 9))
-NAMES = list("abcdefghi")
-
-
-def codec(*args, **parameters) -> HierarchicalVQVAE:
-    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    if not args:
-        settings["bits"] = 12
-        if "compression_ratios" not in parameters:
-            settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(*args, **settings | parameters)
+from quick import NAMES, X, codec
 
 
 def test_large_weights_are_no_numbers_of_rows(cells):

@@ -6,18 +6,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from adaptive_vq import HierarchicalVQVAE, compare, diagnose
 from adaptive_vq.metrics import category_nmse, reconstruction_nmse
-
-RNG = np.random.default_rng(0)
-X = np.repeat(RNG.normal(size=(120, 3)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 9))
-
-
-def codec(*args, **parameters) -> HierarchicalVQVAE:
-    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    if not args:
-        settings["bits"] = 12
-        if "compression_ratios" not in parameters:
-            settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(*args, **settings | parameters)
+from quick import X, codec
 
 
 @pytest.mark.parametrize(

@@ -20,18 +20,7 @@ from adaptive_vq import (
 from adaptive_vq.displays import CategoryErrorDisplay, RatioDecisionDisplay, TrainingHistoryDisplay
 from adaptive_vq.metrics import quality_scorer
 from adaptive_vq.persistence import read_document
-
-RNG = np.random.default_rng(0)
-X = np.repeat(RNG.normal(size=(120, 3)), 3, axis=1) + 0.2 * RNG.normal(size=(120, 9))
-
-
-def codec(*args, **parameters) -> HierarchicalVQVAE:
-    settings = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    if not args:
-        settings["bits"] = 12
-        if "compression_ratios" not in parameters:
-            settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(*args, **settings | parameters)
+from quick import X, codec
 
 
 def test_tuning_learns_from_the_rows_that_a_fit_draws():
