@@ -19,6 +19,7 @@ _CONSTANT = 1e-10  # relative spread that rounding alone can cause
 _MOST_ROWS = 2.0**31
 _LEAST_SHARE = 1e-9  # of the largest weight: sums of so many would lose smaller ones
 MAD_TO_STD = 1.4826  # of a normal variable
+_ROUNDED_REACH = 1e-3  # of the distance between limits: more than that is no rounding
 _MAD_FLOOR = 1e-3  # of the standard deviation: a smaller one describes a column of mostly one value
 
 
@@ -167,3 +168,16 @@ def _moments(values: Floats, weight: Floats | None) -> tuple[float, float, bool]
     spread = float(np.sqrt(np.average((unit - mean) ** 2, weights=weight)))
     constant = spread <= _CONSTANT * abs(mean)
     return mean * peak, 0.0 if constant else spread * peak, constant
+
+
+def outside_limits(X: Floats, lower: Floats, upper: Floats) -> Bools:
+    """Tell which cells lie outside limits by more than rounding to float32 does.
+
+    A cell at a limit, such as the only value of a column, may come back in a narrower type.
+    """
+    reach = upper - lower
+    # Levels far beyond the reach, as of times in seconds: their float32 is no such cell any more.
+    most = np.where(reach > 0, _ROUNDED_REACH * reach, np.inf)
+    below = lower - np.minimum(np.finfo(np.float32).eps * np.abs(lower), most)
+    above = upper + np.minimum(np.finfo(np.float32).eps * np.abs(upper), most)
+    return np.asarray((below > X) | (above < X))

@@ -19,6 +19,7 @@ from adaptive_vq._statistics import (
     column_moments,
     column_quantiles,
     flattened,
+    outside_limits,
     roots_of,
     weighted_rows,
 )
@@ -326,7 +327,7 @@ class CodecUnits:
         return self.from_codec(self.reference_[None])[0] if known is None else known
 
     def count_capped(self, X: Floats, weight: Floats | None = None) -> Ints:
-        """Count the cells outside the caps.
+        """Count the cells outside the caps, by more than rounding to float32 does.
 
         Parameters
         ----------
@@ -340,7 +341,7 @@ class CodecUnits:
         ndarray of shape (n_features,), int64
             Sum of the weights, rounded, where there are any.
         """
-        outside = (self.lower_ > X) | (self.upper_ < X)
+        outside = outside_limits(X, self.lower_, self.upper_)
         count = outside.sum(axis=0) if weight is None else np.rint(weight @ outside)
         return np.asarray(count, dtype=np.int64)
 

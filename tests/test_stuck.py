@@ -99,6 +99,20 @@ def test_column_without_a_cell_in_training_that_has_cells_is_told():
     assert "(observed, and in training in no row; limit 0.2): 'late'" in advice.message
 
 
+@pytest.mark.parametrize("scaler", ["standard", "robust"])
+def test_rows_rounded_to_float32_have_not_left_the_caps(scaler):
+    tenths = np.random.default_rng(1).choice([0.0, 0.1], 400)
+    X = make_table(400).assign(still=0.1, flag=tenths, second=1.6e9 + 0.1 * np.arange(400))
+    codec = fit(X, scaler=scaler, clip=(0, 100))
+    rounded = X.assign(still=np.float32(0.1), flag=tenths.astype(np.float32))
+    own = report(codec, rounded)
+    assert own.columns["capped"].tolist() == [0.0] * 7
+    assert not shifts(own)
+    moved = X.assign(still=0.1001, flag=tenths * 1.01, second=X["second"] + 20)
+    share = report(codec, moved).columns["capped"]
+    assert share[["still", "flag", "second"]].round(9).tolist() == [1, np.mean(tenths > 0), 0.5]
+
+
 def test_equal_chance_is_reached_by_two_values_and_no_less_by_others():
     rng = np.random.default_rng(0)
     for share in (0.1, 0.5, 0.9):
