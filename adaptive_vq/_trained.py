@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from adaptive_vq._column_reports import warn_of_far_cells
 from adaptive_vq._foreign_cells import without_index
 from adaptive_vq._mean_rows import with_exact_means
-from adaptive_vq._statistics import weighted_rows
+from adaptive_vq._statistics import outside_limits, weighted_rows
 from adaptive_vq.annotations import play_same_role
 from adaptive_vq.cleaning import FeatureCleaner
 from adaptive_vq.codes import CodeTable, code_names
@@ -234,7 +234,9 @@ class TrainedCodec(TransformerMixin):
         rows, weight = weighted_rows(inner, sample_weight)
         if given is inner:
             return self.units_.count_capped(rows, weight)
-        by_cleaner = (weighted_rows(given, sample_weight)[0] != rows) & ~np.isnan(rows)
+        cleaner, cells = self.cleaner_, weighted_rows(given, sample_weight)[0]
+        caps = cleaner.lower_[cleaner.kept_], cleaner.upper_[cleaner.kept_]
+        by_cleaner = outside_limits(cells, *caps) & ~np.isnan(rows)
         rest = self.units_.count_capped(np.where(by_cleaner, np.nan, rows), weight)
         mass = by_cleaner.sum(axis=0) if weight is None else np.rint(weight @ by_cleaner)
         return rest + mass.astype(np.int64)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptive_vq import HierarchicalVQVAE, diagnose
+from adaptive_vq import FeatureCleaner, HierarchicalVQVAE, diagnose
 from adaptive_vq._stuck import equal_chance, off_constant
 from adaptive_vq.diagnosis import Diagnosis
 from adaptive_vq.recommendations import Recommendation
@@ -111,6 +111,17 @@ def test_rows_rounded_to_float32_have_not_left_the_caps(scaler):
     moved = X.assign(still=0.1001, flag=tenths * 1.01, second=X["second"] + 20)
     share = report(codec, moved).columns["capped"]
     assert share[["still", "flag", "second"]].round(9).tolist() == [1, np.mean(tenths > 0), 0.5]
+
+
+def test_rows_rounded_to_float32_have_not_left_the_caps_of_a_cleaner():
+    tenths = np.random.default_rng(1).choice([0.0, 0.1], 400)
+    X = make_table(400).assign(flag=tenths)
+    codec = fit(X, cleaner=FeatureCleaner(caps="percentile"), clip=None)
+    own = report(codec, X.assign(flag=tenths.astype(np.float32)))
+    assert own.columns["capped"]["flag"] == 0
+    assert own.columns["capped"]["a"] == own.columns["training_capped"]["a"] > 0
+    moved = report(codec, X.assign(flag=tenths * 1.01))
+    assert moved.columns["capped"]["flag"] == np.mean(tenths > 0)
 
 
 def test_equal_chance_is_reached_by_two_values_and_no_less_by_others():
