@@ -175,9 +175,11 @@ def outside_limits(X: Floats, lower: Floats, upper: Floats) -> Bools:
 
     A cell at a limit, such as the only value of a column, may come back in a narrower type.
     """
-    reach = upper - lower
-    # Levels far beyond the reach, as of times in seconds: their float32 is no such cell any more.
-    most = np.where(reach > 0, _ROUNDED_REACH * reach, np.inf)
-    below = lower - np.minimum(np.finfo(np.float32).eps * np.abs(lower), most)
-    above = upper + np.minimum(np.finfo(np.float32).eps * np.abs(upper), most)
+    # Of subnormal limits no rounding is left, and the largest are infinitely far from one another.
+    with np.errstate(under="ignore", over="ignore"):
+        reach = upper - lower
+        # A level far beyond the reach, as of times in seconds, is no such cell in float32.
+        most = np.where(reach > 0, _ROUNDED_REACH * reach, np.inf)
+        below = lower - np.minimum(np.finfo(np.float32).eps * np.abs(lower), most)
+        above = upper + np.minimum(np.finfo(np.float32).eps * np.abs(upper), most)
     return np.asarray((below > X) | (above < X))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from adaptive_vq import FeatureCleaner, HierarchicalVQVAE, diagnose
+from adaptive_vq._statistics import outside_limits
 from adaptive_vq._stuck import equal_chance, off_constant
 from adaptive_vq.diagnosis import Diagnosis
 from adaptive_vq.recommendations import Recommendation
@@ -111,6 +112,14 @@ def test_rows_rounded_to_float32_have_not_left_the_caps(scaler):
     moved = X.assign(still=0.1001, flag=tenths * 1.01, second=X["second"] + 20)
     share = report(codec, moved).columns["capped"]
     assert share[["still", "flag", "second"]].round(9).tolist() == [1, np.mean(tenths > 0), 0.5]
+
+
+def test_limits_of_any_size_tell_what_is_outside():
+    limits = np.array([[-1e308, 5e-324, 0.1], [1e308, 1e-310, 0.1]])
+    cells = np.array([[1.5e308, 0.0, np.float32(0.1)], [0.0, 1e-320, 0.1], [-2e307, 1e-300, 0.2]])
+    with np.errstate(all="raise"):
+        outside = outside_limits(cells, *limits)
+    assert outside.tolist() == [[True, True, False], [False, False, False], [False, True, True]]
 
 
 def test_rows_rounded_to_float32_have_not_left_the_caps_of_a_cleaner():
