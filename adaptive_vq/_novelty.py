@@ -18,6 +18,7 @@ Rows = NDArray[np.float32]
 _LOST = 0.1
 """Prior of `surprise_error`."""
 _MOSTLY_NEW = 0.5
+"""Share of rows that came once from which new ones are no surprise."""
 _MOST_COMPARED = 256
 """Rows that are compared with all others to see what one of their kind costs."""
 

@@ -193,7 +193,6 @@ class ProductSearch:
         """Codes (n, number of codebooks) of rows (n, width)."""
         of_rows = [stage.of_rows(rows) for stage in self._stages]
         energy = rows.square().sum(1, keepdim=True)
-        # The scores of some rows stay in the processor's cache.
         size = max(1, AT_ONCE // self._beam)
         parts = zip(energy.split(size), *(part.split(size) for part in of_rows), strict=True)
         return torch.cat([self._codes(error, own) for error, *own in parts])

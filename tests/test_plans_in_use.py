@@ -19,17 +19,12 @@ from adaptive_vq import (
 )
 from adaptive_vq._reports import plan_figures
 from adaptive_vq.displays import CodebookUsageDisplay
+from quick import HALF_BY_HALF as X
+from quick import HALVES, PLAN
+from quick import untrained as codec
 
 rng = np.random.default_rng(0)
-X = np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
 F = pd.DataFrame(X, columns=list("abcdef"))
-HALVES = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5]})
-PLAN = AdaptiveRatioSelector("water_filling", bits=12, characterizer=HALVES)
-
-
-def codec(*args, **parameters):
-    quick = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    return HierarchicalVQVAE(*args, **{**quick, **parameters})
 
 
 class MySelector(AdaptiveRatioSelector):

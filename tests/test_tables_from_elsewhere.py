@@ -7,10 +7,8 @@ import scipy.sparse as sp
 import sklearn
 
 from adaptive_vq import (
-    AdaptiveRatioSelector,
     FeatureCharacterizer,
     FeatureCleaner,
-    HierarchicalVQVAE,
     cli,
     compare,
     diagnose,
@@ -20,17 +18,11 @@ from adaptive_vq import (
 )
 from adaptive_vq._tables_io import read_table
 from adaptive_vq.streaming import drawn_rows, fit_chunks, sample_rows
+from quick import HALF_BY_HALF as X
+from quick import PLAN
+from quick import untrained as codec
 
-rng = np.random.default_rng(0)
-X = np.repeat(rng.normal(size=(160, 2)), 3, axis=1) + 0.1 * rng.normal(size=(160, 6))
 F = pd.DataFrame(X, columns=list("abcdef"))
-HALVES = FeatureCharacterizer({"a": [0, 1, 2], "b": [3, 4, 5]})
-PLAN = AdaptiveRatioSelector("water_filling", bits=12, characterizer=HALVES)
-
-
-def codec(*args, **parameters):
-    quick = {"max_epochs": 0, "early_stopping": False, "random_state": 0}
-    return HierarchicalVQVAE(*args, **{**quick, **parameters})
 
 
 def test_equal_weights_of_later_chunks_change_nothing():

@@ -6,22 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adaptive_vq import FeatureCharacterizer, HierarchicalVQVAE, cli, load, save
+from adaptive_vq import FeatureCharacterizer, cli, load, save
 from adaptive_vq._tables_io import read_table
 from adaptive_vq.streaming import fit_chunks
+from quick import coupled
+from quick import judged as codec
 
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    cells = np.repeat(rng.normal(size=(400, 2)), 3, axis=1) + 0.3 * rng.normal(size=(400, 6))
-    return pd.DataFrame(cells, columns=list("abcdef"))
-
-
-def codec(**parameters) -> HierarchicalVQVAE:
-    settings = {"bits": 12, "max_epochs": 0, "random_state": 0}
-    settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(**settings | parameters)
+    return coupled()
 
 
 def run(capsys, *arguments: object) -> str:

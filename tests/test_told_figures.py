@@ -15,19 +15,13 @@ from adaptive_vq import (
 from adaptive_vq.comparison import compare
 from adaptive_vq.diagnosis import diagnose
 from adaptive_vq.metrics import category_nmse, reconstruction_nmse
+from quick import coupled
+from quick import judged as codec
 
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    cells = np.repeat(rng.normal(size=(400, 2)), 3, axis=1) + 0.3 * rng.normal(size=(400, 6))
-    return pd.DataFrame(cells, columns=list("abcdef"))
-
-
-def codec(**parameters) -> HierarchicalVQVAE:
-    settings = {"bits": 12, "max_epochs": 0, "random_state": 0}
-    settings["auto_compression_strategy"] = "water_filling"
-    return HierarchicalVQVAE(**settings | parameters)
+    return coupled()
 
 
 @pytest.fixture(scope="module")
